@@ -1,0 +1,25 @@
+# make ablation   train the short chained-pooling table on the built-in data set and print it
+# make test       lint, then the test suite
+# make install    only the environment
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install ablation test
+
+install: .venv/installed
+
+.venv/installed: requirements.txt setup.cfg
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+ablation: install
+	$(BIN)/python experiments/ablate.py run chained_pooling --on scenes --seeds 2 --slots 2 \
+		--cells off blocks_1 blocks_2 blocks_3 blocks_4 blocks_4_conv_pool --output runs/tables
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest --numprocesses 2 --dist worksteal

@@ -1,0 +1,33 @@
+"""The command line: `python -m refinenet_pl COMMAND`."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "fit": ("refinenet_pl.training_cli", "train a network on a recipe"),
+    "validate": ("refinenet_pl.training_cli", "score a run's checkpoint on the validation split"),
+    "test": ("refinenet_pl.training_cli", "score a run's checkpoint on the test split"),
+    "predict": ("refinenet_pl.prediction_cli", "segment pictures with a checkpoint"),
+    "describe": ("refinenet_pl.describe_cli", "print a network part by part: shapes, parameters, multiply-adds"),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command.
+
+    Args:
+        arguments: What stands behind `python -m refinenet_pl`; None for the process's own.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+    elif arguments[0] not in COMMANDS:
+        sys.exit(f"{_usage()}\n\nerror: there is no command {arguments[0]!r}")
+    else:
+        # A command's libraries take seconds to import; only the chosen one's are.
+        importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments)
+
+
+def _usage() -> str:
+    rows = "\n".join(f"  {name:<10}{purpose}" for name, (_, purpose) in COMMANDS.items())
+    return f"usage: python -m refinenet_pl COMMAND ...\n\n{rows}\n\nEach has a --help of its own."

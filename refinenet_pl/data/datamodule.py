@@ -1,0 +1,100 @@
+"""From a data set on disk to batches."""
+
+from typing import Any
+
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from refinenet_pl.data.dataset import SegmentationDataset
+from refinenet_pl.data.registry import find_dataset
+from refinenet_pl.data.samplers import EvaluationSampler, TrainingSampler
+from refinenet_pl.data.transforms import AugmentedDataset, training_transform
+
+
+class SegmentationDataModule(LightningDataModule):
+    """Batches of a data set, for any number of processes.
+
+    A batch is a dict of `image`, uint8 (N, 3, H, W), `mask`, int64 (N, H, W), and `name`, a list of str. Training batches
+    are augmented crops; evaluation batches are whole pictures at their own size, each seen exactly once.
+
+    Args:
+        dataset: Name of a data set, or import path of a class.
+        root: Where its files lie; None for one that needs none.
+        dataset_options: Further arguments of the data set's class.
+        global_batch: Training samples a step, over all processes together.
+        crop_size: (height, width) of training crops.
+        scales: Factors that training pictures are resized by, one drawn for each.
+        flip: Whether half of the training pictures are mirrored.
+        color_jitter: Strength of colour changes; 0 for none.
+        evaluation_batch: Pictures a batch and process in evaluation; more than 1 needs pictures of one size.
+        num_workers: Processes that load data, for each training process.
+        seed: Of order and augmentation.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "scenes",
+        root: str | None = None,
+        dataset_options: dict[str, Any] | None = None,
+        global_batch: int = 8,
+        crop_size: tuple[int, int] = (400, 400),
+        scales: list[float] = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3),
+        flip: bool = True,
+        color_jitter: float = 0.0,
+        evaluation_batch: int = 1,
+        num_workers: int = 2,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.dataset_class = find_dataset(dataset)
+        self.root = root
+        self.classes = self.dataset_class.classes_of(root)
+        self.dataset_options = dataset_options or {}
+        self.global_batch = global_batch
+        self.evaluation_batch = evaluation_batch
+        self.num_workers = num_workers
+        self.seed = seed
+        self.transform = training_transform(crop_size, scales, flip, color_jitter, self.classes.ignore_index)
+
+    def split(self, name: str) -> SegmentationDataset:
+        """One split, without augmentation."""
+        return self.dataset_class(root=self.root, split=name, **self.dataset_options)
+
+    def setup(self, stage: str) -> None:
+        # Opened here, so that bad data ends the run before anything is trained.
+        if stage == "fit":
+            self.training = AugmentedDataset(self.split("train"), self.transform, self.seed)
+        if stage in ("fit", "validate"):
+            self.validation = self.split("val")
+        if stage == "test":
+            self.testing = self.split("test")
+
+    def train_dataloader(self) -> DataLoader:
+        world_size, rank = self._process()
+        sampler = TrainingSampler(self.training, self.global_batch, world_size, rank, self.seed)
+        return self._loader(self.training, sampler, self.global_batch // world_size)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation_loader(self.validation)
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader(self.testing)
+
+    def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader:
+        world_size, rank = self._process()
+        if len(dataset) < world_size:
+            raise ValueError(f"{len(dataset)} pictures cannot be shared by {world_size} processes; use fewer devices")
+        return self._loader(dataset, EvaluationSampler(dataset, world_size, rank), self.evaluation_batch)
+
+    def _loader(self, dataset, sampler, batch_size: int) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        )
+
+    def _process(self) -> tuple[int, int]:
+        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)

@@ -1,0 +1,101 @@
+"""What every data set is: names, colours, split sizes, where it comes from, and samples."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from refinenet_pl.data.classes import Classes
+from refinenet_pl.data.pictures import DataError
+
+
+class SegmentationDataset(Dataset, ABC):
+    """One split of a data set.
+
+    A subclass says what it is in class attributes and reads one sample in `read`; everything else is the same for all.
+
+    Attributes:
+        classes: Names, palette and void id.
+        split_sizes: Published number of samples of each split.
+        source: Where a user gets the data, in words, or a URL.
+        split: The split that this object holds.
+
+    Raises:
+        DataError: There is no such split, or (by the subclass) the data on disk is not as it should be.
+    """
+
+    classes: ClassVar[Classes]
+    split_sizes: ClassVar[dict[str, int]]
+    source: ClassVar[str]
+
+    def __init__(self, root: str | Path | None, split: str):
+        if split not in self.split_sizes:
+            raise DataError(f"{type(self).__name__} has no split {split!r}; it has {', '.join(self.split_sizes)}")
+        self.root = None if root is None else Path(root)
+        self.split = split
+
+    @classmethod
+    def classes_of(cls, root: str | Path | None) -> Classes:
+        """The label alphabet of the copy at `root`; the same for every copy unless a subclass reads it from there."""
+        return cls.classes
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """The sample's name: unique in the split, usable as a file name."""
+
+    @abstractmethod
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read one sample.
+
+        Returns:
+            The picture, uint8 (height, width, 3), RGB; and its mask, uint8 or int64 (height, width), of class ids and
+            `classes.ignore_index`.
+
+        Raises:
+            DataError: A file is missing, damaged or holds a label outside the classes; the message names it.
+        """
+
+    def __getitem__(self, index: int) -> dict:
+        """One sample as tensors.
+
+        Returns:
+            `image`: uint8 tv_tensors.Image (3, height, width); `mask`: int64 tv_tensors.Mask (height, width); `name`: str.
+        """
+        image, mask = self.read(index)
+        return {
+            "image": tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)),
+            "mask": tv_tensors.Mask(torch.from_numpy(mask.astype(np.int64))),
+            "name": self.name(index),
+        }
+
+    def plot(self, index: int, prediction: np.ndarray | None = None) -> Figure:
+        """Draw a sample: the picture, its mask and, where given, a prediction, with a legend of the classes that occur.
+
+        Args:
+            index: Which sample.
+            prediction: Class ids, integer (height, width).
+        """
+        image, mask = self.read(index)
+        panels = {"image": image, "ground truth": self.classes.colourise(mask)}
+        shown = set(np.unique(mask))
+        if prediction is not None:
+            panels["prediction"] = self.classes.colourise(prediction)
+            shown |= set(np.unique(prediction))
+        figure = Figure(figsize=(4 * len(panels), 4.2), layout="constrained")
+        for axis, (title, pixels) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            axis.imshow(pixels)
+            axis.set_title(title)
+            axis.axis("off")
+        for label in sorted(shown - {self.classes.ignore_index}):
+            colour = np.array(self.classes.palette[label]) / 255
+            figure.axes[0].scatter([], [], marker="s", color=colour, label=self.classes.names[label])
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+        return figure

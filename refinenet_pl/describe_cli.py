@@ -1,0 +1,32 @@
+"""`describe`: print a network part by part."""
+
+import torch
+from jsonargparse import ArgumentParser
+from tabulate import tabulate
+
+
+def main(arguments: list[str]) -> None:
+    """Run `describe`; `arguments` begins with the command."""
+    from refinenet_pl.network.describe import describe
+    from refinenet_pl.network.refinenet import RefineNet
+
+    parser = ArgumentParser(prog="python -m refinenet_pl describe", description="Print a RefineNet part by part.")
+    parser.add_argument("--height", type=int, default=512, help="height of the picture in pixels")
+    parser.add_argument("--width", type=int, default=512, help="width of the picture in pixels")
+    parser.add_class_arguments(RefineNet, "network", skip={"encoder_weights", "aux_params"})
+    config = parser.parse_args(arguments[1:])
+    # Nothing is computed: shapes and counts are known without values.
+    with torch.device("meta"):
+        network = RefineNet(**config.network.as_dict(), encoder_weights=None)
+    parts = describe(network, config.height, config.width)
+    rows = []
+    for index, part in enumerate(parts):
+        block = part.block if index == 0 or parts[index - 1].block != part.block else ""
+        shape = " x ".join(map(str, part.shape))
+        rows.append((block, part.part, shape, f"{part.parameters:,}", f"{part.multiply_adds / 1e9:.3f}"))
+    parameters = sum(part.parameters for part in parts)
+    total = ("total", "", "", f"{parameters:,}", f"{sum(part.multiply_adds for part in parts) / 1e9:.3f}")
+    headers = ("block", "part", "output", "parameters", "GMAC")
+    # An encoder's shape is that of its deepest features.
+    align = ("left", "left", "left", "right", "right")
+    print(tabulate([*rows, total], headers, tablefmt="simple", colalign=align, disable_numparse=True))

@@ -1,0 +1,74 @@
+"""`predict`: class ids, colours and overlays of pictures, from a checkpoint alone."""
+
+import glob
+import sys
+from pathlib import Path
+
+import torch
+from jsonargparse import auto_cli
+from tqdm import tqdm
+
+from refinenet_pl.data.pictures import DataError, read_image
+from refinenet_pl.tasks.checkpoint import CheckpointError, load_for_prediction
+from refinenet_pl.tracking.pictures import save_prediction
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+
+
+def predict(pictures: list[str], checkpoint: Path, output: Path = Path("predictions"), device: str | None = None) -> None:
+    """Segment pictures.
+
+    For each picture writes NAME.png (class ids), NAME_color.png (the classes' colours with their legend) and NAME_overlay.png
+    (the colours laid over the picture).
+
+    Args:
+        pictures: Pictures, folders of pictures, or patterns like 'street/*.jpg'.
+        checkpoint: A run's last.ckpt or best.ckpt.
+        output: Folder to write into; made where missing.
+        device: `cpu`, `cuda`, `cuda:1`, ...; a GPU where there is one.
+    """
+    paths = find_pictures(pictures)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    task, classes = load_for_prediction(checkpoint)
+    task.to(device).eval()
+    output.mkdir(parents=True, exist_ok=True)
+    for path, name in tqdm(paths, desc="predict", unit="picture"):
+        image = read_image(path)
+        with torch.inference_mode():
+            batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
+            mask = task(batch).argmax(1)[0].byte().cpu().numpy()
+        save_prediction(output / name, image, mask, classes)
+    print(f"{len(paths)} pictures segmented into {output}")
+
+
+def find_pictures(patterns: list[str]) -> list[tuple[Path, str]]:
+    """Resolve pictures, folders and patterns.
+
+    Returns:
+        (path, name to write under) of each picture, sorted, each once. Names keep apart pictures of the same stem.
+
+    Raises:
+        DataError: A pattern finds no picture.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            here = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        else:
+            here = (
+                [path] if path.is_file() else sorted(Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).is_file())
+            )
+        if not here:
+            raise DataError(f"{pattern}: no picture there (looked for {', '.join(SUFFIXES)})")
+        found |= dict.fromkeys(here)
+    stems = [path.stem for path in found]
+    return [(path, path.stem if stems.count(path.stem) == 1 else "_".join(path.with_suffix("").parts[-2:])) for path in found]
+
+
+def main(arguments: list[str]) -> None:
+    """Run `predict`; `arguments` begins with the command."""
+    try:
+        auto_cli(predict, args=arguments[1:], prog="python -m refinenet_pl predict", as_positional=False)
+    except (DataError, CheckpointError) as error:
+        sys.exit(f"error: {error}")

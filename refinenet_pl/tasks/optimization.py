@@ -1,0 +1,45 @@
+"""Optimisers with a rate of their own for the encoder, and the poly schedule."""
+
+from typing import Literal
+
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import ChainedScheduler, LinearLR, LRScheduler, PolynomialLR
+
+OptimizerName = Literal["sgd", "adamw"]
+
+
+def build_optimizer(
+    name: OptimizerName, network: nn.Module, learning_rate: float, encoder_factor: float, weight_decay: float
+) -> Optimizer:
+    """Build the optimiser of a network.
+
+    Args:
+        name: `sgd` with momentum 0.9 or `adamw`.
+        network: Its `encoder`, where it has one, makes the first parameter group.
+        learning_rate: Of the other parameters.
+        encoder_factor: The encoder's share of that rate.
+        weight_decay: Of all parameters.
+    """
+    encoder = list(network.encoder.parameters()) if hasattr(network, "encoder") else []
+    known = {id(parameter) for parameter in encoder}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    groups = [
+        {"name": name, "params": [p for p in parameters if p.requires_grad], "lr": rate}
+        for name, parameters, rate in (
+            ("encoder", encoder, learning_rate * encoder_factor),
+            ("decoder", others, learning_rate),
+        )
+    ]
+    groups = [group for group in groups if group["params"]]
+    if name == "sgd":
+        return SGD(groups, momentum=0.9, weight_decay=weight_decay)
+    return AdamW(groups, weight_decay=weight_decay)
+
+
+def build_schedule(optimizer: Optimizer, steps: int, power: float, warmup_steps: int) -> LRScheduler:
+    """The poly schedule over `steps` optimiser steps, times a linear rise over the first `warmup_steps`."""
+    poly = PolynomialLR(optimizer, total_iters=steps, power=power)
+    if not warmup_steps:
+        return poly
+    return ChainedScheduler([LinearLR(optimizer, start_factor=0.01, total_iters=warmup_steps), poly])

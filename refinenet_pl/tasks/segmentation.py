@@ -1,0 +1,168 @@
+"""Train and evaluate any network that maps pictures to class scores."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchmetrics import MeanMetric
+
+from refinenet_pl.data.classes import Classes
+from refinenet_pl.evaluation.confusion import ConfusionMatrix, Scores, scores
+from refinenet_pl.evaluation.inference import whole_image_logits
+from refinenet_pl.tasks.optimization import OptimizerName, build_optimizer, build_schedule
+
+
+class SegmentationTask(LightningModule):
+    """Semantic segmentation: loss, optimiser, schedule, and what is logged when.
+
+    Args:
+        network: Maps float (N, 3, H, W) to logits (N, classes, H, W). The parameters of its `encoder`, where it has one, learn
+            at their own rate; its `normalization`, where it has one, is applied to the pictures, else ImageNet's.
+        classes: Number of classes; given by the data set.
+        ignore_index: Label of void pixels; given by the data set.
+        optimizer: `sgd` with momentum 0.9, as the paper, or `adamw`.
+        learning_rate: Of everything but the encoder.
+        learning_rate_scale: Multiplies all rates; for tables that vary the rate around a recipe's own.
+        encoder_learning_rate_factor: The encoder's rate as a share of the others'; 0.1 in the authors' code.
+        weight_decay: Of all parameters, biases and normalisation too, as in the authors' code.
+        power: Of the poly schedule: rate x (1 - step / steps) ** power. The authors lowered the rate by hand instead; 0 keeps
+            it constant.
+        warmup_steps: Steps over which the rate rises from a hundredth.
+        freeze_batch_norm: Whether batch normalisation keeps its moments in training, as in the authors' code; its scale and
+            shift are trained all the same.
+        loss_at: `image`: the logits are enlarged to the labels' size. `score_map`: the labels are shrunk to the logits' size,
+            as in the authors' code; for a network with a `score_map` method.
+        class_weights: Weight of each class in the loss; None for equal weights, as in the paper.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        classes: int,
+        ignore_index: int = 255,
+        optimizer: OptimizerName = "sgd",
+        learning_rate: float = 5e-4,
+        learning_rate_scale: float = 1.0,
+        encoder_learning_rate_factor: float = 0.1,
+        weight_decay: float = 5e-4,
+        power: float = 0.9,
+        warmup_steps: int = 0,
+        freeze_batch_norm: bool = True,
+        loss_at: Literal["image", "score_map"] = "image",
+        class_weights: list[float] | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters(ignore=["network"])
+        if loss_at == "score_map" and not hasattr(network, "score_map"):
+            raise ValueError(f"loss_at is score_map, but {type(network).__name__} has no score map; use loss_at: image")
+        if class_weights is not None and len(class_weights) != classes:
+            raise ValueError(f"{len(class_weights)} class_weights for {classes} classes")
+        self.network = network
+        mean, std = getattr(network, "normalization", ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
+        # Sums in float64, weighted by pixels: Lightning's own mean over processes is wrong where they see unequal numbers.
+        self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
+        self.confusions = nn.ModuleDict({stage: ConfusionMatrix(classes, ignore_index) for stage in ("val", "test")})
+        self.evaluations: dict[str, Scores] = {}
+        self.data_classes: Classes | None = None
+        # How to build the network again: smp's models remember their arguments; the command line tells those of all others.
+        name = f"{type(network).__module__}.{type(network).__qualname__}"
+        self.network_config = {"class_path": name, "init_args": dict(network.config)} if hasattr(network, "config") else None
+
+    def setup(self, stage: str) -> None:
+        self.data_classes = self.trainer.datamodule.classes
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Class scores of whole pictures: uint8 (N, 3, H, W) -> logits, float (N, classes, H, W)."""
+        return whole_image_logits(self.network, self._normalize(image))
+
+    def training_step(self, batch: dict, batch_index: int) -> Tensor:
+        image, label = self._normalize(batch["image"]), batch["mask"].as_subclass(Tensor)
+        if self.hparams.loss_at == "score_map":
+            logits = self.network.score_map(image)
+            label = F.interpolate(label[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
+        else:
+            logits = self.network(image)
+        total, weight = self._loss(logits, label)
+        loss = total / weight.clamp(min=1e-9)  # a batch of void pixels alone has loss 0, not NaN
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(image))
+        return loss
+
+    def validation_step(self, batch: dict, batch_index: int) -> None:
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: dict, batch_index: int) -> None:
+        self._evaluate("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._reduce("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._reduce("test")
+
+    def configure_optimizers(self) -> dict:
+        h = self.hparams
+        rate = h.learning_rate * h.learning_rate_scale
+        optimizer = build_optimizer(h.optimizer, self.network, rate, h.encoder_learning_rate_factor, h.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(optimizer, steps, h.power, h.warmup_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        self.train()
+
+    def train(self, mode: bool = True) -> "SegmentationTask":
+        """Switch to training, with the moments of batch normalisation kept frozen where that is asked for."""
+        super().train(mode)
+        if self.hparams.freeze_batch_norm:
+            for module in self.network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["network"] = self.network_config
+        classes = self.data_classes
+        if classes is not None:
+            checkpoint["data_classes"] = {
+                "names": list(classes.names),
+                "palette": [list(colour) for colour in classes.palette],
+                "ignore_index": classes.ignore_index,
+            }
+
+    def _normalize(self, image: Tensor) -> Tensor:
+        return (image.as_subclass(Tensor).to(self.mean.dtype) - self.mean) / self.std
+
+    def _loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed cross-entropy over labelled pixels, and the sum of their weights."""
+        ignore_index = self.hparams.ignore_index
+        total = F.cross_entropy(logits, label, self.class_weights, ignore_index=ignore_index, reduction="sum")
+        valid = label[label != ignore_index]
+        weight = self.class_weights[valid].sum() if self.class_weights is not None else valid.numel()
+        return total, torch.as_tensor(weight, device=total.device, dtype=total.dtype)
+
+    def _evaluate(self, stage: str, batch: dict) -> None:
+        label = batch["mask"].as_subclass(Tensor)
+        logits = self(batch["image"])
+        total, weight = self._loss(logits.float(), label)
+        if weight > 0:
+            self.losses[stage].update(total.double() / weight, weight)
+        self.confusions[stage].update(logits.argmax(1), label)
+
+    def _reduce(self, stage: str) -> None:
+        names = self.data_classes.names
+        result = scores(self.confusions[stage].compute().cpu().numpy(), list(names))
+        self.evaluations[stage] = result
+        self.log(f"{stage}/loss", self.losses[stage].compute().float())
+        self.log(f"{stage}/miou", result.miou, prog_bar=True)
+        for name in ("pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
+            self.log(f"{stage}/{name}", getattr(result, name))
+        self.log_dict({f"{stage}/iou/{name}": value for name, value in result.iou.items() if value is not None})
+        self.confusions[stage].reset()
+        self.losses[stage].reset()

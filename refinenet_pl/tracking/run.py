@@ -1,0 +1,40 @@
+"""What a run is called and where it lives on disk. Nothing heavy is imported here: the scripts in experiments/ use it too."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: one cell of one table, on one recipe, with one seed.
+
+    Attributes:
+        recipe: Name of the recipe, which is the name of its file in experiments/recipes.
+        table: Name of the ablation table that the run belongs to; `single` for a run on its own.
+        cell: Name of the table's row; `paper` is the network as published.
+        seed: Seed of initialisation, order and augmentation.
+        root: Directory that holds all runs.
+    """
+
+    recipe: str
+    table: str = "single"
+    cell: str = "paper"
+    seed: int = 0
+    root: str = "runs"
+
+    @property
+    def group(self) -> str:
+        """Runs with the same group belong into one comparison."""
+        return f"{self.table}@{self.recipe}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell}-seed{self.seed}"
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.root) / self.group / self.cell / f"seed{self.seed}"
+
+    @property
+    def results_file(self) -> Path:
+        return self.directory / "results.json"

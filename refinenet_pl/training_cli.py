@@ -1,0 +1,182 @@
+"""`fit`, `validate` and `test`: LightningCLI on a recipe, with a directory that is a function of the run."""
+
+import sys
+from pathlib import Path
+
+import yaml
+from lightning import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Timer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from refinenet_pl.data.datamodule import SegmentationDataModule
+from refinenet_pl.data.registry import find_dataset
+from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.tracking.results import ResultsWriter, git_state
+from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.wandb import wandb_logger
+
+TRAINER_DEFAULTS = {
+    "num_sanity_val_steps": 0,
+    # The data module's samplers know about processes; Lightning's would count samples twice in evaluation.
+    "use_distributed_sampler": False,
+    "log_every_n_steps": 10,
+}
+
+# A run may go on under other values of these: they change how it is computed or shown, not what.
+WITHOUT_EFFECT = {"run.root", "data.root", "data.num_workers"} | {
+    f"trainer.{name}"
+    for name in (
+        "accelerator", "devices", "enable_model_summary", "enable_progress_bar", "log_every_n_steps", "num_nodes", "profiler",
+        "strategy",
+    )
+}  # fmt: skip
+
+
+class RunCLI(LightningCLI):
+    """A recipe's command line. What the data set knows (class count, void id) is linked, not repeated."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_class_arguments(Run, "run", skip={"seed"}, help="Which run this is; decides its directory")
+        parser.link_arguments("seed_everything", "data.seed")
+        where = ("data.dataset", "data.root")
+        parser.link_arguments(where, "model.classes", compute_fn=lambda name, root: len(_classes(name, root)))
+        parser.link_arguments(where, "model.network.init_args.classes", compute_fn=lambda name, root: len(_classes(name, root)))
+        parser.link_arguments(where, "model.ignore_index", compute_fn=lambda name, root: _classes(name, root).ignore_index)
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        commands = LightningCLI.subcommands()
+        # A run always goes on from its own last checkpoint, and checkpoints are always read as plain data.
+        skipped = {"fit": {"ckpt_path", "weights_only"}, "validate": {"weights_only"}, "test": {"weights_only"}}
+        return {name: commands[name] | more for name, more in skipped.items()}
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let a checkpoint's hyperparameters overrule the recipe here; a run has one configuration."""
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        self.run_ = Run(**config.run.as_dict(), seed=int(config.seed_everything))
+        self._dump_config()
+        self.debugging = bool(config.trainer.fast_dev_run)
+        epochs, interval = config.trainer.max_epochs, config.trainer.check_val_every_n_epoch
+        if self.subcommand == "fit" and epochs and interval and epochs % interval:
+            sys.exit(
+                f"error: trainer.max_epochs is {epochs}, which is not a multiple of trainer.check_val_every_n_epoch, {interval}: "
+                "the network at the end of training would go without its score"
+            )
+        if self.subcommand == "fit" and not self.debugging:
+            refuse_another_configuration(self.run_, self.config_dump)
+            if self.run_.results_file.exists():
+                print(f"finished already: {self.run_.results_file}")
+                sys.exit(0)
+
+    def instantiate_trainer(self, **kwargs) -> Trainer:
+        run, training = self.run_, self.subcommand == "fit"
+        timer = Timer()
+        checkpoint = None if training else self._checkpoint().name
+        self.results = ResultsWriter(run, self.config_dump, checkpoint, timer)
+        callbacks = [timer, self.results]
+        given = self.config_init[self.subcommand].trainer
+        if training and given.enable_checkpointing is not False:
+            # Two, because `best` is written when a validation ends and `last` when an epoch does, which is where a run can be
+            # taken up again exactly.
+            where = {"dirpath": run.directory, "enable_version_counter": False}
+            callbacks += [
+                ModelCheckpoint(filename="best", monitor="val/miou", mode="max", save_on_train_epoch_end=False, **where),
+                ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **where),
+            ]
+        if given.logger is None and not self.debugging:
+            kwargs["logger"] = self._loggers("train" if training else self.subcommand)
+            callbacks += [LearningRateMonitor()] if training else []
+        given.callbacks = [*(given.callbacks or []), *callbacks]
+        return super().instantiate_trainer(default_root_dir=str(run.directory), **kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        self.model.network_config = self.config_dump["model"]["network"]
+
+    def _loggers(self, job_type: str) -> list:
+        # A directory of its own for each job, for CSVLogger empties the one it is given.
+        csv = CSVLogger(self.run_.directory, name="metrics", version=job_type)
+        return [csv, wandb_logger(self.run_, self.config_dump, job_type, git_state()["revision"])]
+
+    def before_fit(self) -> None:
+        if not self.debugging:
+            save_configuration(self.run_, self.config_dump)
+
+    def fit(self, model: SegmentationTask, datamodule: SegmentationDataModule) -> None:
+        last = self.run_.directory / "last.ckpt"
+        resumed = str(last) if last.exists() and not self.debugging else None
+        self.trainer.fit(model, datamodule=datamodule, ckpt_path=resumed, weights_only=True if resumed else None)
+        if self.debugging or self.trainer.interrupted:
+            return
+        if "val" not in model.evaluations:  # killed between the last epoch and the record: nothing was left to train
+            self.trainer.validate(model, datamodule=datamodule, verbose=False)
+        self.results.write(self.trainer, model)
+
+    def validate(self, **kwargs) -> None:
+        self.trainer.validate(**self._with_checkpoint(kwargs))
+
+    def test(self, **kwargs) -> None:
+        self.trainer.test(**self._with_checkpoint(kwargs))
+
+    def _with_checkpoint(self, kwargs: dict) -> dict:
+        return kwargs | {"ckpt_path": str(self._checkpoint()), "weights_only": True}
+
+    def _checkpoint(self) -> Path:
+        given = self.config[self.subcommand].ckpt_path
+        path = Path(given) if given else self.run_.directory / "best.ckpt"
+        if not path.is_file():
+            sys.exit(f"error: no checkpoint at {path}; train the run first (fit), or name one with --ckpt_path")
+        return path
+
+
+def refuse_another_configuration(run: Run, config: dict) -> None:
+    """End with a message where the run's directory holds a run of another configuration, instead of mixing the two."""
+    file = run.directory / "config.yaml"
+    if not file.exists():
+        return
+    there, here = _flatten(yaml.safe_load(file.read_text())), _flatten(config)
+    keys = sorted((there.keys() | here.keys()) - WITHOUT_EFFECT)
+    different = [key for key in keys if there.get(key) != here.get(key)]
+    if different:
+        lines = "\n".join(f"  {key}: {there.get(key)} there, {here.get(key)} now" for key in different)
+        sys.exit(
+            f"error: {run.directory} holds a run with another configuration:\n{lines}\n"
+            "Remove that directory, or give this run another name (--run.cell) or root (--run.root)."
+        )
+
+
+@rank_zero_only
+def save_configuration(run: Run, config: dict) -> None:
+    """Write the resolved configuration into the run's directory."""
+    run.directory.mkdir(parents=True, exist_ok=True)
+    (run.directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def _classes(dataset: str, root: str | None):
+    return find_dataset(dataset).classes_of(root)
+
+
+def _flatten(config: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def main(arguments: list[str]) -> None:
+    """Run `fit`, `validate` or `test`; `arguments` begins with the command."""
+    RunCLI(
+        SegmentationTask,
+        SegmentationDataModule,
+        args=None if arguments == sys.argv[1:] else arguments,
+        save_config_callback=None,  # a run's directory has its config before the trainer exists
+        seed_everything_default=0,
+        trainer_defaults=TRAINER_DEFAULTS,
+        auto_configure_optimizers=False,
+    )
