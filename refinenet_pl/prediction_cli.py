@@ -2,10 +2,11 @@
 
 import glob
 import sys
+from collections import Counter
 from pathlib import Path
 
 import torch
-from jsonargparse import auto_cli
+from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from refinenet_pl.data.pictures import DataError, read_image
@@ -15,22 +16,22 @@ from refinenet_pl.tracking.pictures import save_prediction
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
 
-def predict(pictures: list[str], checkpoint: Path, output: Path = Path("predictions"), device: str | None = None) -> None:
+def predict(pictures: list[str], ckpt_path: Path, output: Path, device: str | None) -> None:
     """Segment pictures.
 
     For each picture writes NAME.png (class ids), NAME_color.png (the classes' colours with their legend) and NAME_overlay.png
     (the colours laid over the picture).
 
     Args:
-        pictures: Pictures, folders of pictures, or patterns like 'street/*.jpg'.
-        checkpoint: A run's last.ckpt or best.ckpt.
+        pictures: Pictures, folders of pictures, or patterns.
+        ckpt_path: A run's last.ckpt or best.ckpt.
         output: Folder to write into; made where missing.
-        device: `cpu`, `cuda`, `cuda:1`, ...; a GPU where there is one.
+        device: As torch names it; None for a GPU where there is one.
     """
     paths = find_pictures(pictures)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    task, classes = load_for_prediction(checkpoint)
-    task.to(device).eval()
+    task, classes = load_for_prediction(ckpt_path)
+    task.to(device)
     output.mkdir(parents=True, exist_ok=True)
     for path, name in tqdm(paths, desc="predict", unit="picture"):
         image = read_image(path)
@@ -62,13 +63,36 @@ def find_pictures(patterns: list[str]) -> list[tuple[Path, str]]:
         if not here:
             raise DataError(f"{pattern}: no picture there (looked for {', '.join(SUFFIXES)})")
         found |= dict.fromkeys(here)
-    stems = [path.stem for path in found]
-    return [(path, path.stem if stems.count(path.stem) == 1 else "_".join(path.with_suffix("").parts[-2:])) for path in found]
+    return list(zip(found, _names(list(found)), strict=True))
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """Stems; where several pictures share one, behind the folder's name, and numbered where that does not tell them apart."""
+    stems = Counter(path.stem for path in paths)
+    taken = {stem for stem, number in stems.items() if number == 1}
+    names = []
+    for path in paths:
+        name = path.stem
+        if stems[name] > 1:
+            name = first = "_".join(path.with_suffix("").parts[-2:])
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{first}_{number}"
+            taken.add(name)
+        names.append(name)
+    return names
 
 
 def main(arguments: list[str]) -> None:
     """Run `predict`; `arguments` begins with the command."""
+    parser = ArgumentParser(prog="python -m refinenet_pl predict", description="Segment pictures with a checkpoint.")
+    parser.add_argument("pictures", nargs="+", help="pictures, folders of pictures, or patterns like 'street/*.jpg'")
+    parser.add_argument("--ckpt_path", type=Path, required=True, help="a run's last.ckpt or best.ckpt")
+    parser.add_argument("--output", type=Path, default=Path("predictions"), help="folder to write into")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; without it, a GPU where there is one")
+    options = parser.parse_args(arguments[1:])
     try:
-        auto_cli(predict, args=arguments[1:], prog="python -m refinenet_pl predict", as_positional=False)
+        predict(options.pictures, options.ckpt_path, options.output, options.device)
     except (DataError, CheckpointError) as error:
         sys.exit(f"error: {error}")

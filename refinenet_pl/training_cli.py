@@ -63,7 +63,7 @@ class RunCLI(LightningCLI):
         epochs, interval = config.trainer.max_epochs, config.trainer.check_val_every_n_epoch
         if self.subcommand == "fit" and epochs and interval and epochs % interval:
             sys.exit(
-                f"error: trainer.max_epochs is {epochs}, which is not a multiple of trainer.check_val_every_n_epoch, {interval}: "
+                f"error: trainer.max_epochs, {epochs}, is not a multiple of trainer.check_val_every_n_epoch, {interval}: "
                 "the network at the end of training would go without its score"
             )
         if self.subcommand == "fit" and not self.debugging:

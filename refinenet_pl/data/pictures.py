@@ -17,9 +17,11 @@ def read_image(path: Path) -> np.ndarray:
         uint8 (height, width, 3).
 
     Raises:
-        DataError: The file is missing, empty, truncated or no picture.
+        DataError: The file is missing, empty, truncated or no picture, or has more than 8 bits a channel.
     """
     with _opened(path) as picture:
+        if picture.mode.startswith(("I", "F")):  # Pillow would clip these, to white all over as a rule
+            raise DataError(f"{path}: has more than 8 bits a channel (mode {picture.mode}); convert it to 8 bits first")
         return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
 
 

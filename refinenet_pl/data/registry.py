@@ -4,8 +4,9 @@ import importlib
 
 from refinenet_pl.data.camvid import CamVid
 from refinenet_pl.data.dataset import SegmentationDataset
+from refinenet_pl.data.scenes import Scenes
 
-DATASETS: dict[str, type[SegmentationDataset]] = {"camvid": CamVid}
+DATASETS: dict[str, type[SegmentationDataset]] = {"scenes": Scenes, "camvid": CamVid}
 
 
 def find_dataset(name: str) -> type[SegmentationDataset]:

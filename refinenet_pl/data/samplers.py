@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from numpy.random import SeedSequence
 from torch.utils.data import Dataset, DistributedSampler
 
 
@@ -33,8 +34,8 @@ class TrainingSampler(DistributedSampler):
     def __init__(self, dataset: Dataset, global_batch: int, num_replicas: int, rank: int, seed: int):
         if global_batch % num_replicas:
             raise ValueError(
-                f"a global batch of {global_batch} cannot be shared by {num_replicas} processes: {global_batch} / {num_replicas} "
-                f"= {global_batch / num_replicas:.2f}; use a number of devices that divides it"
+                f"a global batch of {global_batch} cannot be shared by {num_replicas} processes: "
+                f"{global_batch} / {num_replicas} = {global_batch / num_replicas:.2f}; use a number of devices that divides it"
             )
         if len(dataset) < global_batch:
             raise ValueError(f"the training split holds {len(dataset)} samples, fewer than one batch of {global_batch}")
@@ -65,7 +66,4 @@ class EvaluationSampler(DistributedSampler):
 
 def derive_seed(*parts: int) -> int:
     """Mix non-negative integers into one 63-bit seed, so that neighbouring seeds do not give related random numbers."""
-    # torch's generators want one integer; NumPy has the mixer.
-    from numpy.random import SeedSequence
-
     return int(SeedSequence(parts).generate_state(1, "uint64")[0] >> 1)

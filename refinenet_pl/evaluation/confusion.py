@@ -101,7 +101,7 @@ class ConfusionMatrix(Metric):
         valid = label != self.ignore_index
         label, prediction = label[valid].long(), prediction[valid].long()
         for what, ids in ("label", label), ("prediction", prediction):
-            if ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < self.classes):
+            if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= self.classes):
                 raise ValueError(f"{what} ids span {int(ids.min())}..{int(ids.max())}, but there are {self.classes} classes")
         pairs = torch.bincount(label * self.classes + prediction, minlength=self.classes**2)
         self.counts += pairs.reshape(self.classes, self.classes)

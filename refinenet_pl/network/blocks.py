@@ -115,10 +115,7 @@ class ChainedResidualPooling(nn.Module):
             return x
         total = stage = F.relu(x) if self.relu else x
         for conv in self.convs:
-            if self.order == "pool_conv":
-                stage = conv(_pool(stage))
-            else:
-                stage = _pool(conv(stage))
+            stage = conv(_pool(stage)) if self.order == "pool_conv" else _pool(conv(stage))
             total = total + stage
         return F.relu(total) if self.shortcut == "relu" else total
 

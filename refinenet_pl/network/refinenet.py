@@ -27,15 +27,15 @@ class RefineNet(SegmentationModel):
         classes: Channels of the logits.
         encoder_depth: Number of halvings in the encoder, 2 to 5; features from 1/4 to 1/2**depth are used.
         cascade: Number of RefineNet blocks, 1 to 4 (Table 9).
-        image_scales: Scales at which the picture enters encoders of their own. (1.2, 0.6) is the paper's 2-scale, 7-path network
-            (Table 9); two scales, the larger first, about 2 to 1.
+        image_scales: Scales at which the picture enters encoders of their own. (1.2, 0.6) is the paper's 2-scale, 7-path
+            network (Table 9); two scales, the larger first, about 2 to 1.
         width: Channels of the paths; 256 in the paper.
         deepest_width: Channels of the paths from the deepest features; 512 in the paper.
         path_rcus: Residual convolution units on each input path of a block; 2 in the paper.
         output_rcus: RCUs at the end of each block; 1 in the paper.
         head_rcus: RCUs before the classifier; 2 in the paper.
-        pooling_blocks: Pooling blocks in each chained residual pooling; 0 leaves the pooling out. The CVPR paper has 2, and 4 for
-            Person-Part and VOC 2012; the authors' code has 4.
+        pooling_blocks: Pooling blocks in each chained residual pooling; 0 leaves the pooling out. The CVPR paper has 2, and 4
+            for Person-Part and VOC 2012; the authors' code has 4.
         pooling_order: `pool_conv` (CVPR) or `conv_pool` (the later improved pooling).
         pooling_relu: Whether chained residual pooling rectifies its input.
         shortcut: `identity`: ReLUs on the branches alone. `relu`: one after each sum (in RCUs, fusion and pooling), which
@@ -87,6 +87,10 @@ class RefineNet(SegmentationModel):
     ):
         super().__init__()
         _check(cascade, image_scales, kernel_size, encoder_depth, input_scale)
+        _check_counts(
+            1, in_channels=in_channels, classes=classes, width=width, deepest_width=deepest_width, kernel_size=kernel_size
+        )
+        _check_counts(0, path_rcus=path_rcus, output_rcus=output_rcus, head_rcus=head_rcus, pooling_blocks=pooling_blocks)
         _check_choice("pooling_order", pooling_order, PoolingOrder)
         _check_choice("shortcut", shortcut, Shortcut)
         _check_choice("upsampling", upsampling, Upsampling)
@@ -179,6 +183,12 @@ class RefineNet(SegmentationModel):
         card.text = card.text.replace("import segmentation_models_pytorch as smp", "from refinenet_pl import RefineNet")
         card.text = card.text.replace("smp.from_pretrained", "RefineNet.from_pretrained")
         return card
+
+
+def _check_counts(least: int, **counts: int) -> None:
+    for argument, count in counts.items():
+        if count < least:
+            raise ValueError(f"{argument} is {count}; it must be at least {least}")
 
 
 def _check_choice(argument: str, value: str, choices) -> None:

@@ -1,6 +1,5 @@
 """A trained task back from its checkpoint, without its recipe and without a download."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -31,9 +30,11 @@ def load_for_prediction(path: Path) -> tuple[SegmentationTask, Classes]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+    except Exception as error:  # KeyError, UnicodeDecodeError, ...: torch lets through whatever the file's bytes lead to
         raise CheckpointError(f"{path}: cannot be read as a checkpoint ({error})") from error
-    missing = {"data_classes", "network", "hyper_parameters", "state_dict"} - checkpoint.keys()
+    missing = {"data_classes", "network", "hyper_parameters", "state_dict"}.difference(
+        checkpoint if isinstance(checkpoint, dict) else ()
+    )
     if missing:
         raise CheckpointError(f"{path}: holds no {', '.join(sorted(missing))}; was it written by this package's fit?")
     arguments = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_") and k != "network"}

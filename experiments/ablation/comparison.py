@@ -1,0 +1,103 @@
+"""Whether runs can be compared: what they differ in besides what the table varies."""
+
+import json
+import re
+from typing import Any
+
+from experiments.ablation.settings import same
+from experiments.ablation.tables import Table
+
+Records = dict[tuple[str, int], dict]
+
+
+def wrong_settings(table: Table, recipe: str, records: Records) -> list[str]:
+    """Runs that did not set what the table sets now: it was edited since, or overridden on the command line.
+
+    Args:
+        table: The table.
+        recipe: Name of the recipe.
+        records: results.json by cell and seed.
+
+    Returns:
+        A sentence for each cell and setting.
+    """
+    found: dict[str, list[int]] = {}
+    for (cell, seed), record in records.items():
+        for settings, whose in ((table.recipe_settings(recipe), "paper's table"), (table.cell_settings(cell), "table")):
+            for setting, value in settings.items():
+                known, recorded = setting.recorded(record.get("config") or {})
+                if known and not same(recorded, value):
+                    text = f"ran with {setting.argument} {json.dumps(recorded)}, but the {whose} has {json.dumps(value)}"
+                    found.setdefault(f"{cell} {text}", []).append(seed)
+    return [f"{text} (seed {', '.join(map(str, seeds))})" for text, seeds in found.items()]
+
+
+def differences(table: Table, records: Records) -> list[str]:
+    """In what the runs differ besides the cells' settings and the seed.
+
+    Args:
+        table: The table.
+        records: results.json by cell and seed.
+
+    Returns:
+        A sentence for each difference.
+    """
+    varied = {f"config.{setting.key}" for setting in table.varied}
+    facts = {f"{cell} seed {seed}": _facts(record) for (cell, seed), record in records.items()}
+    sentences = []
+    for key in sorted({key for known in facts.values() for key in known} - varied):
+        runs: dict[str, list[str]] = {}
+        for name, known in facts.items():
+            runs.setdefault(json.dumps(known.get(key), sort_keys=True), []).append(name)
+        if len(runs) > 1:
+            commonest = sorted(runs, key=lambda value: -len(runs[value]))
+            words = [f"{_shorten(value)} ({_some(runs[value])})" for value in commonest[:3]]
+            more = [f"{len(commonest) - 3} more"] if len(commonest) > 3 else []
+            sentences.append(f"the runs differ in {key.removeprefix('config.')}: {'; '.join(words + more)}")
+    return sentences
+
+
+def get(record: Any, *keys: str) -> Any:
+    """A value inside nested mappings; None where one is missing on the way."""
+    for key in keys:
+        record = record.get(key) if isinstance(record, dict) else None
+    return record
+
+
+def _facts(record: dict) -> dict[str, Any]:
+    """What must be alike in runs that are compared, by dotted key."""
+    facts = {
+        "git revision": get(record, "git", "revision"),
+        "uncommitted changes": get(record, "git", "dirty"),
+        "device": record.get("device"),
+        "world size": record.get("world_size"),
+    }
+    facts |= {f"version of {name}": version for name, version in (record.get("versions") or {}).items()}
+    run = record["run"]
+    # The run's own directory and name stand in the paths and names of loggers and checkpoints.
+    directory = re.compile(rf"\S*{re.escape(run['table'] + '@' + run['recipe'])}/{re.escape(run['cell'])}/seed{run['seed']}\b")
+    name = f"{run['cell']}-seed{run['seed']}"
+
+    def flatten(value: Any, key: str):
+        if key.endswith(".seed") and value == run["seed"]:
+            return  # what the run's seed is passed on to
+        if isinstance(value, dict) and value:
+            for part, item in value.items():
+                flatten(item, f"{key}.{part}")
+        elif isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
+            for index, item in enumerate(value):
+                flatten(item, f"{key}.{index}")
+        else:
+            facts[key] = directory.sub("<directory>", value).replace(name, "<name>") if isinstance(value, str) else value
+
+    config = record.get("config") or {}
+    flatten({key: value for key, value in config.items() if key not in ("run", "seed_everything", "ckpt_path")}, "config")
+    return facts
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _some(runs: list[str]) -> str:
+    return ", ".join(runs) if len(runs) <= 2 else f"{len(runs)} runs"

@@ -1,0 +1,83 @@
+"""The runs behind a table and their commands."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.ablation.tables import Table, TableError
+from refinenet_pl.tracking.run import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ROOT / "experiments" / "recipes"
+
+
+def find_recipe(name: str) -> Path:
+    """Path of a recipe: a name in experiments/recipes, or the path of a YAML file.
+
+    Raises:
+        TableError: There is no such file.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(other.stem for other in RECIPES.glob("*.yaml"))) or "none yet"
+        raise TableError(f"no recipe {name!r} ({path} is no file); there are: {known}")
+    return path
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run and the arguments of the training command that makes it."""
+
+    run: Run
+    arguments: list[str]
+
+
+def plan(
+    table: Table, recipe: Path, seeds: Sequence[int], cells: list[str] | None, root: str, extra: Sequence[str] = ()
+) -> list[Job]:
+    """All runs of a table, seed by seed, so that a table that was stopped half-way has all its rows.
+
+    Args:
+        table: The table.
+        recipe: File of the recipe.
+        seeds: Seeds of each cell.
+        cells: Names of the cells; None for all.
+        root: Directory of all runs.
+        extra: Further arguments for the training command; they come last and so win.
+    """
+    jobs = []
+    for seed in seeds:
+        for cell in table.select(cells):
+            run = Run(recipe=recipe.stem, table=table.name, cell=cell.name, seed=seed, root=root)
+            settings = table.recipe_settings(recipe.stem) | table.cell_settings(cell.name)
+            arguments = [
+                "fit",
+                "-c",
+                _short(recipe),
+                "--run.recipe",
+                run.recipe,
+                "--run.table",
+                run.table,
+                "--run.cell",
+                run.cell,
+                "--run.root",
+                root,
+            ]
+            arguments += ["--seed_everything", str(seed)]
+            arguments += [setting.option(value) for setting, value in settings.items()]
+            jobs.append(Job(run, [*arguments, *extra]))
+    return jobs
+
+
+def shell_command(job: Job) -> str:
+    """The job as one line for a shell, to be started in the current directory."""
+    # Elsewhere than in the repository the package is only found when it is installed, or with this.
+    prefix = "" if Path.cwd() == ROOT else f"PYTHONPATH={shlex.quote(str(ROOT))} "
+    return prefix + shlex.join(["python", "-m", "refinenet_pl", *job.arguments])
+
+
+def _short(path: Path) -> str:
+    """Relative to the working directory where the file lies below it."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)

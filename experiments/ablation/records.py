@@ -1,0 +1,196 @@
+"""What the runs of a table left behind, and the figures of a table from it."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from experiments.ablation.comparison import differences, get, wrong_settings
+from experiments.ablation.tables import Cell, Table
+from refinenet_pl.tracking.run import Run
+
+FORMAT = 1
+
+
+class RecordError(ValueError):
+    """A results.json that cannot be read; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean and spread over seeds.
+
+    Attributes:
+        values: The value of each seed.
+    """
+
+    values: dict[int, float]
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.values.values()) if self.values else None
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation (n - 1); None for fewer than two values."""
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
+
+
+@dataclass
+class Row:
+    """One cell's figures.
+
+    Attributes:
+        cell: The cell.
+        records: The seeds' results.json that exist.
+        miou: In per cent.
+        difference: mIoU minus the reference cell's of the same seed, in points; only seeds that both have; none for the
+            reference itself.
+        paper: The paper's mIoU in per cent.
+    """
+
+    cell: Cell
+    records: dict[int, dict] = field(default_factory=dict)
+    miou: Estimate = field(default_factory=lambda: Estimate({}))
+    difference: Estimate = field(default_factory=lambda: Estimate({}))
+    paper: float | None = None
+
+    @property
+    def parameters(self) -> int | None:
+        return next((get(record, "network", "parameters") for record in self.records.values()), None)
+
+    @property
+    def seconds(self) -> float | None:
+        seconds = [get(record, "training", "seconds") for record in self.records.values()]
+        seconds = [value for value in seconds if value is not None]
+        return statistics.fmean(seconds) if seconds else None
+
+
+@dataclass
+class Report:
+    """The figures of a table on one recipe.
+
+    Attributes:
+        table: The table.
+        recipe: Name of the recipe.
+        split: The split that the figures are of.
+        seeds: The seeds that each row should have.
+        reference: Name of the cell that the rows are compared with.
+        rows: One for each cell.
+        missing: What is not there, in words.
+        warnings: Reasons for which rows cannot be compared, in words.
+    """
+
+    table: Table
+    recipe: str
+    split: str
+    seeds: list[int]
+    reference: str
+    rows: list[Row]
+    missing: list[str]
+    warnings: list[str]
+
+    @property
+    def has_paper(self) -> bool:
+        return bool(self.table.published.get(self.recipe))
+
+    @property
+    def records(self) -> list[dict]:
+        return [record for row in self.rows for record in row.records.values()]
+
+
+def find_seeds(table: Table, recipe: str, root: str) -> list[int]:
+    """The seeds of which any cell of the table has a directory; [0] when there are none."""
+    group = Run(recipe, table.name, root=root).directory.parents[1]
+    found = {
+        int(path.name.removeprefix("seed"))
+        for cell in table.cells
+        for path in (group / cell).glob("seed*")
+        if path.name.removeprefix("seed").isdigit()
+    }
+    return sorted(found) or [0]
+
+
+def read_record(run: Run) -> dict | None:
+    """A run's record; None when it has none yet.
+
+    Raises:
+        RecordError: The file is no record, or another run's.
+    """
+    if not run.results_file.exists():
+        return None
+    try:
+        record = json.loads(run.results_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{run.results_file}: cannot be read: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise RecordError(f"{run.results_file}: is no record of format {FORMAT}")
+    expected = {"recipe": run.recipe, "table": run.table, "cell": run.cell, "seed": run.seed}
+    if record.get("run") != expected:
+        raise RecordError(f"{run.results_file}: is the record of {record.get('run')}, but lies where {expected} belongs")
+    return record
+
+
+def build_report(
+    table: Table,
+    recipe: str,
+    root: str,
+    seeds: Sequence[int],
+    cells: list[str] | None = None,
+    split: str = "val",
+    reference: str | None = None,
+) -> Report:
+    """Read the records of a table and reduce them.
+
+    Args:
+        table: The table.
+        recipe: Name of the recipe.
+        root: Directory of all runs.
+        seeds: Seeds that each cell should have.
+        cells: Names of the cells shown; None for all. The reference's records are read all the same.
+        split: The evaluation that is reported.
+        reference: Another reference than the table's own.
+
+    Raises:
+        RecordError: A record cannot be read.
+        TableError: There is no cell of that name.
+    """
+    reference = reference or table.reference
+    missing: list[str] = []
+    table.select([reference])
+    baseline = _read_row(table, reference, recipe, root, seeds, split, [])
+    rows = []
+    for cell in table.select(cells):
+        row = _read_row(table, cell.name, recipe, root, seeds, split, missing)
+        if cell.name != reference:
+            pairs = sorted(set(row.miou.values) & set(baseline.miou.values))
+            row.difference = Estimate({seed: row.miou.values[seed] - baseline.miou.values[seed] for seed in pairs})
+        rows.append(row)
+    records = runs_of([baseline, *rows])
+    warnings = wrong_settings(table, recipe, records) + differences(table, records)
+    return Report(table, recipe, split, list(seeds), reference, rows, missing, warnings)
+
+
+def runs_of(rows: list[Row]) -> dict[tuple[str, int], dict]:
+    """The records by cell and seed."""
+    return {(row.cell.name, seed): record for row in rows for seed, record in row.records.items()}
+
+
+def _read_row(table: Table, cell: str, recipe: str, root: str, seeds: Sequence[int], split: str, missing: list[str]) -> Row:
+    row = Row(table.cells[cell], paper=table.published.get(recipe, {}).get(cell))
+    values = {}
+    for seed in seeds:
+        run = Run(recipe, table.name, cell, seed, root)
+        record = read_record(run)
+        if record is None:
+            if run.directory.exists():
+                missing.append(f"{run.name} has not finished; see {run.directory / 'log.txt'}")
+            continue
+        row.records[seed] = record
+        miou = get(record, "evaluations", split, "miou")
+        if isinstance(miou, (int, float)) and miou == miou:
+            values[seed] = 100.0 * miou
+        else:
+            missing.append(f"{run.name} has no mIoU on {split}")
+    row.miou = Estimate(values)
+    return row

@@ -1,0 +1,320 @@
+"""Drawn landscapes: the built-in data set, made with NumPy, nothing to download."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from refinenet_pl.data.classes import Classes
+from refinenet_pl.data.dataset import SegmentationDataset
+from refinenet_pl.data.pictures import DataError
+
+# How hard the pictures are. Light intensities run from 0 to 1; lengths are in pixels of a picture of 128x128.
+PIXEL_NOISE = 0.07  # Standard deviation of what a camera adds to every pixel.
+TEXTURE = 0.09  # Standard deviation of meadow and crop; above PIXEL_NOISE, or the two cannot be told apart.
+GRAIN = 0.06  # The same for everything else.
+BRIGHTNESS = 0.18  # Spread of the pictures' brightness, as a logarithm.
+COLOUR_CAST = 0.12  # Spread of the pictures' tints, as a logarithm.
+POLE_CONTRAST = (0.15, 0.35)  # How much darker or brighter than what is behind them poles and wires are.
+CUE_RADIUS = (7, 10)  # Sun and moon, which tell ball from lamp.
+FLAG_SIDE = (9, 12)  # Flags, which tell road from river.
+BALL_RADIUS = (4, 8.5)
+CUE_FLOOR, BALL_CEILING = 0.26, 0.59  # No cue below the one, no ball above the other, in picture heights: 42 pixels between.
+
+SKY, MEADOW, CROP, ROAD, RIVER, BUILDING, TREE, POLE, FLAG, BALL, LAMP = range(11)
+
+
+def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
+    """A colour, float64 (3,) in 0..1; hue counts in turns."""
+    ramp = np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
+    return value * (1 - saturation + saturation * ramp.clip(0, 1))
+
+
+@lru_cache(maxsize=32)
+def _noise(side: int, blur: float) -> np.ndarray:
+    """Smooth noise that every picture takes its pieces from: making it anew would cost more than all the rest.
+
+    Returns:
+        float32 (2 * side, 2 * side), mean 0, standard deviation 1, with lumps about `blur` pixels in radius.
+    """
+    white = np.random.default_rng(side).standard_normal((2 * side, 2 * side))
+    frequency = np.fft.fftfreq(2 * side)
+    keep = np.exp(-2 * (np.pi * blur) ** 2 * (frequency[:, None] ** 2 + frequency**2))
+    smooth = np.fft.ifft2(np.fft.fft2(white) * keep).real
+    return ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)
+
+
+class _Scene:
+    """One picture in the making; what is drawn later stands in front.
+
+    Attributes:
+        image: float32 (size, size, 3), about 0..1.
+        label: uint8 (size, size), class ids.
+        thing: uint8 (size, size), the number of the object seen at a pixel; 0 for sky, ground and poles.
+    """
+
+    def __init__(self, rng: np.random.Generator, size: int):
+        self.rng = rng
+        self.size = size
+        self.unit = size / 128
+        self.x = np.arange(size, dtype=np.float32)
+        self.y = self.x[:, None]
+        self.image = np.zeros((size, size, 3), np.float32)
+        self.label = np.full((size, size), SKY, np.uint8)
+        self.thing = np.zeros((size, size), np.uint8)
+        self.things = 0
+        self.horizon = size * rng.uniform(0.4, 0.5)
+        self.ground_hue = rng.uniform(0.05, 0.4)
+
+    def between(self, low: float, high: float) -> float:
+        """A length drawn evenly, in pixels of this picture."""
+        return self.unit * self.rng.uniform(low, high)
+
+    def slots(self, count: int, of: int) -> np.ndarray:
+        """Columns that keep their distance, float64 (count,): the middles of `count` of `of` strips, a little shifted."""
+        return (self.rng.permutation(of)[:count] + self.rng.uniform(0.3, 0.7, count)) * self.size / of
+
+    def lumps(self, shape: tuple[int, int], blur: float) -> np.ndarray:
+        """A piece of noise, float32 of that shape, which must not exceed the picture's."""
+        noise = _noise(self.size, blur * self.unit)
+        top, left = self.rng.integers(0, self.size, 2)
+        return noise[top : top + shape[0], left : left + shape[1]]
+
+    def box(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice]:
+        """Rows and columns that hold a rectangle, cut off at the picture's edges."""
+        low = np.floor([top, left]).clip(0, self.size).astype(int)
+        high = np.ceil([bottom, right]).clip(0, self.size).astype(int) + 1
+        return slice(low[0], high[0]), slice(low[1], high[1])
+
+    def paint(self, box: tuple[slice, slice], inside: np.ndarray, colour: np.ndarray, label: int, thing: bool) -> None:
+        """Fill a shape.
+
+        Args:
+            box: The rows and columns, (height, width), that hold the shape.
+            inside: bool (height, width).
+            colour: Broadcasts to (height, width, 3).
+            label: Class id.
+            thing: Whether the shape is an object, with a void line around it.
+        """
+        self.things += thing
+        np.copyto(self.image[box], colour, where=inside[..., None], casting="unsafe")
+        self.label[box][inside] = label
+        self.thing[box][inside] = self.things if thing else 0
+
+    def sky(self, moon: bool, column: float) -> None:
+        """Clouds, and the sun or the moon, which belong to the sky. Day and night are equally bright."""
+        hue, saturation, value = self.rng.uniform((-0.1, 0.1, 0.3), (0.7, 0.45, 0.7))
+        self.image[:] = _rgb(hue, saturation, value) + GRAIN * self.lumps((self.size, self.size), 10)[..., None]
+        radius = self.between(*CUE_RADIUS)
+        row = self.rng.uniform(radius + 2, CUE_FLOOR * self.size - radius)
+        shadow = column + self.rng.choice((-0.6, 0.6)) * radius
+        box = self.box(column - radius, row - radius, column + radius, row + radius)
+        x, y = self.x[box[1]], self.y[box[0]]
+        inside = (x - column) ** 2 + (y - row) ** 2 < radius**2
+        if moon:
+            inside &= (x - shadow) ** 2 + (y - row) ** 2 > (0.9 * radius) ** 2
+        self.paint(box, inside, np.array((0.85, 0.95, 1.1) if moon else (1.1, 0.9, 0.45)), SKY, thing=False)
+
+    def ground(self) -> None:
+        """Meadow and crop: patches of one colour, told apart by their texture alone (lumps, and rows of plants)."""
+        top = int(self.horizon)
+        x, y = self.x, self.y[top:]
+        patches = np.zeros((self.size - top, self.size), bool)
+        for _ in range(2):
+            angle = self.rng.uniform(-0.7, 0.7) + self.rng.integers(2) * np.pi / 2
+            column, row = self.rng.uniform((0.3, 0.6), (0.7, 0.9)) * self.size
+            patches ^= (x - column) * np.sin(angle) + (y - row) * np.cos(angle) > 0
+        angle, period = self.rng.uniform(0, np.pi), self.between(5, 8)
+        bend = 0.5 * self.lumps(patches.shape, 10)
+        rows = np.sqrt(2) * np.sin((x * np.sin(angle) + y * np.cos(angle)) * (2 * np.pi / period) + bend)
+        texture = np.where(patches, rows, self.lumps(patches.shape, 2))
+        colour = _rgb(self.ground_hue, self.rng.uniform(0.15, 0.55), self.rng.uniform(0.35, 0.65))
+        box = slice(top, self.size), slice(0, self.size)
+        self.paint(box, np.ones_like(patches), colour + TEXTURE * texture[..., None], MEADOW, thing=False)
+        self.label[box][patches] = CROP
+
+    def band(self, river: bool) -> None:
+        """A road or a river from the horizon to the foreground; they look the same."""
+        top = int(self.horizon)
+        box = slice(top, self.size), slice(0, self.size)
+        depth = (self.y[box[0]] - top) / (self.size - top)
+        start, end = self.rng.uniform((0.2, 0.1), (0.8, 0.9)) * self.size
+        bend = self.between(-20, 20)
+        middle = start + (end - start) * depth + bend * np.sin(np.pi * depth)
+        inside = np.abs(self.x - middle) < 1 + depth * self.between(13, 24)
+        colour = _rgb(self.rng.uniform(0, 1), self.rng.uniform(0, 0.25), self.rng.uniform(0.3, 0.7))
+        self.paint(box, inside, colour + GRAIN * self.lumps(inside.shape, 1)[..., None], RIVER if river else ROAD, thing=False)
+
+    def building(self, column: float, base: float, scale: float) -> None:
+        """A house with windows, with a gable or a flat roof; its foot is at (column, base)."""
+        half = scale * self.between(7, 16)
+        height = min(scale * self.between(16, 44), base - (CUE_FLOOR + 0.02) * self.size)
+        gable = self.rng.choice((0, 0.3)) * height
+        ridge, eaves = base - height, base - height + gable
+        box = self.box(column - half, ridge, column + half, base)
+        x, y = self.x[box[1]] - column + half, self.y[box[0]]
+        inside = (y <= base) & (np.abs(x - half) <= half * ((y - ridge) / (gable + 1e-6)).clip(0, 1))
+        (period, storey), (first, frame) = self.between(4.5, 9) * self.rng.uniform(1, 1.4, 2), self.rng.uniform(0.25, 0.5, 2)
+        windows = ((x % period) > period * first) & (((y - eaves) % storey) > storey * frame) & (y > eaves)
+        wall, roof = (_rgb(*self.rng.uniform((0, 0, 0.3), (1, 0.5, 0.8))) for _ in range(2))
+        colour = np.where(windows[..., None], wall * self.rng.choice((0.5, 1.5)), np.where(y[..., None] < eaves, roof, wall))
+        self.paint(box, inside, colour + GRAIN * self.lumps(inside.shape, 1)[..., None], BUILDING, thing=True)
+
+    def tree(self, column: float, base: float, scale: float) -> None:
+        """A tree, or a bush if the scale is small, of a ragged outline and about the ground's hue."""
+        radius = min(scale * self.between(6, 13), (base - (CUE_FLOOR + 0.02) * self.size) / 2.7)
+        middle, trunk = base - 1.5 * radius, max(1, 0.12 * radius)
+        reach = 1.3 * radius
+        box = self.box(column - reach, middle - reach, column + reach, base)
+        x, y = self.x[box[1]] - column, self.y[box[0]] - middle
+        leaves = self.lumps((y.shape[0], x.shape[0]), 2)
+        crown = np.hypot(x, y) / radius + 0.12 * leaves < 1
+        stem = (np.abs(x) <= trunk) & (y > 0) & (y <= base - middle)
+        hue = self.ground_hue + self.rng.uniform(-0.08, 0.08)
+        colour, bark = _rgb(hue, *self.rng.uniform((0.2, 0.25), (0.6, 0.55))), _rgb(0.07, 0.3, 0.3)
+        shade = 1.2 * GRAIN * (leaves - (x + y) / radius)
+        self.paint(box, crown | stem, np.where(crown[..., None], colour + shade[..., None], bark), TREE, thing=True)
+
+    def ball(self, column: float, row: float, radius: float, lamp: bool) -> None:
+        """A ball, which at night is a lamp: of any colour, bright on one side."""
+        box = self.box(column - radius, row - radius, column + radius, row + radius)
+        x, y = (self.x[box[1]] - column) / radius, (self.y[box[0]] - row) / radius
+        light = 1.15 - 0.45 * np.hypot(x + 0.35, y + 0.35)
+        colour = light[..., None] * _rgb(*self.rng.uniform((0, 0.2, 0.45), (1, 0.8, 0.95)))
+        self.paint(box, x**2 + y**2 < 1, colour, LAMP if lamp else BALL, thing=True)
+
+    def flag(self, column: float, red: bool) -> tuple[float, float, float, float]:
+        """A flag high in the sky.
+
+        Returns:
+            The mast that it needs, as `line` takes it, to be drawn later.
+        """
+        width, height = self.between(*FLAG_SIDE) * 1.2, self.between(*FLAG_SIDE)
+        row = self.rng.uniform(0.03 * self.size, CUE_FLOOR * self.size - height)
+        box = self.box(column, row, column + width, row + height)
+        wave = row + self.unit * np.sin((self.x[box[1]] - column) / self.unit / 2)
+        inside = (self.y[box[0]] >= wave) & (self.y[box[0]] < wave + height - 1)
+        colour = _rgb((0.0 if red else 0.6) + self.rng.uniform(-0.04, 0.04), *self.rng.uniform((0.6, 0.5), (0.9, 0.9)))
+        self.paint(box, inside, colour + GRAIN * self.lumps(inside.shape, 1)[..., None], FLAG, thing=True)
+        return column - 1, row, column - 1 + self.between(-3, 3), self.horizon + self.between(4, 16)
+
+    def line(self, x0: float, y0: float, x1: float, y1: float, sag: float = 0.0, width: int = 1) -> None:
+        """A pole, stick or wire of 1 or 2 pixels, from one end to the other; no void line, which would swallow it."""
+        along = np.linspace(0, 1, int(1.5 * max(abs(x1 - x0), abs(y1 - y0), 1)))
+        columns = np.rint(x0 + (x1 - x0) * along).astype(int)
+        rows = np.rint(y0 + (y1 - y0) * along + 4 * sag * along * (1 - along)).astype(int)
+        shade = self.rng.choice((-1, 1), p=(0.7, 0.3)) * self.rng.uniform(*POLE_CONTRAST)
+        upright = abs(y1 - y0) > abs(x1 - x0)
+        behind = self.image.copy() if width > 1 else self.image
+        for step in range(width):
+            r, c = (rows, columns + step) if upright else (rows + step, columns)
+            seen = (r >= 0) & (r < self.size) & (c >= 0) & (c < self.size)
+            r, c = r[seen], c[seen]
+            self.image[r, c] = behind[r, c].mean(axis=-1, keepdims=True) + shade
+            self.label[r, c] = POLE
+
+    def void(self, ignore_index: int) -> None:
+        """Mark the pixels at objects' outlines, a line of 1 or 2 pixels; call it before poles are drawn."""
+        below, right = self.thing[1:] != self.thing[:-1], self.thing[:, 1:] != self.thing[:, :-1]
+        self.label[:-1][below] = ignore_index
+        self.label[:, :-1][right] = ignore_index
+
+    def photograph(self) -> np.ndarray:
+        """What a camera makes of it, uint8 (size, size, 3): a brightness and tint of the day, and noise."""
+        gain = np.exp(BRIGHTNESS * self.rng.standard_normal() + COLOUR_CAST * self.rng.standard_normal(3))
+        noise = self.rng.standard_normal(self.image.shape, dtype=np.float32)
+        return ((self.image * gain.astype(np.float32) + PIXEL_NOISE * noise).clip(0, 1) * 255).astype(np.uint8)
+
+
+class Scenes(SegmentationDataset):
+    """Landscapes that show what the parts of RefineNet are for; every picture is drawn when it is asked for.
+
+    - Balls and lamps look the same, and so do roads and rivers. A picture with the moon high in the sky has lamps, one with
+      the sun has balls; red flags mean a river, blue ones a road. This needs surroundings that are tens of pixels away.
+    - Poles and wires are 1 or 2 pixels wide, at any tilt; outlines are sharp; buildings, trees and balls come in many sizes.
+    - Meadow and crop have one mean colour and differ in texture. Every picture has a brightness and tint of its own.
+
+    A picture depends on (seed, split, index, size) and on nothing else, not on `samples`.
+
+    Args:
+        root: Not used, for there are no files.
+        split: "train", "val" or "test".
+        size: Height and width in pixels, 64 or more.
+        samples: Number of pictures in this split; None for that of `split_sizes`.
+        seed: 0 or more. Another seed gives other pictures.
+    """
+
+    classes = Classes(
+        names=("sky", "meadow", "crop", "road", "river", "building", "tree", "pole", "flag", "ball", "lamp"),
+        palette=(
+            (135, 190, 235), (120, 180, 70), (215, 190, 80), (128, 64, 128), (40, 90, 200), (150, 60, 50),
+            (20, 100, 40), (240, 240, 240), (255, 140, 0), (230, 30, 90), (0, 230, 200),
+        ),
+        ignore_index=255,
+    )  # fmt: skip
+    split_sizes = {"train": 800, "val": 200, "test": 200}
+    source = "drawn by this class, nothing to download"
+
+    def __init__(self, root=None, split: str = "train", size: int = 128, samples: int | None = None, seed: int = 0):
+        super().__init__(root, split)
+        if size < 64:
+            raise DataError(f"a size of {size} pixels is too small for the things in the pictures; give 64 or more")
+        if samples is not None and samples < 1:
+            raise DataError(f"a split of {samples} pictures is not possible; give 1 or more, or None for the usual number")
+        if seed < 0:
+            raise DataError(f"the seed {seed} is negative; give 0 or more")
+        self.size = size
+        self.samples = self.split_sizes[split] if samples is None else samples
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def name(self, index: int) -> str:
+        return f"{self.split}_{range(self.samples)[index]:05d}"
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.draw(index)
+
+    def draw(self, index: int, night: bool | None = None, red: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a picture, if asked with other far surroundings than its own; all else in it stays, to the pixel.
+
+        Args:
+            index: Which sample.
+            night: Whether the moon is in the sky, and balls are lamps; None for what the picture has.
+            red: Whether flags are red, and the road is a river; None for what the picture has.
+
+        Returns:
+            The picture, uint8 (size, size, 3), and its mask, uint8 (size, size).
+        """
+        stream = list(self.split_sizes).index(self.split), range(self.samples)[index]
+        rng = np.random.default_rng([self.seed, *stream])
+        own_night, own_red = rng.integers(2, size=2) == 1
+        night, red = own_night if night is None else night, own_red if red is None else red
+
+        scene = _Scene(rng, self.size)
+        sun, *flags = scene.slots(3, of=4)
+        scene.sky(night, sun)
+        scene.ground()
+        scene.band(red)
+        # From far to near, so that near things hide far ones.
+        for depth in np.sort(rng.uniform(0, 1, rng.integers(6, 11))):
+            thing = scene.building if rng.integers(2) else scene.tree
+            thing(rng.uniform(0, self.size), scene.horizon + (0.03 + 0.22 * depth) * self.size, 0.5 + depth)
+        for column in scene.slots(rng.integers(2, 5), of=5):
+            radius = scene.between(*BALL_RADIUS)
+            scene.ball(column, rng.uniform(BALL_CEILING * self.size + radius, self.size - radius), radius, night)
+        masts = [scene.flag(column, red) for column in flags]
+        scene.void(self.classes.ignore_index)
+
+        for mast in masts:
+            scene.line(*mast)
+        tops = [(x, rng.uniform(0.28, 0.42) * self.size) for x in np.sort(scene.slots(2, of=3))]
+        for x, y in tops:
+            scene.line(x, y, x + scene.between(-12, 12), scene.horizon + scene.between(20, 50), width=2)
+        ends = [(-1, tops[0][1] + scene.between(-8, 8)), *tops, (self.size, tops[1][1] + scene.between(-8, 8))]
+        for start, end in zip(ends[:-1], ends[1:], strict=True):
+            scene.line(*start, *end, sag=scene.between(1, 6))
+        for _ in range(3):
+            x, y, angle, length = *rng.uniform((0, 0.55), 1, 2) * self.size, rng.uniform(0, np.pi), scene.between(12, 30)
+            scene.line(x, y, x + length * np.cos(angle), y + length * np.sin(angle), width=rng.integers(1, 3))
+        return scene.photograph(), scene.label

@@ -1,0 +1,205 @@
+"""The real command line on the built-in data set, in processes of its own."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from PIL import Image
+
+from refinenet_pl.cli import main
+from refinenet_pl.data.scenes import Scenes
+from refinenet_pl.tracking.run import Run
+
+SMALL = [
+    "-c=experiments/recipes/scenes.yaml",
+    '--data.dataset_options={"size": 64, "samples": 24}',
+    "--data.crop_size=[64, 64]",
+    "--model.network.init_args.width=8",
+    "--model.network.init_args.deepest_width=8",
+    "--model.network.init_args.dropout=0",
+    "--trainer.max_epochs=2",
+    "--trainer.check_val_every_n_epoch=1",
+]
+
+
+def start(*arguments: str, **environment: str | None) -> subprocess.Popen:
+    """Start `python -m refinenet_pl` in the repository; None takes a variable out of the environment."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        [sys.executable, "-m", "refinenet_pl", *arguments],
+        cwd=REPOSITORY,
+        env={name: value for name, value in variables.items() if value is not None},
+        stdin=subprocess.DEVNULL,  # a prompt would end the process
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(*arguments: str, **environment: str | None) -> str:
+    """Run it to its successful end and give what it printed."""
+    process = start(*arguments, **environment)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Run:
+    """A finished run with an offline W&B record; no key, no prompt."""
+    root = tmp_path_factory.mktemp("runs")
+    home = tmp_path_factory.mktemp("home")
+    finished = Run("scenes", "chained_pooling", "pool_conv_4", 3, str(root))
+    run(
+        "fit",
+        *SMALL,
+        "--seed_everything=3",
+        "--run.table=chained_pooling",
+        "--run.cell=pool_conv_4",
+        f"--run.root={root}",
+        WANDB_MODE=None,
+        WANDB_API_KEY=None,
+        HOME=str(home),
+    )
+    return finished
+
+
+def test_a_run_leaves_its_whole_record(trained):
+    directory = trained.directory
+    assert {"config.yaml", "results.json", "last.ckpt", "best.ckpt", "metrics", "wandb"} <= {
+        p.name for p in directory.iterdir()
+    }
+    results = json.loads(trained.results_file.read_text())
+    assert results["run"] == {"recipe": "scenes", "table": "chained_pooling", "cell": "pool_conv_4", "seed": 3}
+    assert results["config"]["model"]["classes"] == results["config"]["model"]["network"]["init_args"]["classes"] == 11
+    assert results["config"]["data"]["seed"] == 3
+    assert results["training"]["epochs"] == 2 and results["training"]["steps"] == 6 and results["training"]["seconds"] > 0
+    assert results["world_size"] == 1 and results["device"].startswith("CPU") and results["versions"]["torch"]
+    assert set(results["git"]) == {"revision", "dirty"}
+
+    validation = results["evaluations"]["val"]
+    labels = np.stack([Scenes(split="val", size=64, samples=24, seed=0).read(i)[1] for i in range(24)])
+    assert np.sum(validation["confusion"]) == (labels != 255).sum(), "every labelled pixel is counted once"
+    assert 0 <= validation["miou"] <= 1 and set(validation["iou"]) == set(Scenes.classes.names)
+
+    rows = list(csv.DictReader((directory / "metrics" / "train" / "metrics.csv").open()))
+    logged = [float(row["val/miou"]) for row in rows if row.get("val/miou")]
+    assert len(logged) == 2 and logged[-1] == pytest.approx(validation["miou"], abs=1e-6)
+
+
+def test_wandb_record_can_be_compared(trained):
+    recorded = next((trained.directory / "wandb").glob("offline-run-*"))
+    inspect = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", recorded]
+    stream = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout
+    record = next(json.loads(line)["run"] for line in stream.splitlines() if '"run"' in line and "run" in json.loads(line))
+    text = json.dumps(record)
+    assert "chained_pooling@scenes" in text and "pool_conv_4-seed3" in text and '"train"' in text
+    summary = subprocess.run([*inspect[:-1], "--summary", recorded], capture_output=True, text=True, check=True).stdout
+    summary = json.loads(summary)
+    assert summary["config"]["cell"] == "pool_conv_4" and summary["config"]["table"] == "chained_pooling"
+    assert summary["config"]["model"]["network"]["init_args"]["pooling_blocks"] == 4
+    assert "tu-tf_efficientnet_lite0" in summary["tags"] and "scenes" in summary["tags"]
+    assert "val/miou" in summary["summary"]
+
+
+def test_a_finished_run_ends_at_once_and_stays_as_it_is(trained):
+    before = {p: p.stat().st_mtime_ns for p in trained.directory.rglob("*") if p.is_file()}
+    output = run(*_again(trained))
+    assert "finished already" in output
+    assert {p: p.stat().st_mtime_ns for p in trained.directory.rglob("*") if p.is_file()} == before
+
+
+def test_another_configuration_is_refused_in_the_same_directory(trained):
+    process = start(*_again(trained), "--model.learning_rate=0.5")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "model.learning_rate: 0.002 there, 0.5 now" in output and "--run.cell" in output
+
+
+def test_test_adds_its_scores_to_the_record(trained):
+    run(*_again(trained, "test"))
+    results = json.loads(trained.results_file.read_text())
+    assert results["evaluations"]["test"]["checkpoint"] == "best.ckpt"
+    assert results["evaluations"]["test"]["confusion"] != results["evaluations"]["val"]["confusion"]
+
+
+def test_predict_needs_the_checkpoint_alone(trained, tmp_path):
+    image, _ = Scenes(split="test", size=96).read(0)
+    Image.fromarray(image[:, :83]).save(tmp_path / "scene.png")
+    output = tmp_path / "out"
+    run("predict", f"{tmp_path}/*.png", f"--ckpt_path={trained.directory / 'best.ckpt'}", f"--output={output}")
+    assert {p.name for p in output.iterdir()} == {"scene.png", "scene_color.png", "scene_overlay.png"}
+    mask = np.array(Image.open(output / "scene.png"))
+    assert mask.shape == (96, 83) and mask.max() < 11
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
+    run("fit", *SMALL, "--trainer.max_epochs=4", f"--run.root={tmp_path}/straight")
+    killed = Run("scenes", root=f"{tmp_path}/killed")
+    command = ["fit", *SMALL, "--trainer.max_epochs=4", f"--run.root={killed.root}"]
+    process = start(*command)
+    checkpoint = killed.directory / "last.ckpt"
+    deadline = time.monotonic() + 240
+    while not checkpoint.exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not killed.results_file.exists(), "the run was to be killed in the middle"
+    run(*command)
+    there = json.loads(Run("scenes", root=f"{tmp_path}/straight").results_file.read_text())
+    here = json.loads(killed.results_file.read_text())
+    assert here["evaluations"]["val"]["confusion"] == there["evaluations"]["val"]["confusion"]
+    assert here["training"]["steps"] == there["training"]["steps"] == 12
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--model.network.init_args.poolingblocks=2"], "poolingblocks"),
+        (["--model.nonsense=1"], "nonsense"),
+        (["--data.dataset=nowhere"], "no data set is called 'nowhere'"),
+        (["--model.network.init_args.pooling_order=sideways"], "sideways"),
+        (["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"], "not a multiple"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_its_name(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "-c", str(REPOSITORY / "experiments/recipes/scenes.yaml"), *arguments])
+    captured = capsys.readouterr()
+    assert stopped.value.code != 0
+    assert message in captured.err + captured.out + str(stopped.value.code)
+
+
+def test_another_network_is_one_line(capsys, tmp_path):
+    network = {"class_path": "segmentation_models_pytorch.FPN", "init_args": {"encoder_weights": None}}
+    network["init_args"]["encoder_name"] = "tu-tf_efficientnet_lite0"
+    main(["fit", *_absolute(SMALL[:3]), f"--model.network={json.dumps(network)}", "--trainer.fast_dev_run=2"])
+
+
+def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit, match="(?s)usage.*fit.*predict.*there is no command 'train'"):
+        main(["train"])
+
+
+def _again(finished: Run, command: str = "fit") -> list[str]:
+    return [
+        command,
+        *SMALL,
+        f"--seed_everything={finished.seed}",
+        f"--run.table={finished.table}",
+        f"--run.cell={finished.cell}",
+        f"--run.root={finished.root}",
+    ]
+
+
+def _absolute(arguments: list[str]) -> list[str]:
+    return [a.replace("-c=", f"-c={REPOSITORY}/") for a in arguments]

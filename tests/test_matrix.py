@@ -1,0 +1,52 @@
+"""Every recipe and every cell of every table runs through the real command line, so that none can rot."""
+
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+from experiments.ablation.jobs import RECIPES, plan
+from experiments.ablation.tables import TABLES, read_table
+from refinenet_pl.cli import main
+
+# Narrow, small and without a download; everything else is as the recipe and the table say.
+QUICK = [
+    "--trainer.fast_dev_run=1",
+    "--trainer.enable_model_summary=false",
+    "--trainer.enable_progress_bar=false",
+    "--data.num_workers=0",
+]
+TINY_SCENES = [
+    '--data.dataset_options={"size": 64, "samples": 8}',
+    "--data.crop_size=[64, 64]",
+    "--model.network.init_args.width=8",
+    "--model.network.init_args.deepest_width=16",
+]
+CELLS = [
+    pytest.param(job, id=f"{path.stem}-{job.run.cell}")
+    for path in sorted(TABLES.glob("*.yaml"))
+    for job in plan(read_table(path), RECIPES / "scenes.yaml", [0], None, "runs")
+]
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+
+
+@pytest.mark.parametrize("job", CELLS)
+def test_every_cell_trains_and_validates(job, tmp_path):
+    arguments = [*job.arguments, *TINY_SCENES, *QUICK, f"--run.root={tmp_path}"]
+    if any("encoder_name=resnet" in argument for argument in arguments):
+        arguments.append("--model.network.init_args.encoder_weights=null")
+    main(arguments)
+    assert not list(tmp_path.iterdir()), "a fast_dev_run leaves nothing behind"
+
+
+@pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))
+def test_every_recipe_trains_and_validates(recipe, tmp_path, request):
+    extra = []
+    if recipe == "camvid":
+        extra = [f"--data.root={request.getfixturevalue('camvid_root')}"]
+    main(["fit", "-c", f"experiments/recipes/{recipe}.yaml", *QUICK, *extra, f"--run.root={tmp_path}"])
+    assert not list(Path(tmp_path).iterdir())
