@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The README's pictures, made anew: `python experiments/figures.py scenes`, `python experiments/figures.py camvid CHECKPOINT`."""
+"""The README's pictures: `python experiments/figures.py scenes` and `python experiments/figures.py camvid CHECKPOINT`."""
 
 import argparse
 from pathlib import Path

@@ -29,6 +29,10 @@ def predict(pictures: list[str], ckpt_path: Path, output: Path, device: str | No
         device: As torch names it; None for a GPU where there is one.
     """
     paths = find_pictures(pictures)
+    written = {(output / f"{name}{ending}.png").resolve() for _, name in paths for ending in ("", "_color", "_overlay")}
+    for path, _ in paths:
+        if path.resolve() in written:
+            raise DataError(f"{path}: a prediction would be written over this picture; give another folder as output")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     task, classes = load_for_prediction(ckpt_path)
     task.to(device)

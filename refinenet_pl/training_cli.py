@@ -1,6 +1,7 @@
 """`fit`, `validate` and `test`: LightningCLI on a recipe, with a directory that is a function of the run."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.data.datamodule import SegmentationDataModule
+from refinenet_pl.data.pictures import DataError
 from refinenet_pl.data.registry import find_dataset
 from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.tracking.results import ResultsWriter, git_state
@@ -171,12 +173,17 @@ def _flatten(config: dict, prefix: str = "") -> dict:
 
 def main(arguments: list[str]) -> None:
     """Run `fit`, `validate` or `test`; `arguments` begins with the command."""
-    RunCLI(
-        SegmentationTask,
-        SegmentationDataModule,
-        args=None if arguments == sys.argv[1:] else arguments,
-        save_config_callback=None,  # a run's directory has its config before the trainer exists
-        seed_everything_default=0,
-        trainer_defaults=TRAINER_DEFAULTS,
-        auto_configure_optimizers=False,
-    )
+    # Said of the encoder's batch normalisation, which is meant to be so.
+    warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training")
+    try:
+        RunCLI(
+            SegmentationTask,
+            SegmentationDataModule,
+            args=None if arguments == sys.argv[1:] else arguments,
+            save_config_callback=None,  # a run's directory has its config before the trainer exists
+            seed_everything_default=0,
+            trainer_defaults=TRAINER_DEFAULTS,
+            auto_configure_optimizers=False,
+        )
+    except DataError as error:
+        sys.exit(f"error: {error}")

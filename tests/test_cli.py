@@ -179,10 +179,13 @@ def test_a_wrong_argument_is_refused_with_its_name(arguments, message, capsys):
     assert message in captured.err + captured.out + str(stopped.value.code)
 
 
-def test_another_network_is_one_line(capsys, tmp_path):
-    network = {"class_path": "segmentation_models_pytorch.FPN", "init_args": {"encoder_weights": None}}
-    network["init_args"]["encoder_name"] = "tu-tf_efficientnet_lite0"
-    main(["fit", *_absolute(SMALL[:3]), f"--model.network={json.dumps(network)}", "--trainer.fast_dev_run=2"])
+def test_another_network_is_one_option(capsys):
+    network = ["--model.network=segmentation_models_pytorch.FPN", "--model.network.init_args.encoder_weights=null"]
+    # A size that FPN alone would refuse.
+    data = ['--data.dataset_options={"size": 90, "samples": 8}', "--data.crop_size=[72, 90]"]
+    main(["fit", f"-c={REPOSITORY}/experiments/recipes/scenes.yaml", *data, *network, "--trainer.fast_dev_run=2"])
+    printed = capsys.readouterr()
+    assert "FPN" in printed.out + printed.err
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
@@ -199,7 +202,3 @@ def _again(finished: Run, command: str = "fit") -> list[str]:
         f"--run.cell={finished.cell}",
         f"--run.root={finished.root}",
     ]
-
-
-def _absolute(arguments: list[str]) -> list[str]:
-    return [a.replace("-c=", f"-c={REPOSITORY}/") for a in arguments]

@@ -270,5 +270,5 @@ def test_pictures_of_one_stem_are_written_under_names_of_their_own(street, files
 def test_pictures_are_not_written_over_by_their_predictions(street, name):
     (street / "b_color.png").touch()
     with pytest.raises(DataError, match="would be written over this picture; give another folder as output") as refused:
-        predict([f"street/{name}", "street/b.JPG"], checkpoint=Path("none.ckpt"), output=street / "deep" / "..")
+        predict([f"street/{name}", "street/b.JPG"], Path("none.ckpt"), street / "deep" / "..", "cpu")
     assert f"street/{name}" in str(refused.value)

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from refinenet_pl.data.transforms import GREY, RandomScale, training_transform
+from refinenet_pl.data.transforms import RandomScale, training_transform
 
 VOID = 255
+GREY = 127
 # Far apart, and none of them grey.
 COLOURS = torch.tensor([[10, 240, 60], [240, 20, 200], [30, 60, 250], [220, 220, 10], [20, 20, 20]], dtype=torch.uint8)
 

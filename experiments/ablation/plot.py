@@ -21,7 +21,7 @@ def plot(report: Report, file: str | Path) -> None:
         file: The PNG to write.
     """
     rows = report.rows
-    labels = [textwrap.fill(row.cell.label, 34) for row in rows]
+    labels = [textwrap.fill(row.cell.label + ("" if row.miou.values else " (missing)"), 34) for row in rows]
     lines = sum(max(2, label.count("\n") + 1) for label in labels)
     figure = Figure(figsize=(8.0, 1.7 + 0.23 * lines), layout="constrained")
     # A figure of its own, without pyplot's state: no window system is asked for, and nothing is left open.
@@ -36,8 +36,6 @@ def plot(report: Report, file: str | Path) -> None:
             axes.plot([row.miou.mean - spread, row.miou.mean + spread], [y, y], color=BLUE, linewidth=2, zorder=3)
             axes.plot([row.miou.mean] * 2, [y - 0.28, y + 0.28], color=BLUE, linewidth=2.5, zorder=4)
             axes.plot(values, [y] * len(values), "o", color="white", markeredgecolor=BLUE, markersize=6, zorder=5)
-        else:
-            axes.text(0.01, y, "missing", color=GREY, va="center", transform=axes.get_yaxis_transform())
         if row.paper is not None:
             drawn["paper"] = True
             axes.plot(row.paper, y, "D", color=ORANGE, markersize=7, zorder=2)

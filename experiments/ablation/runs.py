@@ -14,7 +14,10 @@ from typing import IO
 
 from tqdm import tqdm
 
+from experiments.ablation.comparison import get
 from experiments.ablation.jobs import ROOT, Job
+from experiments.ablation.records import RecordError, read_record
+from experiments.ablation.report import duration
 from refinenet_pl.tracking.run import Run
 
 # How long a run that was told to stop may take to put its last checkpoint down.
@@ -95,7 +98,7 @@ class Runner:
         except BlockingIOError:
             log.close()
             self.outcome.elsewhere.append(run)
-            tqdm.write(f"{run.name}: another process is running it")
+            _say(f"{run.name}: another process is running it")
             return
         slot = min(set(range(self.slots)) - {active.slot for active in self.active})
         log.seek(0, os.SEEK_END)
@@ -120,13 +123,13 @@ class Runner:
         for active in [active for active in self.active if active.process.poll() is not None]:
             self.active.remove(active)
             active.log.close()
-            run, seconds = active.run, time.monotonic() - active.started
-            if active.process.returncode == 0 and run.results_file.exists():
-                self.outcome.done.append(run)
-                tqdm.write(f"{run.name}: done in {seconds:.0f} s")
+            problem = _problem(active)
+            if problem:
+                self.outcome.failed.append(active.run)
+                _say(problem)
             else:
-                self.outcome.failed.append(run)
-                tqdm.write(_failure(active))
+                self.outcome.done.append(active.run)
+                _say(f"{_done(active)}; {len(self.outcome.done)} of {bar.total} runs done")
         if bar.disable:
             return
         progress = [_progress(active) for active in self.active]
@@ -196,9 +199,29 @@ def _progress(active: _Active) -> tuple[str, float]:
     return f"{active.run.name} epoch {epoch}/{epochs}", min(fraction, 1.0)
 
 
-def _failure(active: _Active) -> str:
+def _done(active: _Active) -> str:
+    miou = get(read_record(active.run), "evaluations", "val", "miou")
+    figure = f", {100 * miou:.1f} % mIoU on val" if isinstance(miou, (int, float)) else ""
+    return f"{active.run.name}: {duration(time.monotonic() - active.started)}{figure}"
+
+
+def _problem(active: _Active) -> str | None:
+    """Why an ended run has failed, with the end of its log; None when all is well."""
     code = active.process.returncode
-    reason = f"exit code {code}" if code else "it ended without writing results.json"
+    reason = f"exit code {code}" if code else ""
+    if not reason:
+        try:
+            reason = "" if read_record(active.run) else "it ended without writing results.json"
+        except RecordError as error:
+            reason = str(error)
+    if not reason:
+        return None
     lines = [line for line in _tail(active, 8000).splitlines() if line.strip()][-15:]
-    text = "\n".join(f"  | {line}" for line in lines)
-    return f"{active.run.name}: FAILED, {reason}; the end of {active.run.directory / 'log.txt'}:\n{text}"
+    text = "".join(f"\n  | {line}" for line in lines)
+    return f"{active.run.name}: FAILED, {reason}; the end of {active.run.directory / 'log.txt'}:{text}"
+
+
+def _say(text: str):
+    """Above the progress bar, and at once where the output goes to a file."""
+    tqdm.write(text)
+    sys.stdout.flush()

@@ -24,9 +24,9 @@ SKY, MEADOW, CROP, ROAD, RIVER, BUILDING, TREE, POLE, FLAG, BALL, LAMP = range(1
 
 
 def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
-    """A colour, float64 (3,) in 0..1; hue counts in turns."""
-    ramp = np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
-    return value * (1 - saturation + saturation * ramp.clip(0, 1))
+    """A colour, float32 (3,) in 0..1; hue counts in turns."""
+    ramps = (min(max(abs((hue * 6 + shift) % 6 - 3) - 1, 0), 1) for shift in (0, 4, 2))
+    return np.array([value * (1 - saturation + saturation * ramp) for ramp in ramps], np.float32)
 
 
 @lru_cache(maxsize=32)
@@ -67,7 +67,7 @@ class _Scene:
 
     def between(self, low: float, high: float) -> float:
         """A length drawn evenly, in pixels of this picture."""
-        return self.unit * self.rng.uniform(low, high)
+        return self.unit * (low + (high - low) * self.rng.random())
 
     def slots(self, count: int, of: int) -> np.ndarray:
         """Columns that keep their distance, float64 (count,): the middles of `count` of `of` strips, a little shifted."""
@@ -81,9 +81,7 @@ class _Scene:
 
     def box(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice]:
         """Rows and columns that hold a rectangle, cut off at the picture's edges."""
-        low = np.floor([top, left]).clip(0, self.size).astype(int)
-        high = np.ceil([bottom, right]).clip(0, self.size).astype(int) + 1
-        return slice(low[0], high[0]), slice(low[1], high[1])
+        return tuple(slice(max(int(low), 0), max(int(high) + 2, 0)) for low, high in ((top, bottom), (left, right)))
 
     def paint(self, box: tuple[slice, slice], inside: np.ndarray, colour: np.ndarray, label: int, thing: bool) -> None:
         """Fill a shape.
@@ -96,7 +94,7 @@ class _Scene:
             thing: Whether the shape is an object, with a void line around it.
         """
         self.things += thing
-        np.copyto(self.image[box], colour, where=inside[..., None], casting="unsafe")
+        np.copyto(self.image[box], colour, where=inside[..., None])
         self.label[box][inside] = label
         self.thing[box][inside] = self.things if thing else 0
 
@@ -199,18 +197,18 @@ class _Scene:
 
     def line(self, x0: float, y0: float, x1: float, y1: float, sag: float = 0.0, width: int = 1) -> None:
         """A pole, stick or wire of 1 or 2 pixels, from one end to the other; no void line, which would swallow it."""
-        along = np.linspace(0, 1, int(1.5 * max(abs(x1 - x0), abs(y1 - y0), 1)))
+        count = int(1.5 * max(abs(x1 - x0), abs(y1 - y0), 2))
+        along = np.arange(count) / (count - 1)
         columns = np.rint(x0 + (x1 - x0) * along).astype(int)
         rows = np.rint(y0 + (y1 - y0) * along + 4 * sag * along * (1 - along)).astype(int)
-        shade = self.rng.choice((-1, 1), p=(0.7, 0.3)) * self.rng.uniform(*POLE_CONTRAST)
-        upright = abs(y1 - y0) > abs(x1 - x0)
-        behind = self.image.copy() if width > 1 else self.image
-        for step in range(width):
-            r, c = (rows, columns + step) if upright else (rows + step, columns)
-            seen = (r >= 0) & (r < self.size) & (c >= 0) & (c < self.size)
-            r, c = r[seen], c[seen]
-            self.image[r, c] = behind[r, c].mean(axis=-1, keepdims=True) + shade
-            self.label[r, c] = POLE
+        shade = (1 if self.rng.random() < 0.3 else -1) * self.rng.uniform(*POLE_CONTRAST)
+        if width == 2:
+            aside = (0, 1) if abs(y1 - y0) > abs(x1 - x0) else (1, 0)
+            rows, columns = np.concatenate((rows, rows + aside[0])), np.concatenate((columns, columns + aside[1]))
+        seen = (rows >= 0) & (rows < self.size) & (columns >= 0) & (columns < self.size)
+        pixels = rows[seen], columns[seen]
+        self.image[pixels] = self.image[pixels][:, 1:2] + shade
+        self.label[pixels] = POLE
 
     def void(self, ignore_index: int) -> None:
         """Mark the pixels at objects' outlines, a line of 1 or 2 pixels; call it before poles are drawn."""
@@ -222,7 +220,9 @@ class _Scene:
         """What a camera makes of it, uint8 (size, size, 3): a brightness and tint of the day, and noise."""
         gain = np.exp(BRIGHTNESS * self.rng.standard_normal() + COLOUR_CAST * self.rng.standard_normal(3))
         noise = self.rng.standard_normal(self.image.shape, dtype=np.float32)
-        return ((self.image * gain.astype(np.float32) + PIXEL_NOISE * noise).clip(0, 1) * 255).astype(np.uint8)
+        noise *= 255 * PIXEL_NOISE
+        noise += self.image * (255 * gain).astype(np.float32)
+        return np.clip(noise, 0, 255, out=noise).astype(np.uint8)
 
 
 class Scenes(SegmentationDataset):

@@ -37,7 +37,7 @@ class RandomScale(v2.Transform):
 def training_transform(
     crop_size: tuple[int, int], scales: Sequence[float], flip: bool, color_jitter: float, ignore_index: int
 ) -> v2.Transform:
-    """The paper's augmentation (Section 4, implementation details), and colour jitter for those who want it.
+    """The paper's augmentation (implementation details), and colour jitter for those who want it.
 
     Args:
         crop_size: (height, width) of what the network is trained on. Smaller pictures are padded with grey, their masks with

@@ -47,6 +47,8 @@ def build_encoder(
         if name.startswith("tu-") and weights is not None:
             weights = True  # timm names the weights in the encoder's name: tu-resnet50.a1_in1k
         encoder = get_encoder(name, in_channels=in_channels, depth=depth, weights=weights)
+    # For other than three channels smp makes a tensor that torch.device(...) as a context does not move.
+    encoder.to(torch.get_default_device())
     if caffe_strides:
         _use_caffe_strides(encoder, name)
     return encoder

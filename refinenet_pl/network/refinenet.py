@@ -199,6 +199,8 @@ def _check_choice(argument: str, value: str, choices) -> None:
 def _check(cascade: int, image_scales: Sequence[float], kernel_size: int, encoder_depth: int, input_scale: float) -> None:
     if not 1 <= cascade <= 4:
         raise ValueError(f"cascade is {cascade}; a cascade has 1 to 4 blocks")
+    if len(image_scales) == 2 and encoder_depth == 2:
+        raise ValueError("encoder_depth is 2; two image_scales need at least 3, or nothing would read the second encoder")
     if not 2 <= encoder_depth <= 5:
         raise ValueError(f"encoder_depth is {encoder_depth}; it can be 2 to 5")
     if kernel_size % 2 == 0:

@@ -88,7 +88,7 @@ class SegmentationTask(LightningModule):
             logits = self.network.score_map(image)
             label = F.interpolate(label[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
         else:
-            logits = self.network(image)
+            logits = whole_image_logits(self.network, image)
         total, weight = self._loss(logits, label)
         loss = total / weight.clamp(min=1e-9)  # a batch of void pixels alone has loss 0, not NaN
         self.log("train/loss", loss, prog_bar=True, batch_size=len(image))

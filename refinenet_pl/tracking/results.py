@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -82,8 +81,7 @@ class ResultsWriter(Callback):
 
     def _evaluation(self, trainer: Trainer, task: LightningModule, split: str, checkpoint: str | None) -> dict:
         loss = trainer.callback_metrics[f"{split}/loss"].item()
-        epoch = trainer.current_epoch
-        return {"checkpoint": checkpoint, "epoch": epoch, "loss": loss, **task.evaluations[split].to_dict()}
+        return {"checkpoint": checkpoint, "loss": loss, **task.evaluations[split].to_dict()}
 
     def _best(self, trainer: Trainer) -> dict | None:
         score = trainer.checkpoint_callback.best_model_score if trainer.checkpoint_callback else None
@@ -93,19 +91,25 @@ class ResultsWriter(Callback):
 def write_json(file: Path, content: dict) -> None:
     """Replace a JSON file as a whole or not at all, also where the process is killed meanwhile."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}-", delete=False) as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(stream.name, file)
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w") as stream:
+            json.dump(content, stream, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def git_state() -> dict:
-    """Revision of the source tree and whether it had uncommitted changes; None where it is not a git checkout."""
+    """Revision of the source tree and whether tracked files had uncommitted changes; None where it is not a git checkout."""
     here = Path(__file__).parent
     try:
         revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"], cwd=here, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return {"revision": None, "dirty": None}
     return {"revision": revision.stdout.strip(), "dirty": bool(status.stdout.strip())}

@@ -1,0 +1,553 @@
+"""The ablation tables: their files, the commands, the runner with real processes, and the figures."""
+
+import ast
+import csv
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from experiments import ablate  # noqa: E402
+from experiments.ablation import jobs, settings  # noqa: E402
+from experiments.ablation.records import RecordError, build_report, find_seeds  # noqa: E402
+from experiments.ablation.report import duration, render, write  # noqa: E402
+from experiments.ablation.runs import Runner  # noqa: E402
+from experiments.ablation.tables import TABLES, TableError, find_table, read_table  # noqa: E402
+from refinenet_pl.tracking.run import Run  # noqa: E402
+
+NAMES = sorted(path.stem for path in TABLES.glob("*.yaml"))
+
+# CVPR 2017, single-scale rows: (encoder, pooling blocks, cascade, scales) -> mIoU. Table 2 has both data sets, Table 9 NYUDv2.
+PRINTED = {
+    "nyudv2": {
+        ("resnet50", 0, 4, 1): 40.4,
+        ("resnet50", 2, 4, 1): 42.5,
+        ("resnet101", 2, 4, 1): 43.6,
+        ("resnet50", 2, 1, 1): 40.3,
+        ("resnet50", 2, 2, 1): 40.9,
+        ("resnet50", 2, 4, 2): 43.1,
+    },
+    "person_part": {("resnet50", 0, 4, 1): 64.1, ("resnet50", 4, 4, 1): 65.7, ("resnet101", 4, 4, 1): 67.6},
+}
+
+TABLE = """\
+title: A title
+source: CVPR 2017, Table 2
+claim: A claim.
+reference: paper
+cells:
+  paper: {label: the paper}
+  shallow: {label: shallow, network: {cascade: 1}}
+  middle: {label: middle, network: {cascade: 2}}
+published:
+  nyudv2: {paper: 42.5}
+"""
+
+# Stands in for the training: as long as, and ending as, the cell's network arguments and the file at TRAINING_PLAN say.
+TRAINING = """\
+import json, os, sys, time
+from refinenet_pl.tracking.run import Run
+options = dict(zip(sys.argv, sys.argv[1:]))
+run = Run(options["--run.recipe"], options["--run.table"], options["--run.cell"], int(options["--seed_everything"]),
+          options["--run.root"])
+print("Epoch 0:  50%|#####     |")
+print("threads", os.environ.get("OMP_NUM_THREADS"), "devices", os.environ.get("CUDA_VISIBLE_DEVICES"))
+if "--hang" in sys.argv:
+    (run.directory / "pid").write_text(str(os.getpid()))
+    time.sleep(60)
+if run.cell == "shallow" and "--break" in sys.argv:
+    print("the last words")
+    sys.exit(3)
+if run.cell == "middle" and "--break" in sys.argv:
+    sys.exit(0)
+run.results_file.write_text(json.dumps({
+    "format": 1,
+    "run": {"recipe": run.recipe, "table": run.table, "cell": run.cell, "seed": run.seed},
+    "evaluations": {"val": {"miou": 0.5 + 0.01 * run.seed}},
+}))
+"""
+
+
+@pytest.fixture
+def table_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(TABLE)
+    return path
+
+
+@pytest.fixture
+def training(tmp_path):
+    """A command that trains nothing, and a recipe for it."""
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING)
+    (tmp_path / "quick.yaml").write_text("{}")
+    return [sys.executable, str(script)]
+
+
+def record(table, cell, seed, root, miou, recipe="scenes", seconds=60.0, **changes):
+    """Write a results.json as a run of the table would."""
+    run = Run(recipe, table.name, cell, seed, str(root))
+    config = {
+        "seed_everything": seed,
+        "run": {"cell": cell, "table": table.name},
+        "model": {"network": {"init_args": {"width": 256}}},
+        "data": {"seed": seed},
+        "trainer": {"default_root_dir": str(run.directory), "logger": [{"init_args": {"name": run.name}}]},
+    }
+    for setting, value in (table.recipe_settings(recipe) | table.cell_settings(cell)).items():
+        *path, last = setting.key.split(".")
+        place = config
+        for key in path:
+            place = place.setdefault(key, {})
+        place[last] = list(value) if isinstance(value, tuple) else value
+    content = {
+        "format": 1,
+        "run": {"recipe": recipe, "table": table.name, "cell": cell, "seed": seed},
+        "evaluations": {"val": {"miou": miou}, "test": {"miou": (miou or 0) / 2}},
+        "training": {"epochs": 2, "steps": 4, "seconds": seconds},
+        "network": {"parameters": 1_234_567},
+        "config": config,
+        "git": {"revision": "0123456789abcdef", "dirty": False},
+        "versions": {"torch": "2.11.0"},
+        "device": "CPU, 2 threads",
+        "world_size": 1,
+    }
+    for key, value in changes.items():
+        place = content
+        *path, last = key.split("__")
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    run.directory.mkdir(parents=True, exist_ok=True)
+    run.results_file.write_text(json.dumps(content))
+
+
+# Table files
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("title: A title\n", "", "title: is missing"),
+        ("title: A title", "title:", "title: must be text"),
+        ("title: A title", "titel: A title", "titel: unknown key"),
+        ("title: A title", "title: A title\ntitle: B", "'title' stands twice"),
+        ("  middle:", "  shallow:", "'shallow' stands twice"),
+        ("reference: paper", "reference: papper", "reference: no cell is called 'papper'"),
+        ("  middle:", "  off:", "False is no name"),
+        ("  middle:", "  a/b:", "'a/b' is no name"),
+        ("network: {cascade: 2}", "network: {cascades: 2}", "cells.middle.network.cascades: unknown key"),
+        ("network: {cascade: 2}", "task: {rate: 2}", "cells.middle.task.rate: unknown key"),
+        ("network: {cascade: 2}", "networks: {}", "cells.middle.networks: unknown key"),
+        ("network: {cascade: 2}", "network: 2", "cells.middle.network: must be a mapping"),
+        ("label: middle, ", "", "cells.middle.label: must be text"),
+        (
+            "network: {cascade: 2}",
+            "network: {cascade: 1}",
+            "cells.middle: is the same network and training as the cell shallow",
+        ),
+        ("network: {cascade: 2}", "network: {cascade: 4}", "cells.middle: is the same network and training as the cell paper"),
+        ("network: {cascade: 2}", "network: {encoder_name: resnet18}", "cells.paper: encoder_name is missing"),
+        ("{paper: 42.5}", "{papper: 42.5}", "published.nyudv2.papper: no cell is called that"),
+        ("{paper: 42.5}", "{paper: 0.425}", "published.nyudv2.paper: must be an mIoU in per cent"),
+        ("published:", "settings: {nyudv2: {cascade: 4}}\npublished:", "settings.nyudv2.cascade: the cells vary this"),
+        ("published:", "settings: {nyudv2: {blocks: 4}}\npublished:", "settings.nyudv2.blocks: unknown key"),
+        ("cells:", "cells: [", "mine.yaml"),
+    ],
+)
+def test_a_bad_table_file_is_refused_with_file_and_key(table_file, old, new, words):
+    assert old in TABLE
+    table_file.write_text(TABLE.replace(old, new))
+    with pytest.raises(TableError) as error:
+        read_table(table_file)
+    assert str(table_file) in str(error.value)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "- a", "text"])
+def test_a_file_that_is_no_mapping_is_refused(table_file, content):
+    table_file.write_text(content)
+    with pytest.raises(TableError, match="must be a mapping"):
+        read_table(table_file)
+
+
+def test_the_tables_are_there():
+    cells = {name: len(read_table(find_table(name)).cells) for name in NAMES}
+    assert cells == {
+        "cascade": 4,
+        "chained_pooling": 9,
+        "initialization": 5,
+        "learning_rate_sensitivity": 10,
+        "rcu_removal": 5,
+        "relu_placement": 4,
+    }
+    with pytest.raises(TableError, match="there are cascade, chained_pooling"):
+        find_table("cascades")
+
+
+def test_arguments_and_papers_values_are_those_of_the_network():
+    """Read from the source, for importing the network takes longer than all tests here."""
+    tree = ast.parse((ROOT / "refinenet_pl/network/refinenet.py").read_text())
+    network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "RefineNet")
+    init = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    defaults = dict(
+        zip([a.arg for a in init.args.args[::-1]], [ast.literal_eval(d) for d in init.args.defaults[::-1]], strict=False)
+    )
+    for name, setting in settings.network_arguments().items():
+        assert name in defaults
+        assert not setting.has_paper_value or setting.paper == defaults[name], name
+
+
+def test_only_figures_printed_in_the_paper_are_published_and_at_the_network_they_belong_to():
+    count = 0
+    for name in NAMES:
+        table = read_table(find_table(name))
+        assert set(table.published) <= {"nyudv2", "person_part"}
+        for recipe, figures in table.published.items():
+            for cell, figure in figures.items():
+                paper = {argument: setting.paper for argument, setting in settings.network_arguments().items()}
+                network = paper | table.settings[recipe] | table.cells[cell].network
+                others = {"path_rcus": 2, "output_rcus": 1, "head_rcus": 2, "pooling_relu": True, "pooling_order": "pool_conv"}
+                assert all(network[argument] == value for argument, value in others.items())
+                key = (network["encoder_name"], network["pooling_blocks"], network["cascade"], len(network["image_scales"]))
+                assert PRINTED[recipe][key] == figure, (name, recipe, cell)
+                count += 1
+    assert count == 12
+
+
+# Commands
+
+
+def commands(capsys, *arguments):
+    assert ablate.main(["commands", *arguments]) == 0
+    return [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_commands_are_exact(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    recipe = "experiments/recipes/camvid.yaml"
+    lines = commands(capsys, "cascade", "--on", "camvid", "--seeds", "2", "--cells", "cascade_4_two_scales", "cascade_1")
+    start = [
+        "python",
+        "-m",
+        "refinenet_pl",
+        "fit",
+        "-c",
+        recipe,
+        "--run.recipe",
+        "camvid",
+        "--run.table",
+        "cascade",
+        "--run.cell",
+    ]
+    network = "--model.network.init_args"
+    one = [f"{network}.cascade=1", f"{network}.image_scales=[1.0]"]
+    two = [f"{network}.cascade=4", f"{network}.image_scales=[1.2,0.6]"]
+    assert lines == [
+        [*start, "cascade_1", "--run.root", "runs", "--seed_everything", "0", *one],
+        [*start, "cascade_4_two_scales", "--run.root", "runs", "--seed_everything", "0", *two],
+        [*start, "cascade_1", "--run.root", "runs", "--seed_everything", "1", *one],
+        [*start, "cascade_4_two_scales", "--run.root", "runs", "--seed_everything", "1", *two],
+    ]
+
+
+def test_commands_pass_extra_arguments_on_and_quote(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my own.yaml").write_text("{}")
+    arguments = ["relu_placement", "--on", "my own.yaml", "--seeds", "1", "--cells", "relu_shortcut", "--root", "a b"]
+    (line,) = commands(capsys, *arguments, "--", "--trainer.max_epochs=1", "--x", "y z")
+    assert line[0] == f"PYTHONPATH={ROOT}"  # the package is not in this directory
+    assert line[5:9] == ["-c", "my own.yaml", "--run.recipe", "my own"]
+    assert line[line.index("--run.root") + 1] == "a b"
+    network = "--model.network.init_args"
+    assert line[-5:] == [f"{network}.pooling_relu=true", f"{network}.shortcut=relu", "--trainer.max_epochs=1", "--x", "y z"]
+
+
+def test_the_papers_own_settings_go_with_its_recipe(tmp_path):
+    table = read_table(find_table("cascade"))
+    (tmp_path / "nyudv2.yaml").write_text("{}")
+    (job,) = jobs.plan(table, tmp_path / "nyudv2.yaml", [0], ["cascade_2"], "runs")
+    network = "--model.network.init_args"
+    assert job.arguments[-4:] == [
+        f"{network}.encoder_name=resnet50",
+        f"{network}.pooling_blocks=2",
+        f"{network}.cascade=2",
+        f"{network}.image_scales=[1.0]",
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_cell_has_a_command_that_parses_back(name, tmp_path):
+    table = read_table(find_table(name))
+    (tmp_path / "mine.yaml").write_text("{}")
+    planned = jobs.plan(table, tmp_path / "mine.yaml", [7], None, "runs")
+    assert [job.run.cell for job in planned] == list(table.cells)
+    seen = set()
+    for job in planned:
+        arguments = shlex.split(jobs.shell_command(job))
+        options = [argument[2:].split("=", 1) for argument in arguments if argument.startswith("--model.")]
+        parsed = {key: yaml.safe_load(value) for key, value in options}
+        cell = table.cells[job.run.cell]
+        for argument, value in cell.network.items():
+            assert parsed[f"model.network.init_args.{argument}"] == value
+        for argument, value in cell.task.items():
+            assert parsed[f"model.{argument}"] == value
+        assert len(parsed) == len(table.varied)
+        seen.add(json.dumps(parsed, sort_keys=True))
+    assert len(seen) == len(table.cells)
+
+
+def test_a_wrong_name_is_an_error_that_says_what_there_is(capsys):
+    for arguments, words in [
+        (["commands", "nothing", "--on", "camvid", "--seeds", "1"], "no table 'nothing'"),
+        (["commands", "cascade", "--on", "nothing", "--seeds", "1"], "no recipe 'nothing'"),
+        (["commands", "cascade", "--on", "camvid", "--seeds", "1", "--cells", "x"], "cascade has no cell x; it has cascade_1"),
+    ]:
+        assert ablate.main(arguments) == 2
+        assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        ablate.main(["run", "cascade", "--on", "camvid", "--seeds", "0"])
+    with pytest.raises(SystemExit):
+        ablate.main(["table", "cascade", "--on", "camvid", "--", "--x"])
+
+
+def test_list_shows_tables_recipes_and_cells(capsys):
+    assert ablate.main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in NAMES)
+    assert "camvid" in shown
+    assert ablate.main(["list", "cascade"]) == 0
+    assert "cascade_4_two_scales" in capsys.readouterr().out
+
+
+def test_works_from_anywhere_and_without_a_network(tmp_path):
+    script = (
+        "import runpy, sys\n"
+        "sys.argv = ['ablate.py', 'list']\n"
+        "try:\n"
+        f"    runpy.run_path({str(ROOT / 'experiments/ablate.py')!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert end.code == 0\n"
+        "assert not {'torch', 'matplotlib'} & set(sys.modules)\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "chained_pooling" in shown
+
+
+# Figures
+
+
+def test_figures(table_file, tmp_path):
+    table = read_table(table_file)
+    for seed, (paper, shallow) in enumerate([(0.60, 0.50), (0.64, 0.55), (0.62, 0.57)]):
+        record(table, "paper", seed, tmp_path, paper, seconds=190 + 10 * seed)
+        record(table, "shallow", seed, tmp_path, shallow)
+    report = build_report(table, "scenes", str(tmp_path), [0, 1, 2])
+    paper, shallow, middle = report.rows
+    assert paper.miou.mean == pytest.approx(62.0)
+    assert paper.miou.spread == pytest.approx(2.0)
+    assert paper.difference.mean is None
+    assert shallow.miou.mean == pytest.approx(54.0)
+    assert shallow.miou.spread == pytest.approx(13**0.5)
+    # Paired: -10, -9, -5, whose spread is not that of the rows' own.
+    assert shallow.difference.mean == pytest.approx(-8.0)
+    assert shallow.difference.spread == pytest.approx(7**0.5)
+    assert middle.miou.mean is None
+    assert report.warnings == report.missing == []
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in render(report).splitlines() if line.startswith("|")]
+    assert rows[0] == ["network", "mIoU %", "seeds", "difference", "parameters", "training"]
+    assert rows[2] == ["the paper", "62.0 ± 2.0", "3/3", "reference", "1.23 M", "3 min 20 s"]
+    assert rows[3] == ["shallow", "54.0 ± 3.6", "3/3", "\N{MINUS SIGN}8.0 ± 2.6", "1.23 M", "1 min 00 s"]
+    assert rows[4] == ["middle", "missing", "0/3", "", "", ""]
+    assert "Git revision: 0123456789. Device: CPU, 2 threads." in render(report)
+
+
+def test_partial_seeds_and_other_split_and_reference(table_file, tmp_path):
+    table = read_table(table_file)
+    record(table, "paper", 0, tmp_path, 0.6)
+    record(table, "shallow", 0, tmp_path, 0.5)
+    record(table, "shallow", 1, tmp_path, 0.7)
+    record(table, "middle", 1, tmp_path, None)
+    (tmp_path / "mine@scenes/paper/seed1").mkdir()
+    assert find_seeds(table, "scenes", str(tmp_path)) == [0, 1]
+    report = build_report(table, "scenes", str(tmp_path), [0, 1])
+    lines = render(report).splitlines()
+    assert any("| the paper |" in line and " 60.0 |" in line and " 1/2 |" in line for line in lines)
+    assert any("| shallow " in line and "60.0 ± 14.1" in line and "\N{MINUS SIGN}10.0 (1 of 2)" in line for line in lines)
+    assert "paper-seed1 has not finished" in render(report)
+    assert "middle-seed1 has no mIoU on val" in render(report)
+    report = build_report(table, "scenes", str(tmp_path), [0], ["paper"], split="test", reference="shallow")
+    assert [row.miou.mean for row in report.rows] == [pytest.approx(30.0)]
+    assert report.rows[0].difference.mean == pytest.approx(5.0)
+    with pytest.raises(TableError, match="no cell nothing"):
+        build_report(table, "scenes", str(tmp_path), [0], reference="nothing")
+
+
+def test_the_papers_column_stands_only_where_the_paper_has_figures(table_file, tmp_path):
+    table = read_table(table_file)
+    for recipe, there in (("nyudv2", True), ("scenes", False)):
+        record(table, "paper", 0, tmp_path, 0.4, recipe=recipe)
+        report = build_report(table, recipe, str(tmp_path), [0])
+        assert ("paper %" in render(report)) == there
+        assert (" 42.5 |" in render(report)) == there
+        assert ("paper" in render(report, "csv").splitlines()[0].split(",")) == there
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            {"config__model__network__init_args__width": 64},
+            "the runs differ in model.network.init_args.width: 256 (paper seed 0, paper seed 1); 64 (shallow seed 0)",
+        ),
+        ({"config__data__crop": [8, 8]}, "the runs differ in data.crop"),
+        ({"git__revision": "fedcba"}, "the runs differ in git revision"),
+        ({"git__dirty": True}, "the runs differ in uncommitted changes"),
+        ({"device": "H100"}, "the runs differ in device"),
+        ({"versions__torch": "2.0"}, "the runs differ in version of torch"),
+        ({"config__model__network__init_args__cascade": 3}, "shallow ran with cascade 3, but the table has 1 (seed 0)"),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_cell_are_warned_about(table_file, tmp_path, change, words):
+    table = read_table(table_file)
+    record(table, "paper", 0, tmp_path, 0.6)
+    record(table, "paper", 1, tmp_path, 0.6)
+    record(table, "shallow", 0, tmp_path, 0.6, **change)
+    report = build_report(table, "scenes", str(tmp_path), [0, 1])
+    assert len(report.warnings) == 1
+    assert words in report.warnings[0]
+    assert "**Warning:**" in render(report)
+
+
+def test_other_settings_than_the_papers_are_warned_about(tmp_path):
+    table = read_table(find_table("cascade"))
+    record(table, "cascade_4", 0, tmp_path, 0.4, "nyudv2", config__model__network__init_args__encoder_name="resnet18")
+    (warning,) = build_report(table, "nyudv2", str(tmp_path), [0]).warnings
+    assert warning == 'cascade_4 ran with encoder_name "resnet18", but the paper\'s table has "resnet50" (seed 0)'
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 2}', '{"format": 1, "run": {"cell": "shallow"}}'])
+def test_a_broken_record_is_named(table_file, tmp_path, capsys, content):
+    run = Run("scenes", "mine", "paper", 0, str(tmp_path))
+    run.directory.mkdir(parents=True)
+    run.results_file.write_text(content)
+    with pytest.raises(RecordError, match="results.json"):
+        build_report(read_table(table_file), "scenes", str(tmp_path), [0])
+    assert ablate.main(["table", str(table_file), "--on", "scenes", "--root", str(tmp_path)]) == 2
+
+
+def test_files_and_formats(table_file, tmp_path):
+    table = read_table(table_file)
+    for seed in (0, 1):
+        record(table, "paper", seed, tmp_path, 0.4 + 0.01 * seed, "nyudv2")
+        record(table, "shallow", seed, tmp_path, 0.35 - 0.01 * seed, "nyudv2")
+    report = build_report(table, "nyudv2", str(tmp_path), [0, 1])
+    files = write(report, tmp_path / "out")
+    assert [file.name for file in files] == ["mine@nyudv2.md", "mine@nyudv2.csv", "mine@nyudv2.png"]
+    rows = list(csv.DictReader(io.StringIO(files[1].read_text())))
+    assert [row["cell"] for row in rows] == ["paper", "shallow", "middle"]
+    assert float(rows[1]["miou_seed1"]) == pytest.approx(34.0)
+    assert float(rows[1]["difference_mean"]) == pytest.approx(-6.0)
+    assert (rows[0]["paper"], rows[2]["miou_mean"], rows[0]["difference_mean"]) == ("42.5", "", "")
+    picture = Image.open(files[2])
+    assert picture.format == "PNG"
+    assert 1000 < picture.width < 2000 and 300 < picture.height < 2000
+    assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+    assert r"\toprule" in render(report, "latex") and r"$\pm$" in render(report, "latex")
+    assert "<table>" in render(report, "html")
+    write(build_report(table, "empty", str(tmp_path), [0]), tmp_path / "out")  # nothing is there yet
+
+
+def test_durations():
+    assert [duration(s) for s in (0, 55.2, 59.6, 200, 3599.7, 7500)] == [
+        "0 s", "55 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "2 h 05 min",
+    ]  # fmt: skip
+
+
+# Runs
+
+
+def start(table_file, tmp_path, *more):
+    return ["run", str(table_file), "--on", str(tmp_path / "quick.yaml"), "--root", str(tmp_path / "runs"), *more]
+
+
+def test_run_runs_what_is_missing_and_writes_the_table(table_file, training, tmp_path, capfd):
+    arguments = start(table_file, tmp_path, "--seeds", "2")
+    assert ablate.main(arguments, training) == 0
+    shown = capfd.readouterr().out
+    assert "51.0 % mIoU on val; 6 of 6 runs done" in shown
+    assert "50.5 ± 0.7" in shown
+    group = tmp_path / "runs/mine@quick"
+    assert {path.name for path in group.glob("mine@quick.*")} == {"mine@quick.md", "mine@quick.csv", "mine@quick.png"}
+    log = group / "paper/seed0/log.txt"
+    assert "Epoch 0" in log.read_text()
+    # Only the one that is taken away is made again; its log goes on.
+    (group / "paper/seed0/results.json").unlink()
+    others = {file: file.stat().st_mtime_ns for file in group.glob("*/*/results.json")}
+    assert ablate.main(arguments, training) == 0
+    assert {file: file.stat().st_mtime_ns for file in others} == others
+    assert log.read_text().count("Epoch 0") == 2
+
+
+def test_failed_runs_are_shown_and_the_others_go_on(table_file, training, tmp_path, capfd):
+    arguments = start(table_file, tmp_path, "--seeds", "1", "--slots", "2", "--", "--break")
+    assert ablate.main(arguments, training) == 1
+    out, err = capfd.readouterr()
+    assert "shallow-seed0: FAILED, exit code 3" in out
+    assert "  | the last words" in out
+    assert "middle-seed0: FAILED, it ended without writing results.json" in out
+    assert out.count("missing") == 2
+    assert "mine@quick/shallow/seed0, " in err
+
+
+def test_slots_share_threads_and_devices(table_file, training, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    planned = jobs.plan(read_table(table_file), tmp_path / "quick.yaml", [0, 1], ["paper"], str(tmp_path / "runs"))
+    outcome = Runner(slots=2, command_prefix=training)(planned)
+    assert len(outcome.done) == 2
+    logs = [(job.run.directory / "log.txt").read_text() for job in planned]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert f"threads {max(1, cores // 2)} devices 4,6" in logs[0]
+    assert f"threads {max(1, cores // 2)} devices 5" in logs[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_runs_too(table_file, training, tmp_path, number):
+    arguments = start(table_file, tmp_path, "--seeds", "1", "--slots", "2", "--cells", "paper", "middle", "--", "--hang")
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from experiments import ablate\n"
+    code += f"sys.exit(ablate.main({arguments!r}, {training!r}))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    files = [tmp_path / f"runs/mine@quick/{cell}/seed0/pid" for cell in ("paper", "middle")]
+    try:
+        until = time.monotonic() + 15
+        while not all(file.exists() and file.read_text() for file in files) and time.monotonic() < until:
+            time.sleep(0.05)
+        children = [int(file.read_text()) for file in files]
+        # Meanwhile nobody else starts the same run.
+        if number == signal.SIGINT:
+            outcome = Runner(command_prefix=training)(
+                jobs.plan(read_table(table_file), tmp_path / "quick.yaml", [0], ["paper"], str(tmp_path / "runs"))
+            )
+            assert len(outcome.elsewhere) == 1 and not outcome.done
+        process.send_signal(number)
+        _, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "start the same command again" in err
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
