@@ -4,11 +4,11 @@ import importlib
 import sys
 
 COMMANDS = {
-    "fit": ("refinenet_pl.training_cli", "train a network on a recipe"),
-    "validate": ("refinenet_pl.training_cli", "score a run's checkpoint on the validation split"),
-    "test": ("refinenet_pl.training_cli", "score a run's checkpoint on the test split"),
-    "predict": ("refinenet_pl.prediction_cli", "segment pictures with a checkpoint"),
-    "describe": ("refinenet_pl.describe_cli", "print a network part by part: shapes, parameters, multiply-adds"),
+    "fit": ("refinenet_pl.commands.training", "train a network on a recipe"),
+    "validate": ("refinenet_pl.commands.training", "score a run's checkpoint on the validation split"),
+    "test": ("refinenet_pl.commands.training", "score a run's checkpoint on the test split"),
+    "predict": ("refinenet_pl.commands.predict", "segment pictures with a checkpoint"),
+    "describe": ("refinenet_pl.commands.describe", "print a network part by part: shapes, parameters, multiply-adds"),
 }
 
 

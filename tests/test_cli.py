@@ -121,7 +121,7 @@ def test_another_configuration_is_refused_in_the_same_directory(trained):
     process = start(*_again(trained), "--model.learning_rate=0.5")
     output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
-    assert "model.learning_rate: 0.002 there, 0.5 now" in output and "--run.cell" in output
+    assert "model.learning_rate: 0.003 there, 0.5 now" in output and "--run.cell" in output
 
 
 def test_test_adds_its_scores_to_the_record(trained):

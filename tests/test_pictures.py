@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refinenet_pl.commands.predict import find_pictures, predict
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.pictures import DataError, read_image, read_mask
-from refinenet_pl.prediction_cli import find_pictures, predict
 from refinenet_pl.tracking.pictures import overlay, save_prediction, with_legend
 
 CLASSES = Classes(("road", "car", "tree"), ((200, 30, 40), (20, 160, 60), (30, 60, 220)), 255)

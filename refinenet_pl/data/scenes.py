@@ -20,6 +20,7 @@ FLAG_SIDE = (9, 12)  # Flags, which tell road from river.
 BALL_RADIUS = (4, 8.5)
 CUE_FLOOR, BALL_CEILING = 0.26, 0.59  # No cue below the one, no ball above the other, in picture heights: 42 pixels between.
 
+GREY = np.full((3, 3), 1 / 3, np.float32)  # Turns colours into their mean.
 SKY, MEADOW, CROP, ROAD, RIVER, BUILDING, TREE, POLE, FLAG, BALL, LAMP = range(11)
 
 
@@ -201,13 +202,13 @@ class _Scene:
         along = np.arange(count) / (count - 1)
         columns = np.rint(x0 + (x1 - x0) * along).astype(int)
         rows = np.rint(y0 + (y1 - y0) * along + 4 * sag * along * (1 - along)).astype(int)
-        shade = (1 if self.rng.random() < 0.3 else -1) * self.rng.uniform(*POLE_CONTRAST)
+        shade = (-1 if self.rng.random() < 0.7 else 1) * self.rng.uniform(*POLE_CONTRAST)
         if width == 2:
             aside = (0, 1) if abs(y1 - y0) > abs(x1 - x0) else (1, 0)
             rows, columns = np.concatenate((rows, rows + aside[0])), np.concatenate((columns, columns + aside[1]))
         seen = (rows >= 0) & (rows < self.size) & (columns >= 0) & (columns < self.size)
         pixels = rows[seen], columns[seen]
-        self.image[pixels] = self.image[pixels][:, 1:2] + shade
+        self.image[pixels] = self.image[pixels] @ GREY + shade
         self.label[pixels] = POLE
 
     def void(self, ignore_index: int) -> None:
