@@ -61,10 +61,10 @@ def test_each_pooling_block_widens_the_view():
         assert (seen.min(), seen.max()) == (20 - 3 * blocks, 20 + 3 * blocks)
 
 
-@pytest.mark.parametrize("relu", [True, False])
-def test_no_pooling_blocks_pass_the_input_through(relu):
+def test_without_pooling_blocks_the_relu_alone_is_left():
     x = torch.randn(1, 3, 5, 5)
-    assert torch.equal(ChainedResidualPooling(3, 0, relu=relu, shortcut="relu")(x), x)
+    assert torch.equal(ChainedResidualPooling(3, 0)(x), x.clamp(min=0))
+    assert torch.equal(ChainedResidualPooling(3, 0, relu=False, shortcut="relu")(x), x)
 
 
 @pytest.mark.parametrize("order", ["pool_conv", "conv_pool"])
@@ -150,7 +150,7 @@ def test_block_counts_its_residual_conv_units():
 
 def test_block_without_any_part_passes_a_single_path_through():
     x = torch.randn(1, 3, 5, 5)
-    assert RefineNetBlock([3], path_rcus=0, output_rcus=0, pooling_blocks=0)([x]) is x
+    assert RefineNetBlock([3], path_rcus=0, output_rcus=0, pooling_blocks=0, pooling_relu=False)([x]) is x
 
 
 def test_relu_shortcut_makes_every_sum_of_a_block_non_negative():

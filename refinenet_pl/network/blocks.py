@@ -86,7 +86,8 @@ class ChainedResidualPooling(nn.Module):
 
     Args:
         channels: Channels in and out.
-        blocks: Number n of pooling blocks. With 0 the whole unit is left out, its ReLU too: the input comes back.
+        blocks: Number n of pooling blocks. With 0 there is no pooling and no sum, and r comes back, so that what the pooling
+            adds can be told apart from what the ReLU does.
         kernel_size: Of the convolutions, odd; 3 in the paper.
         order: `pool_conv` as in the CVPR paper, `conv_pool` the later improved pooling of the authors' code.
         relu: Whether the input is rectified first; the paper says that the ReLU makes training less sensitive to the learning
@@ -111,13 +112,11 @@ class ChainedResidualPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Float (N, channels, H, W) -> the same shape."""
-        if not self.convs:
-            return x
         total = stage = F.relu(x) if self.relu else x
         for conv in self.convs:
             stage = conv(_pool(stage)) if self.order == "pool_conv" else _pool(conv(stage))
             total = total + stage
-        return F.relu(total) if self.shortcut == "relu" else total
+        return F.relu(total) if self.shortcut == "relu" and self.convs else total
 
 
 def _pool(x: Tensor) -> Tensor:

@@ -34,8 +34,8 @@ class RefineNet(SegmentationModel):
         path_rcus: Residual convolution units on each input path of a block; 2 in the paper.
         output_rcus: RCUs at the end of each block; 1 in the paper.
         head_rcus: RCUs before the classifier; 2 in the paper.
-        pooling_blocks: Pooling blocks in each chained residual pooling; 0 leaves the pooling out. The CVPR paper has 2, and 4
-            for Person-Part and VOC 2012; the authors' code has 4.
+        pooling_blocks: Pooling blocks in each chained residual pooling. The CVPR paper has 2, and 4 for Person-Part and VOC
+            2012; the authors' code has 4. 0 leaves the pooling out; the ReLU before it stays unless `pooling_relu` is False.
         pooling_order: `pool_conv` (CVPR) or `conv_pool` (the later improved pooling).
         pooling_relu: Whether chained residual pooling rectifies its input.
         shortcut: `identity`: ReLUs on the branches alone. `relu`: one after each sum (in RCUs, fusion and pooling), which
