@@ -16,7 +16,6 @@ import pytest
 import yaml
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
 from experiments import ablate
 from experiments.ablation import jobs, settings
 from experiments.ablation.records import RecordError, build_report, find_seeds
@@ -25,6 +24,7 @@ from experiments.ablation.runs import Runner
 from experiments.ablation.tables import TABLES, TableError, find_table, read_table
 from refinenet_pl.tracking.run import Run
 
+ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.stem for path in TABLES.glob("*.yaml"))
 
 # CVPR 2017, single-scale rows: (encoder, pooling blocks, cascade, scales) -> mIoU. Table 2 has both data sets, Table 9 NYUDv2.

@@ -1,0 +1,48 @@
+"""No figure without its record: what the README and the kept tables print comes out of the results.json files beside them."""
+
+import json
+
+import pytest
+from conftest import REPOSITORY
+
+from experiments.ablation.records import build_report
+from experiments.ablation.report import render
+from experiments.ablation.tables import find_table, read_table
+
+RESULTS = REPOSITORY / "experiments" / "results"
+README = (REPOSITORY / "README.md").read_text()
+
+
+@pytest.mark.parametrize("group", sorted(path.parent.name for path in RESULTS.glob("*/*@*.md")))
+def test_a_kept_table_is_what_its_records_give(group):
+    name, recipe = group.split("@")
+    records = [json.loads(file.read_text())["run"] for file in (RESULTS / group).glob("*/seed*/results.json")]
+    table = read_table(find_table(name))
+    cells = [cell for cell in table.cells if cell in {run["cell"] for run in records}]
+    seeds = sorted({run["seed"] for run in records})
+    report = build_report(table, recipe, str(RESULTS), seeds, cells)
+    assert len(records) == len(cells) * len(seeds)
+    for suffix, form in (".md", "markdown"), (".csv", "csv"):
+        assert (RESULTS / group / f"{group}{suffix}").read_text() == render(report, form)
+
+
+def test_the_readme_prints_the_chained_pooling_table_as_it_is_kept():
+    kept = (RESULTS / "chained_pooling@scenes" / "chained_pooling@scenes.md").read_text()
+    rows = [line for line in kept.splitlines() if line.startswith("|")]
+    assert len(rows) == 9 and "\n".join(rows) in README
+
+
+def test_the_full_network_neither_fails_nor_saturates_on_the_quick_recipe():
+    files = (RESULTS / "chained_pooling@scenes" / "pool_conv_4").glob("seed*/results.json")
+    scores = [json.loads(file.read_text())["evaluations"]["val"]["miou"] for file in files]
+    assert len(scores) == 2 and all(0.5 < score < 0.9 for score in scores)
+
+
+def test_the_readme_prints_camvid_scores_as_recorded():
+    record = json.loads((RESULTS / "single@camvid" / "paper" / "seed0" / "results.json").read_text())
+    for split in "test", "val":
+        scores = record["evaluations"][split]
+        row = " | ".join(f"{100 * iou:.1f}" for iou in scores["iou"].values())
+        assert f"| {split} | **{100 * scores['miou']:.1f}** | {row} |" in README
+    assert f"in {record['training']['seconds'] / 60:.0f} minutes" in README
+    assert record["evaluations"]["test"]["checkpoint"] == "best.ckpt"
