@@ -91,7 +91,7 @@ def test_a_run_leaves_its_whole_record(trained):
     assert np.sum(validation["confusion"]) == (labels != 255).sum(), "every labelled pixel is counted once"
     assert 0 <= validation["miou"] <= 1 and set(validation["iou"]) == set(Scenes.classes.names)
 
-    rows = list(csv.DictReader((directory / "metrics" / "train" / "metrics.csv").open()))
+    rows = list(csv.DictReader((directory / "metrics" / "train" / "version_0" / "metrics.csv").open()))
     logged = [float(row["val/miou"]) for row in rows if row.get("val/miou")]
     assert len(logged) == 2 and logged[-1] == pytest.approx(validation["miou"], abs=1e-6)
 
@@ -160,6 +160,9 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
     here = json.loads(killed.results_file.read_text())
     assert here["evaluations"]["val"]["confusion"] == there["evaluations"]["val"]["confusion"]
     assert here["training"]["steps"] == there["training"]["steps"] == 12
+    parts = sorted((killed.directory / "metrics" / "train").glob("version_*/metrics.csv"))
+    epochs = [{row["epoch"] for row in csv.DictReader(part.open()) if row["epoch"]} for part in parts]
+    assert set().union(*epochs) == {"0", "1", "2", "3"}, "what was logged before the kill is kept"
 
 
 @pytest.mark.parametrize(

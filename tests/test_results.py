@@ -3,11 +3,14 @@
 import json
 
 import pytest
+import torch
 from conftest import REPOSITORY
 
 from experiments.ablation.records import build_report
 from experiments.ablation.report import render
 from experiments.ablation.tables import find_table, read_table
+from refinenet_pl.network.describe import describe
+from refinenet_pl.network.refinenet import RefineNet
 
 RESULTS = REPOSITORY / "experiments" / "results"
 README = (REPOSITORY / "README.md").read_text()
@@ -46,3 +49,22 @@ def test_the_readme_prints_camvid_scores_as_recorded():
         assert f"| {split} | **{100 * scores['miou']:.1f}** | {row} |" in README
     assert f"in {record['training']['seconds'] / 60:.0f} minutes" in README
     assert record["evaluations"]["test"]["checkpoint"] == "best.ckpt"
+
+
+@pytest.mark.parametrize(
+    "row, arguments",
+    [
+        ("RefineNet, ResNet-50", {"encoder_name": "resnet50"}),
+        ("RefineNet, ResNet-101", {"encoder_name": "resnet101"}),
+        ("RefineNet, ResNet-152", {"encoder_name": "resnet152"}),
+        (
+            "Light-Weight RefineNet, ResNet-50",
+            {"encoder_name": "resnet50", "kernel_size": 1, "path_rcus": 0, "output_rcus": 0, "head_rcus": 0},
+        ),
+    ],
+)
+def test_the_readme_prints_sizes_as_counted(row, arguments):
+    with torch.device("meta"):
+        parts = describe(RefineNet(**arguments, encoder_weights=None), 512, 512)
+    parameters, multiply_adds = (sum(getattr(part, name) for part in parts) for name in ("parameters", "multiply_adds"))
+    assert f"| {row} | {parameters:,} | {multiply_adds / 1e9:.1f} G |" in README

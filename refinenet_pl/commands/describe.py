@@ -4,12 +4,12 @@ import torch
 from jsonargparse import ArgumentParser
 from tabulate import tabulate
 
+from refinenet_pl.network.describe import describe
+from refinenet_pl.network.refinenet import RefineNet
+
 
 def main(arguments: list[str]) -> None:
     """Run `describe`; `arguments` begins with the command."""
-    from refinenet_pl.network.describe import describe
-    from refinenet_pl.network.refinenet import RefineNet
-
     parser = ArgumentParser(prog="python -m refinenet_pl describe", description="Print a RefineNet part by part.")
     parser.add_argument("--height", type=int, default=512, help="height of the picture in pixels")
     parser.add_argument("--width", type=int, default=512, help="width of the picture in pixels")
@@ -27,6 +27,5 @@ def main(arguments: list[str]) -> None:
     parameters = sum(part.parameters for part in parts)
     total = ("total", "", "", f"{parameters:,}", f"{sum(part.multiply_adds for part in parts) / 1e9:.3f}")
     headers = ("block", "part", "output", "parameters", "GMAC")
-    # An encoder's shape is that of its deepest features.
     align = ("left", "left", "left", "right", "right")
     print(tabulate([*rows, total], headers, tablefmt="simple", colalign=align, disable_numparse=True))

@@ -99,8 +99,8 @@ class RunCLI(LightningCLI):
         self.model.network_config = self.config_dump["model"]["network"]
 
     def _loggers(self, job_type: str) -> list:
-        # A directory of its own for each job, for CSVLogger empties the one it is given.
-        csv = CSVLogger(self.run_.directory, name="metrics", version=job_type)
+        # Its own numbering keeps what was logged before an interruption; CSVLogger empties a directory that it is given.
+        csv = CSVLogger(self.run_.directory / "metrics", name=job_type)
         return [csv, wandb_logger(self.run_, self.config_dump, job_type, git_state()["revision"])]
 
     def before_fit(self) -> None:

@@ -1,5 +1,7 @@
 """Pictures and masks from disk, with errors that name the file and the cure."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,21 +73,15 @@ def read_pair(image_path: Path, mask_path: Path, classes: int, ignore_index: int
     return image, mask
 
 
-class _opened:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     """A picture, decoded in full; what Pillow raises for a bad file becomes a DataError."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> Image.Image:
-        try:
-            self.picture = Image.open(self.path)
-            self.picture.load()
-        except FileNotFoundError:
-            raise DataError(f"{self.path}: no such file") from None
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{self.path}: cannot be read as a picture ({error}); is it complete? Copy it anew") from error
-        return self.picture
-
-    def __exit__(self, *_):
-        self.picture.close()
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as a picture ({error}); is it complete? Copy it anew") from error
+    with picture:
+        yield picture

@@ -16,7 +16,7 @@ class Part:
     Attributes:
         block: `encoder`, `RefineNet-4` (the deepest) to `RefineNet-1`, or `head`.
         part: What it is, and for a path where it comes from.
-        shape: (channels, height, width) of its output.
+        shape: (channels, height, width) of its output; of an encoder, its deepest features.
         parameters: Number of its parameters.
         multiply_adds: Of one picture; convolutions and matrix products.
     """
