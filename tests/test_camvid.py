@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from refinenet_pl.data.camvid import CamVid
-from refinenet_pl.data.pictures import DataError
+from refinenet_pl.data.errors import DataError
 
 HEIGHT, WIDTH = 24, 32
 STEMS = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e", "f"]}
@@ -101,14 +101,14 @@ def test_malformed_list_line(root, line):
     listing = root / "val.txt"
     listing.write_text(listing.read_text() + line + "\n")
     message = refusal_to_open(root)
-    assert f"{listing}:2" in message and repr(line) in message and "expected a picture and a mask" in message
+    assert f"{listing}:2" in message and repr(line) in message and "expected 2 words" in message
 
 
-@pytest.mark.parametrize(("gone", "what"), [("valannot/d.png", "mask"), ("val/d.png", "picture")])
-def test_half_a_pair(root, gone, what):
+@pytest.mark.parametrize("gone", ["valannot/d.png", "val/d.png"])
+def test_half_a_pair(root, gone):
     (root / gone).unlink()
     message = refusal_to_open(root)
-    assert str(root / gone) in message and f"the {what}" in message and "missing" in message and "val.txt:1" in message
+    assert str(root / gone) in message and "missing" in message
 
 
 def test_half_a_pair_that_goes_missing_later(root):
@@ -134,15 +134,13 @@ def test_label_outside_the_classes(root, label):
     Image.fromarray(mask).save(root / "valannot/d.png")
     message = refusal_to_read(root)
     assert (
-        str(root / "valannot/d.png") in message and f"[{label}]" in message and "0..10" in message and "void id 11" in message
+        str(root / "valannot/d.png") in message and f"values {label} in 1 pixels" in message and "only values 0..11" in message
     )
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "1", "LA", "I;16"])
-def test_mask_that_is_no_8_bit_map_of_ids(root, mode):
-    pixels = np.zeros((HEIGHT, WIDTH), np.uint16 if mode == "I;16" else np.uint8)
-    picture = Image.fromarray(pixels)
-    (picture if mode == "I;16" else picture.convert(mode)).save(root / "valannot/d.png")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_mask_that_is_no_map_of_ids(root, mode):
+    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).convert(mode).save(root / "valannot/d.png")
     message = refusal_to_read(root)
     assert str(root / "valannot/d.png") in message and f"mode {mode}" in message
 

@@ -8,10 +8,13 @@ from PIL import Image
 
 from refinenet_pl.commands.predict import find_pictures, predict
 from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.pictures import DataError, read_image, read_mask
+from refinenet_pl.data.errors import DataError
+from refinenet_pl.data.labels import LabelValues
+from refinenet_pl.data.pictures import read_image, read_mask
 from refinenet_pl.tracking.pictures import overlay, save_prediction, with_legend
 
 CLASSES = Classes(("road", "car", "tree"), ((200, 30, 40), (20, 160, 60), (30, 60, 220)), 255)
+VALUES = LabelValues.plain(3)
 ORIENTATION = 0x0112
 
 
@@ -88,7 +91,7 @@ def test_picture_of_more_than_8_bits_is_refused_and_not_clipped_to_white(tmp_pat
     assert str(tmp_path / f"x.{ending}") in str(refused.value)
 
 
-@pytest.mark.parametrize("read", [read_image, lambda path: read_mask(path, 3, 255)], ids=["picture", "mask"])
+@pytest.mark.parametrize("read", [read_image, lambda path: read_mask(path, VALUES)], ids=["picture", "mask"])
 def test_what_is_no_picture_is_refused_with_its_name(tmp_path, read):
     path = tmp_path / "x.png"
     with pytest.raises(DataError, match="no such file") as refused:
@@ -151,7 +154,7 @@ def test_prediction_is_three_files_beside_each_other(saved):
 def test_ids_come_back_exactly(saved, tmp_path):
     _, mask, files = saved
     assert files["street.01.png"].dtype == np.uint8 and np.array_equal(files["street.01.png"], mask)
-    assert np.array_equal(read_mask(tmp_path / "street.01.png", 3, 255), mask)
+    assert np.array_equal(read_mask(tmp_path / "street.01.png", VALUES), mask)
 
 
 def test_colours_are_the_classes_above_a_strip(saved):

@@ -176,7 +176,8 @@ def test_samples_of_one_epoch_are_augmented_each_in_its_own_way():
     class Ramp(Dataset):
         def __getitem__(self, index):
             # Always the same picture, so that results differ by their augmentation alone.
-            return {"image": tv_tensors.Image(torch.arange(192, dtype=torch.uint8).reshape(3, 8, 8))}
+            picture = torch.arange(192, dtype=torch.uint8).reshape(3, 8, 8)
+            return {"image": tv_tensors.Image(picture), "mask": tv_tensors.Mask(torch.zeros(8, 8, dtype=torch.long))}
 
     dataset = AugmentedDataset(Ramp(), training_transform((4, 4), [1.0], False, 0.0, 255), 0)
     assert len({bytes(dataset[SampleKey(0, index)]["image"].numpy()) for index in range(30)}) > 10

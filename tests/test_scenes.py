@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from refinenet_pl.data.pictures import DataError
+from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.scenes import Scenes
 
 VOID = Scenes.classes.ignore_index

@@ -9,7 +9,8 @@ import torch
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from refinenet_pl.data.pictures import DataError, read_image
+from refinenet_pl.data.errors import DataError
+from refinenet_pl.data.pictures import read_image
 from refinenet_pl.tasks.checkpoint import CheckpointError, load_for_prediction
 from refinenet_pl.tracking.pictures import save_prediction
 

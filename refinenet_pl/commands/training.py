@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.pictures import DataError
+from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.registry import find_dataset
 from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.tracking.results import ResultsWriter, git_state

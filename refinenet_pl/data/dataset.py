@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.pictures import DataError
+from refinenet_pl.data.errors import DataError
 
 
 class SegmentationDataset(Dataset, ABC):
@@ -20,20 +20,36 @@ class SegmentationDataset(Dataset, ABC):
     A subclass says what it is in class attributes and reads one sample in `read`; everything else is the same for all.
 
     Attributes:
+        title: Its name in print.
         classes: Names, palette and void id.
-        split_sizes: Published number of samples of each split.
-        source: Where a user gets the data, in words, or a URL.
+        split_sizes: Published number of samples of each split that has labels; None where every copy has its own.
+        unlabelled_sizes: The same for splits whose labels are kept by an evaluation server.
+        source: Where a user gets the data and how it is to be unpacked, in words.
+        licence: What the data may be used for, in a few words.
+        void_channel: Where the authors' network has its void output (`protocol: paper`): before the classes, behind them, or
+            nowhere.
+        short_edge: Least and greatest short edge, in pixels, that the authors' test code resizes pictures to.
         split: The split that this object holds.
 
     Raises:
         DataError: There is no such split, or (by the subclass) the data on disk is not as it should be.
     """
 
+    title: ClassVar[str]
     classes: ClassVar[Classes]
-    split_sizes: ClassVar[dict[str, int]]
+    split_sizes: ClassVar[dict[str, int | None]]
+    unlabelled_sizes: ClassVar[dict[str, int]] = {}
     source: ClassVar[str]
+    licence: ClassVar[str]
+    void_channel: ClassVar[Literal["first", "last"] | None] = "last"
+    short_edge: ClassVar[tuple[int, int]] = (450, 800)
 
     def __init__(self, root: str | Path | None, split: str):
+        if split in self.unlabelled_sizes:
+            raise DataError(
+                f"the labels of {type(self).__name__}'s split {split!r} are not public; score another split, or write this "
+                "one's predictions for the evaluation server (predict --submission)"
+            )
         if split not in self.split_sizes:
             raise DataError(f"{type(self).__name__} has no split {split!r}; it has {', '.join(self.split_sizes)}")
         self.root = None if root is None else Path(root)

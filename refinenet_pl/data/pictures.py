@@ -1,19 +1,20 @@
 """Pictures and masks from disk, with errors that name the file and the cure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
-
-class DataError(ValueError):
-    """The data on disk is not what it should be; the message names the file and says what to do."""
+from refinenet_pl.data.errors import DataError
+from refinenet_pl.data.labels import LabelValues
 
 
 def read_image(path: Path) -> np.ndarray:
     """Read a picture of any common format as RGB, upright.
+
+    Grey, palette and CMYK pictures are converted, transparency is left out.
 
     Returns:
         uint8 (height, width, 3).
@@ -22,55 +23,113 @@ def read_image(path: Path) -> np.ndarray:
         DataError: The file is missing, empty, truncated or no picture, or has more than 8 bits a channel.
     """
     with _opened(path) as picture:
-        if picture.mode.startswith(("I", "F")):  # Pillow would clip these, to white all over as a rule
-            raise DataError(f"{path}: has more than 8 bits a channel (mode {picture.mode}); convert it to 8 bits first")
-        return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+        return np.array(ImageOps.exif_transpose(_eight_bits(picture, path)).convert("RGB"))
 
 
-def read_mask(path: Path, classes: int, ignore_index: int) -> np.ndarray:
-    """Read a mask of class ids: an 8-bit greyscale or palette picture whose pixel values are the ids.
+def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int, int]] | None = None) -> np.ndarray:
+    """Read a mask whose pixel values stand for classes: a greyscale (1, 8 or 16 bits) or palette picture.
 
     Args:
         path: A PNG, or another lossless format.
-        classes: Number of classes; ids 0..classes-1 are valid.
-        ignore_index: The id of void pixels, valid too.
+        values: What the values stand for.
+        palette: Colours that the first entries of a palette picture must have. A program that saved the mask again may have
+            sorted its palette, and with it the values, anew. None where the data set prescribes none.
 
     Returns:
-        uint8 (height, width).
+        uint8 (height, width) of class ids and the void id.
 
     Raises:
-        DataError: The file is missing, damaged, not a single channel of ids, or holds an id that is no class's.
+        DataError: The file is missing, damaged, a JPEG, not a single channel, or holds a value that stands for nothing.
     """
     with _opened(path) as picture:
-        if picture.mode not in ("L", "P"):
+        _lossless(picture, path)
+        if picture.mode not in ("1", "L", "P", "I;16"):
             raise DataError(
                 f"{path}: a mask must hold one class id a pixel (mode L or P), but this picture has mode {picture.mode}; "
-                "convert its colours to ids first"
+                "convert its colours to ids first, or open it as a data set `folder` with masks: colors"
             )
-        mask = np.array(picture)
-    present = np.unique(mask)
-    unknown = present[(present >= classes) & (present != ignore_index)]
-    if unknown.size:
-        raise DataError(
-            f"{path}: label ids {unknown.tolist()} are outside the {classes} classes (0..{classes - 1}) and are not the "
-            f"void id {ignore_index}; is this the right data set, or a mask that was resized with interpolation?"
-        )
-    return mask
+        content = np.array(picture).astype(np.uint16)
+        if palette is not None and picture.mode == "P":
+            _check_palette(picture, np.unique(content), palette, path)
+    return values.encode(content, path)
 
 
-def read_pair(image_path: Path, mask_path: Path, classes: int, ignore_index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read a picture and its mask, which must be of one size.
+def read_colors(path: Path) -> np.ndarray:
+    """Read a mask whose colours stand for classes: RGB, or a palette picture by its colours.
+
+    Returns:
+        uint8 (height, width, 3).
 
     Raises:
-        DataError: As `read_image` and `read_mask`, or the sizes differ.
+        DataError: The file is missing, damaged or a JPEG, which changes colours.
     """
-    image, mask = read_image(image_path), read_mask(mask_path, classes, ignore_index)
-    if image.shape[:2] != mask.shape:
+    with _opened(path) as picture:
+        _lossless(picture, path)
+        return np.array(_eight_bits(picture, path).convert("RGB"))
+
+
+def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool = True) -> np.ndarray:
+    """Read the picture that a mask belongs to.
+
+    A camera held sideways stores the picture as it lay and notes how to turn it (EXIF orientation). Masks are drawn on either
+    form; where the two differ in size, that of the mask decides.
+
+    Args:
+        image_path: The picture.
+        mask: Integer (height, width).
+        mask_path: Named in errors.
+        strict: What becomes of a picture for which sizes decide nothing. True: an error, because half of the guesses would
+            give silently wrong labels. False: it is taken as stored, as MATLAB reads it, with which the published data sets
+            were labelled.
+
+    Returns:
+        uint8 (height, width, 3), of the mask's size.
+
+    Raises:
+        DataError: As `read_image`, or the sizes differ, or the orientation cannot be decided.
+    """
+    with _opened(image_path) as picture:
+        stored = _eight_bits(picture, image_path)
+        turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        upright = ImageOps.exif_transpose(stored)
+        size = mask.shape[::-1]
+        if turn not in (None, 1) and stored.size == size == upright.size and strict:
+            raise DataError(
+                f"{image_path}: is stored turned (EXIF orientation {turn}), and nothing tells whether its mask was drawn on "
+                "the stored or on the upright picture; save the picture without that tag, as the mask needs it"
+            )
+        chosen = next((form for form in (stored, upright) if form.size == size), None)
+        if chosen is None:
+            raise DataError(
+                f"{image_path} is {upright.width}x{upright.height} but its mask {mask_path} is {size[0]}x{size[1]}; they must "
+                "be of one size"
+            )
+        return np.array(chosen.convert("RGB"))
+
+
+def _eight_bits(picture: Image.Image, path: Path) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):  # Pillow would clip these, to white all over as a rule
+        raise DataError(f"{path}: has more than 8 bits a channel (mode {picture.mode}); convert it to 8 bits first")
+    return picture
+
+
+def _lossless(picture: Image.Image, path: Path) -> None:
+    if picture.format in ("JPEG", "MPO"):
         raise DataError(
-            f"{image_path} is {image.shape[1]}x{image.shape[0]} but its mask {mask_path} is {mask.shape[1]}x{mask.shape[0]}; "
-            "they must be of one size"
+            f"{path}: this mask is a {picture.format}, which smears labels into others along every outline; save masks as PNG, "
+            "anew from where they were drawn"
         )
-    return image, mask
+
+
+def _check_palette(picture: Image.Image, present: np.ndarray, palette: Sequence[tuple[int, int, int]], path: Path) -> None:
+    colours = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    for value in present:
+        if value < len(palette) and (value >= len(colours) or tuple(colours[value]) != tuple(palette[value])):
+            here = tuple(colours[value].tolist()) if value < len(colours) else "no colour"
+            raise DataError(
+                f"{path}: value {value} has {here} in this picture's palette, but {tuple(palette[value])} in the data set's; "
+                "some program has saved it with another palette, so its values are not class ids. Take the original file"
+            )
 
 
 @contextmanager
@@ -81,7 +140,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         picture.load()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # damaged bytes lead Pillow's parsers to almost anything
         raise DataError(f"{path}: cannot be read as a picture ({error}); is it complete? Copy it anew") from error
     with picture:
         yield picture

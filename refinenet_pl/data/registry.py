@@ -2,11 +2,22 @@
 
 import importlib
 
-from refinenet_pl.data.camvid import CamVid
 from refinenet_pl.data.dataset import SegmentationDataset
-from refinenet_pl.data.scenes import Scenes
 
-DATASETS: dict[str, type[SegmentationDataset]] = {"scenes": Scenes, "camvid": CamVid}
+# Import paths, so that only the one that is used is imported.
+DATASETS: dict[str, str] = {
+    "scenes": "refinenet_pl.data.scenes.Scenes",
+    "camvid": "refinenet_pl.data.camvid.CamVid",
+    "folder": "refinenet_pl.data.folder.Folder",
+    "voc2012": "refinenet_pl.data.voc.VOC2012",
+    "person_part": "refinenet_pl.data.person_part.PersonPart",
+    "nyudv2": "refinenet_pl.data.nyud.NYUDv2",
+    "pascal_context": "refinenet_pl.data.pascal_context.PascalContext",
+    "pascal_context59": "refinenet_pl.data.pascal_context.PascalContext59",
+    "sunrgbd": "refinenet_pl.data.sunrgbd.SUNRGBD",
+    "cityscapes": "refinenet_pl.data.cityscapes.Cityscapes",
+    "ade20k": "refinenet_pl.data.ade20k.ADE20K",
+}
 
 
 def find_dataset(name: str) -> type[SegmentationDataset]:
@@ -18,9 +29,9 @@ def find_dataset(name: str) -> type[SegmentationDataset]:
     Raises:
         ValueError: There is no such data set.
     """
+    module, _, attribute = DATASETS.get(name, name).rpartition(".")
     if name in DATASETS:
-        return DATASETS[name]
-    module, _, attribute = name.rpartition(".")
+        return getattr(importlib.import_module(module), attribute)
     try:
         dataset = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError):

@@ -4,8 +4,8 @@ import numpy as np
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import SegmentationDataset
+from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.landscape import BALL_CEILING, BALL_RADIUS, Landscape
-from refinenet_pl.data.pictures import DataError
 
 
 class Scenes(SegmentationDataset):
@@ -26,6 +26,7 @@ class Scenes(SegmentationDataset):
         seed: 0 or more. Another seed gives other pictures.
     """
 
+    title = "Scenes"
     classes = Classes(
         names=("sky", "meadow", "crop", "road", "river", "building", "tree", "pole", "flag", "ball", "lamp"),
         palette=(
@@ -36,6 +37,7 @@ class Scenes(SegmentationDataset):
     )  # fmt: skip
     split_sizes = {"train": 800, "val": 200, "test": 200}
     source = "drawn by this class, nothing to download"
+    licence = "MIT, as the code"
 
     def __init__(self, root=None, split: str = "train", size: int = 128, samples: int | None = None, seed: int = 0):
         super().__init__(root, split)

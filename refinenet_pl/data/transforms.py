@@ -15,15 +15,19 @@ GREY = 127  # What lies beyond the picture's edge: near zero once normalised.
 
 
 class RandomScale(v2.Transform):
-    """Resize picture and mask by one factor, drawn evenly from a list."""
+    """Resize picture and mask by one factor, drawn evenly from a list, on top of what brings the short edge within limits."""
 
-    def __init__(self, scales: Sequence[float]):
+    def __init__(self, scales: Sequence[float], short_edge: tuple[int, int] | None = None):
         super().__init__()
         self.scales = list(scales)
+        self.short_edge = short_edge
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         height, width = F.get_size(next(x for x in flat_inputs if isinstance(x, tv_tensors.Image)))
         scale = self.scales[int(torch.randint(len(self.scales), ()))]
+        if self.short_edge is not None:
+            least, greatest = self.short_edge
+            scale *= min(max(least, min(height, width)), greatest) / min(height, width)
         return {"size": [round(height * scale), round(width * scale)]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
@@ -35,7 +39,12 @@ class RandomScale(v2.Transform):
 
 
 def training_transform(
-    crop_size: tuple[int, int], scales: Sequence[float], flip: bool, color_jitter: float, ignore_index: int
+    crop_size: tuple[int, int],
+    scales: Sequence[float],
+    flip: bool,
+    color_jitter: float,
+    ignore_index: int,
+    short_edge: tuple[int, int] | None = None,
 ) -> v2.Transform:
     """The paper's augmentation (implementation details), and colour jitter for those who want it.
 
@@ -46,9 +55,13 @@ def training_transform(
         flip: Whether half of the pictures are mirrored.
         color_jitter: Strength of changes in brightness, contrast and saturation; 0 in the paper.
         ignore_index: The void id.
+        short_edge: Least and greatest short edge, in pixels, before all that; None for no limits.
     """
     fill = {tv_tensors.Image: GREY, tv_tensors.Mask: ignore_index}
-    steps: list[v2.Transform] = [RandomScale(scales), v2.RandomCrop(crop_size, pad_if_needed=True, fill=fill)]
+    steps: list[v2.Transform] = [
+        RandomScale(scales, short_edge),
+        v2.RandomCrop(crop_size, pad_if_needed=True, fill=fill),
+    ]
     if flip:
         steps.append(v2.RandomHorizontalFlip())
     if color_jitter:
@@ -76,6 +89,13 @@ class AugmentedDataset(Dataset):
     def __getitem__(self, key: SampleKey) -> dict:
         epoch, index = key
         sample = self.dataset[index]
+        image, mask = sample["image"], sample["mask"]
+        if not (isinstance(image, tv_tensors.Image) and isinstance(mask, tv_tensors.Mask)):
+            # torchvision would turn and crop the one and leave the other as it is.
+            raise TypeError(
+                f"{type(self.dataset).__name__} gives an image of {type(image).__name__} and a mask of {type(mask).__name__}; "
+                "they must be tv_tensors.Image and tv_tensors.Mask, or they are not augmented alike. Override `read` instead"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, epoch, index))
             return self.transform(sample)
