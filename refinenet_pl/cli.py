@@ -9,6 +9,7 @@ COMMANDS = {
     "test": ("refinenet_pl.commands.training", "score a run's checkpoint on the test split"),
     "predict": ("refinenet_pl.commands.predict", "segment pictures with a checkpoint"),
     "describe": ("refinenet_pl.commands.describe", "print a network part by part: shapes, parameters, multiply-adds"),
+    "data": ("refinenet_pl.commands.data", "list the data sets, check or show a copy of one"),
 }
 
 

@@ -126,10 +126,40 @@ def test_another_configuration_is_refused_in_the_same_directory(trained):
 
 
 def test_test_adds_its_scores_to_the_record(trained):
-    run(*_again(trained, "test"))
+    output = run(*_again(trained, "test"))
     results = json.loads(trained.results_file.read_text())
-    assert results["evaluations"]["test"]["checkpoint"] == "best.ckpt"
+    assert results["evaluations"]["test"]["checkpoint"] == "best.ckpt" and results["evaluations"]["test"]["split"] == "test"
+    rows = list(csv.DictReader((trained.directory / "test.csv").open()))
+    assert {row["class"]: row["iou"] for row in rows} == {
+        name: "" if iou is None else repr(iou) for name, iou in results["evaluations"]["test"]["iou"].items()
+    }
+    assert (trained.directory / "test-confusion.png").stat().st_size > 0
+    assert f"{100 * results['evaluations']['test']['iou']['sky']:.1f}" in output and "IoU %" in output
     assert results["evaluations"]["test"]["confusion"] != results["evaluations"]["val"]["confusion"]
+
+
+def test_the_papers_protocol_from_training_to_test(tmp_path):
+    options = [
+        *SMALL, "--trainer.max_epochs=1", '--data.dataset_options={"size": 64, "samples": 3}', "--data.global_batch=2",
+        "--data.test_split=val", f"--run.root={tmp_path}", "--model.test_scales=[0.1,0.2]",
+    ]  # fmt: skip
+    paper = Run("scenes", root=str(tmp_path))
+    run("fit", *options, "--model.protocol=paper", "--model.loss_at=score_map")
+    evaluations = json.loads(paper.results_file.read_text())["evaluations"]
+    assert list(evaluations) == ["val", "val, multi-scale"]
+    assert np.shape(evaluations["val"]["confusion"]) == (11, 12), "void can be predicted, and has no row"
+    assert evaluations["val, multi-scale"]["inference"]["scales"] == [0.1, 0.2]
+    run("test", *options, "--model.protocol=paper", "--model.loss_at=score_map")
+    tested = json.loads(paper.results_file.read_text())["evaluations"]["test, multi-scale"]
+    assert tested["checkpoint"] == "last.ckpt", "the best one was chosen on the pictures that are scored"
+    assert tested["confusion"] == evaluations["val, multi-scale"]["confusion"]
+    assert (tmp_path / "single@scenes/paper/seed0/test-multi-scale.csv").exists()
+    # The same network, with the output for void left out of account.
+    run("test", *options, "--model.void_output=true", "--model.test_scales=[1.0]")
+    assert np.shape(json.loads(paper.results_file.read_text())["evaluations"]["test"]["confusion"]) == (11, 11)
+    process = start("test", *options)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1 and "last.ckpt holds another network than the configuration describes" in output
 
 
 def test_predict_needs_the_checkpoint_alone(trained, tmp_path):

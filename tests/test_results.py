@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
+from experiments import evaluation_memory
 from experiments.ablation.records import build_report
 from experiments.ablation.report import render
 from experiments.ablation.tables import find_table, read_table
@@ -49,6 +50,13 @@ def test_the_readme_prints_camvid_scores_as_recorded():
         assert f"| {split} | **{100 * scores['miou']:.1f}** | {row} |" in README
     assert f"in {record['training']['seconds'] / 60:.0f} minutes" in README
     assert record["evaluations"]["test"]["checkpoint"] == "best.ckpt"
+
+
+def test_the_readme_prints_the_memory_of_evaluation_as_recorded():
+    records = json.loads(evaluation_memory.RECORD.read_text())
+    assert evaluation_memory.table(records) in README
+    measured = [{key: record[key] for key in case} for record, case in zip(records, evaluation_memory.CASES, strict=True)]
+    assert measured == evaluation_memory.CASES, "the record is of these cases"
 
 
 @pytest.mark.parametrize(

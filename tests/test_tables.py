@@ -225,6 +225,17 @@ def test_only_figures_printed_in_the_paper_are_published_and_at_the_network_they
     assert count == 12
 
 
+def test_multi_scale_figures_are_those_printed_in_table_2():
+    tables = [read_table(find_table(name)) for name in NAMES]
+    assert [table.name for table in tables if table.multi_scale] == ["initialization"]
+    table = read_table(find_table("initialization"))
+    assert table.multi_scale == [0.4, 0.6, 0.8, 1.0, 1.2]
+    assert table.published_multi_scale == {
+        "nyudv2": {"resnet50": 43.8, "resnet101": 44.7, "resnet152": 46.5},
+        "person_part": {"resnet50": 67.1, "resnet101": 68.6, "resnet152": 68.8},
+    }
+
+
 # Commands
 
 
@@ -302,7 +313,7 @@ def test_every_cell_has_a_command_that_parses_back(name, tmp_path):
             assert parsed[f"model.network.init_args.{argument}"] == value
         for argument, value in cell.task.items():
             assert parsed[f"model.{argument}"] == value
-        assert len(parsed) == len(table.varied)
+        assert len(parsed) == len(table.varied) + bool(table.multi_scale)
         seen.add(json.dumps(parsed, sort_keys=True))
     assert len(seen) == len(table.cells)
 
@@ -401,6 +412,24 @@ def test_the_papers_column_stands_only_where_the_paper_has_figures(table_file, t
         assert ("paper %" in render(report)) == there
         assert (" 42.5 |" in render(report)) == there
         assert ("paper" in render(report, "csv").splitlines()[0].split(",")) == there
+
+
+def test_multi_scale_evaluation_is_a_column_of_its_own(table_file, tmp_path):
+    text = table_file.read_text()
+    table_file.write_text(text + "multi_scale: [0.5, 1.0]\npublished_multi_scale: {nyudv2: {paper: 43.8}}\n")
+    table = read_table(table_file)
+    assert "--model.test_scales=[0.5,1.0]" in jobs.plan(table, Path("scenes.yaml"), [0], None, "runs")[0].arguments
+    both = {"val": {"miou": 0.4}, "val, multi-scale": {"miou": 0.43}}
+    record(table, "paper", 0, tmp_path, 0.4, recipe="nyudv2", evaluations=both)
+    record(table, "shallow", 0, tmp_path, 0.3, recipe="nyudv2")
+    report = build_report(table, "nyudv2", str(tmp_path), [0])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in render(report).splitlines() if line.startswith("|")]
+    assert rows[0][3:7] == ["difference", "paper %", "multi-scale %", "paper, multi-scale %"]
+    assert rows[2][4:7] == ["42.5", "43.0", "43.8"] and rows[3][4:7] == ["", "missing", ""]
+    assert "shallow-seed0 has no mIoU on val, multi-scale" in render(report)
+    assert "averaged over the scales 0.5, 1" in render(report)
+    with_columns = list(csv.DictReader(io.StringIO(render(report, "csv"))))
+    assert with_columns[0]["multi_scale_mean"] == "43" and with_columns[0]["paper_multi_scale"] == "43.8"
 
 
 @pytest.mark.parametrize(

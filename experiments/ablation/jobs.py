@@ -66,6 +66,7 @@ def plan(
             ]
             arguments += ["--seed_everything", str(seed)]
             arguments += [setting.option(value) for setting, value in settings.items()]
+            arguments += [f"--model.test_scales={table.multi_scale}".replace(" ", "")] if table.multi_scale else []
             jobs.append(Job(run, [*arguments, *extra]))
     return jobs
 

@@ -47,6 +47,8 @@ class Row:
         difference: mIoU minus the reference cell's of the same seed, in points; only seeds that both have; none for the
             reference itself.
         paper: The paper's mIoU in per cent.
+        multi_scale: As `miou`, averaged over the table's test scales.
+        paper_multi_scale: The paper's mIoU for that.
     """
 
     cell: Cell
@@ -54,6 +56,8 @@ class Row:
     miou: Estimate = field(default_factory=lambda: Estimate({}))
     difference: Estimate = field(default_factory=lambda: Estimate({}))
     paper: float | None = None
+    multi_scale: Estimate = field(default_factory=lambda: Estimate({}))
+    paper_multi_scale: float | None = None
 
     @property
     def parameters(self) -> int | None:
@@ -93,6 +97,10 @@ class Report:
     @property
     def has_paper(self) -> bool:
         return bool(self.table.published.get(self.recipe))
+
+    @property
+    def has_paper_multi_scale(self) -> bool:
+        return bool(self.table.published_multi_scale.get(self.recipe))
 
     @property
     def records(self) -> list[dict]:
@@ -177,20 +185,30 @@ def runs_of(rows: list[Row]) -> dict[tuple[str, int], dict]:
 
 
 def _read_row(table: Table, cell: str, recipe: str, root: str, seeds: Sequence[int], split: str, missing: list[str]) -> Row:
-    row = Row(table.cells[cell], paper=table.published.get(recipe, {}).get(cell))
-    values = {}
+    row = Row(
+        table.cells[cell],
+        paper=table.published.get(recipe, {}).get(cell),
+        paper_multi_scale=table.published_multi_scale.get(recipe, {}).get(cell),
+    )
     for seed in seeds:
         run = Run(recipe, table.name, cell, seed, root)
         record = read_record(run)
-        if record is None:
-            if run.directory.exists():
-                missing.append(f"{run.name} has not finished; see {run.directory / 'log.txt'}")
-            continue
-        row.records[seed] = record
-        miou = get(record, "evaluations", split, "miou")
+        if record is not None:
+            row.records[seed] = record
+        elif run.directory.exists():
+            missing.append(f"{run.name} has not finished; see {run.directory / 'log.txt'}")
+    row.miou = _estimate(table, row, recipe, split, missing)
+    if table.multi_scale:
+        row.multi_scale = _estimate(table, row, recipe, f"{split}, multi-scale", missing)
+    return row
+
+
+def _estimate(table: Table, row: Row, recipe: str, evaluation: str, missing: list[str]) -> Estimate:
+    values = {}
+    for seed, record in row.records.items():
+        miou = get(record, "evaluations", evaluation, "miou")
         if isinstance(miou, (int, float)) and miou == miou:
             values[seed] = 100.0 * miou
         else:
-            missing.append(f"{run.name} has no mIoU on {split}")
-    row.miou = Estimate(values)
-    return row
+            missing.append(f"{Run(recipe, table.name, row.cell.name, seed).name} has no mIoU on {evaluation}")
+    return Estimate(values)

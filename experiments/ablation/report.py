@@ -54,6 +54,8 @@ def write(report: Report, directory: str | Path) -> list[Path]:
 def _cells(report: Report) -> tuple[list[str], list[list[str]]]:
     header = ["network", "mIoU %", "seeds", "difference"]
     header += ["paper %"] if report.has_paper else []
+    header += ["multi-scale %"] if report.table.multi_scale else []
+    header += ["paper, multi-scale %"] if report.has_paper_multi_scale else []
     header += ["parameters", "training"]
     rows = []
     for row in report.rows:
@@ -61,6 +63,10 @@ def _cells(report: Report) -> tuple[list[str], list[list[str]]]:
         cells.append("reference" if row.cell.name == report.reference else _difference(row))
         if report.has_paper:
             cells.append("" if row.paper is None else f"{row.paper:.1f}")
+        if report.table.multi_scale:
+            cells.append(_estimate(row.multi_scale) or "missing")
+        if report.has_paper_multi_scale:
+            cells.append("" if row.paper_multi_scale is None else f"{row.paper_multi_scale:.1f}")
         cells.append("" if row.parameters is None else f"{row.parameters / 1e6:.2f} M")
         cells.append("" if row.seconds is None else duration(row.seconds))
         rows.append(cells)
@@ -100,6 +106,9 @@ def notes(report: Report) -> list[str]:
         f"mIoU on the split {report.split}, {seeds}; {spread}. Difference: {paired}, to the row “{reference}”. "
         "Training: mean time of one run."
     ]
+    if report.table.multi_scale:
+        scales = ", ".join(f"{scale:g}" for scale in report.table.multi_scale)
+        texts.append(f"multi-scale %: the same networks with probabilities averaged over the scales {scales}.")
     if report.has_paper:
         settings = [f"{name} {value}" for name, value in report.table.settings.get(report.recipe, {}).items()]
         where = f" (all rows with {', '.join(settings)})" if settings else ""
@@ -131,10 +140,14 @@ def _csv(report: Report) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     header = ["cell", "label", "seeds", "miou_mean", "miou_sd", "difference_mean", "difference_sd"]
     header += ["paper"] if report.has_paper else []
+    header += ["multi_scale_mean", "multi_scale_sd"] if report.table.multi_scale else []
+    header += ["paper_multi_scale"] if report.has_paper_multi_scale else []
     writer.writerow([*header, "parameters", "training_seconds", *(f"miou_seed{seed}" for seed in report.seeds)])
     for row in report.rows:
         numbers: list[Any] = [row.miou.mean, row.miou.spread, row.difference.mean, row.difference.spread]
         numbers += [row.paper] if report.has_paper else []
+        numbers += [row.multi_scale.mean, row.multi_scale.spread] if report.table.multi_scale else []
+        numbers += [row.paper_multi_scale] if report.has_paper_multi_scale else []
         numbers += [row.parameters, row.seconds, *(row.miou.values.get(seed) for seed in report.seeds)]
         texts = ["" if number is None else f"{number:.10g}" for number in numbers]
         writer.writerow([row.cell.name, row.cell.label, len(row.miou.values), *texts])

@@ -14,7 +14,7 @@ TABLES = Path(__file__).resolve().parents[1] / "tables"
 # Cells become directories and words of a shell command.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _REQUIRED = {"title", "source", "claim", "reference", "cells"}
-_OPTIONAL = {"settings", "published"}
+_OPTIONAL = {"settings", "published", "multi_scale", "published_multi_scale"}
 _NETWORK = network_arguments()
 _TASK = task_arguments()
 
@@ -53,6 +53,8 @@ class Table:
         cells: The rows by name, in order.
         settings: For each recipe, network arguments that the paper's table had there in all rows.
         published: For each recipe, the paper's mIoU of some cells, in per cent.
+        multi_scale: Test scales of a second column of figures; empty for none.
+        published_multi_scale: As `published`, for that column.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Table:
     cells: dict[str, Cell]
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     published: dict[str, dict[str, float]] = field(default_factory=dict)
+    multi_scale: list[float] = field(default_factory=list)
+    published_multi_scale: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def varied(self) -> list[Setting]:
@@ -177,7 +181,9 @@ class _Reader:
                 recipe: self.known(value, f"settings.{recipe}", _NETWORK)
                 for recipe, value in self.mapping(content.get("settings", {}), "settings").items()
             },
-            published=self.published(content.get("published", {})),
+            published=self.published("published", content.get("published", {})),
+            multi_scale=self.scales(content.get("multi_scale", [])),
+            published_multi_scale=self.published("published_multi_scale", content.get("published_multi_scale", {})),
         )
         self.consistent(table)
         return table
@@ -192,11 +198,16 @@ class _Reader:
             self.known(value.get("task", {}), f"{key}.task", _TASK),
         )
 
-    def published(self, value: Any) -> dict[str, dict[str, float]]:
-        for recipe, figures in self.mapping(value, "published").items():
-            for cell, figure in self.mapping(figures, f"published.{recipe}").items():
+    def published(self, key: str, value: Any) -> dict[str, dict[str, float]]:
+        for recipe, figures in self.mapping(value, key).items():
+            for cell, figure in self.mapping(figures, f"{key}.{recipe}").items():
                 if isinstance(figure, bool) or not isinstance(figure, (int, float)) or not 1 < figure < 100:
-                    self.fail(f"published.{recipe}.{cell}", f"must be an mIoU in per cent, not {figure!r}")
+                    self.fail(f"{key}.{recipe}.{cell}", f"must be an mIoU in per cent, not {figure!r}")
+        return value
+
+    def scales(self, value: Any) -> list[float]:
+        if not isinstance(value, list) or len(value) == 1 or not all(isinstance(scale, float) and scale > 0 for scale in value):
+            self.fail("multi_scale", f"must be a list of two or more scales like [0.8, 1.0], not {value!r}")
         return value
 
     def consistent(self, table: Table):
@@ -219,10 +230,13 @@ class _Reader:
         for recipe, arguments in table.settings.items():
             for argument in sorted(varied & set(arguments)):
                 self.fail(f"settings.{recipe}.{argument}", "the cells vary this; state it there")
-        for recipe, figures in table.published.items():
-            for name in figures:
-                if name not in table.cells:
-                    self.fail(f"published.{recipe}.{name}", f"no cell is called that; there are {', '.join(table.cells)}")
+        if table.published_multi_scale and not table.multi_scale:
+            self.fail("published_multi_scale", "is there without multi_scale")
+        for key in "published", "published_multi_scale":
+            for recipe, figures in getattr(table, key).items():
+                for name in figures:
+                    if name not in table.cells:
+                        self.fail(f"{key}.{recipe}.{name}", f"no cell is called that; there are {', '.join(table.cells)}")
 
 
 def _canonical(value: Any) -> Any:

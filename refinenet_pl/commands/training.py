@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -42,10 +43,12 @@ class RunCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Run, "run", skip={"seed"}, help="Which run this is; decides its directory")
         parser.link_arguments("seed_everything", "data.seed")
-        where = ("data.dataset", "data.root")
-        parser.link_arguments(where, "model.classes", compute_fn=lambda name, root: len(_classes(name, root)))
-        parser.link_arguments(where, "model.network.init_args.classes", compute_fn=lambda name, root: len(_classes(name, root)))
-        parser.link_arguments(where, "model.ignore_index", compute_fn=lambda name, root: _classes(name, root).ignore_index)
+        data, outputs = ("data.dataset", "data.root"), ("data.dataset", "data.root", "model.protocol", "model.void_output")
+        parser.link_arguments(data, "model.classes", compute_fn=lambda name, root: len(_classes(name, root)))
+        parser.link_arguments(data, "model.ignore_index", compute_fn=lambda name, root: _classes(name, root).ignore_index)
+        parser.link_arguments(outputs, "model.network.init_args.classes", compute_fn=_channels)
+        parser.link_arguments(outputs, "model.void_channel", compute_fn=_void_channel)
+        parser.link_arguments("data.dataset", "model.short_edge", compute_fn=lambda name: find_dataset(name).short_edge)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -115,20 +118,34 @@ class RunCLI(LightningCLI):
             return
         if "val" not in model.evaluations:  # killed between the last epoch and the record: nothing was left to train
             self.trainer.validate(model, datamodule=datamodule, verbose=False)
+        self.results.keep(self.trainer, model, "last.ckpt")
+        if model.test_inference.name:
+            model.inference = model.test_inference
+            self.trainer.validate(model, datamodule=datamodule, verbose=False)
+            self.results.keep(self.trainer, model, "last.ckpt")
         self.results.write(self.trainer, model)
 
     def validate(self, **kwargs) -> None:
-        self.trainer.validate(**self._with_checkpoint(kwargs))
+        self._evaluate(self.trainer.validate, **kwargs)
 
     def test(self, **kwargs) -> None:
-        self.trainer.test(**self._with_checkpoint(kwargs))
+        self._evaluate(self.trainer.test, **kwargs)
 
-    def _with_checkpoint(self, kwargs: dict) -> dict:
-        return kwargs | {"ckpt_path": str(self._checkpoint()), "weights_only": True}
+    def _evaluate(self, evaluate: Callable, model: SegmentationTask, datamodule: SegmentationDataModule, **kwargs) -> None:
+        model.inference = model.test_inference
+        checkpoint = self._checkpoint()
+        try:
+            evaluate(model, datamodule=datamodule, ckpt_path=str(checkpoint), weights_only=True, verbose=False)
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            sys.exit(f"error: {checkpoint} holds another network than the configuration describes. {error}")
 
     def _checkpoint(self) -> Path:
-        given = self.config[self.subcommand].ckpt_path
-        path = Path(given) if given else self.run_.directory / "best.ckpt"
+        config = self.config[self.subcommand]
+        # The best on the split that is scored would be chosen on what it is scored on.
+        name = "last.ckpt" if config.data.val_split == config.data.test_split else "best.ckpt"
+        path = Path(config.ckpt_path) if config.ckpt_path else self.run_.directory / name
         if not path.is_file():
             sys.exit(f"error: no checkpoint at {path}; train the run first (fit), or name one with --ckpt_path")
         return path
@@ -159,6 +176,15 @@ def save_configuration(run: Run, config: dict) -> None:
 
 def _classes(dataset: str, root: str | None):
     return find_dataset(dataset).classes_of(root)
+
+
+def _void_channel(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> str | None:
+    wanted = protocol == "paper" if void_output is None else void_output
+    return find_dataset(dataset).void_channel if wanted else None
+
+
+def _channels(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> int:
+    return len(_classes(dataset, root)) + (_void_channel(dataset, root, protocol, void_output) is not None)
 
 
 def _flatten(config: dict, prefix: str = "") -> dict:

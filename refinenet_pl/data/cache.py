@@ -5,6 +5,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +24,12 @@ class Conversion(NamedTuple):
 
     Attributes:
         target: The PNG.
-        source: The file that it is made from; the PNG is made anew when that file is younger.
+        sources: The files that it is made from; the PNG is made anew when one of them is younger.
         argument: What the converting function is given.
     """
 
     target: Path
-    source: Path
+    sources: tuple[Path, ...]
     argument: Any
 
 
@@ -63,12 +64,17 @@ def convert(conversions: list[Conversion], function: Callable[[Any], np.ndarray]
                 for conversion in missing:
                     _make(function, conversion)
                 return
-            with ProcessPoolExecutor(_cores()) as pool:
+            with ProcessPoolExecutor(cores()) as pool:
                 futures = [pool.submit(_make, function, conversion) for conversion in missing]
                 try:
                     for future in as_completed(futures):
                         future.result()
                         bar.update()
+                except BrokenProcessPool:
+                    raise DataError(
+                        f"{folder}: a process that converts {description} died, for lack of memory, or because a damaged file "
+                        "made scipy crash; what was converted is kept. Start again with more memory, or copy the files anew"
+                    ) from None
                 except BaseException:
                     pool.shutdown(wait=True, cancel_futures=True)
                     raise
@@ -78,16 +84,18 @@ def _missing(conversions: list[Conversion]) -> list[Conversion]:
     def age(path: Path) -> float | None:
         try:
             return path.stat().st_mtime
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
-    ages = {source: age(source) for source in {conversion.source for conversion in conversions}}
+    ages = {source: age(source) for source in {source for conversion in conversions for source in conversion.sources}}
     for source, changed in ages.items():
         if changed is None:
             raise DataError(f"{source}: no such file; the official download holds it, is the copy complete?")
     made = [age(conversion.target) for conversion in conversions]
     return [
-        conversion for conversion, when in zip(conversions, made, strict=True) if when is None or when < ages[conversion.source]
+        conversion
+        for conversion, when in zip(conversions, made, strict=True)
+        if when is None or when < max(ages[source] for source in conversion.sources)
     ]
 
 
@@ -119,9 +127,10 @@ def _locked(folder: Path) -> Iterator[None]:
 def _unwritable(folder: Path, error: OSError) -> DataError:
     return DataError(
         f"{folder}: converted masks cannot be written there ({error.strerror or error}); give another folder with "
-        '--data.dataset_options=\'{"cache": "FOLDER"}\''
+        'the option cache of the data set, in a recipe --data.dataset_options=\'{"cache": "FOLDER"}\''
     )
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -93,7 +93,7 @@ class SegmentationDataset(Dataset, ABC):
         }
 
     def plot(self, index: int, prediction: np.ndarray | None = None) -> Figure:
-        """Draw a sample: the picture, its mask and, where given, a prediction, with a legend of the classes that occur.
+        """Draw a sample: the picture, its mask and, where given, a prediction, with a legend of the commonest classes.
 
         Args:
             index: Which sample.
@@ -101,17 +101,21 @@ class SegmentationDataset(Dataset, ABC):
         """
         image, mask = self.read(index)
         panels = {"image": image, "ground truth": self.classes.colourise(mask)}
-        shown = set(np.unique(mask))
+        pixels = np.bincount(mask.ravel(), minlength=256)
         if prediction is not None:
             panels["prediction"] = self.classes.colourise(prediction)
-            shown |= set(np.unique(prediction))
+            pixels += np.bincount(prediction.ravel(), minlength=256)
         figure = Figure(figsize=(4 * len(panels), 4.2), layout="constrained")
-        for axis, (title, pixels) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-            axis.imshow(pixels)
+        for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            axis.imshow(panel)
             axis.set_title(title)
             axis.axis("off")
-        for label in sorted(shown - {self.classes.ignore_index}):
+        # The most frequent ones: more would leave no room for the pictures.
+        shown = [label for label in np.argsort(-pixels)[:24].tolist() if pixels[label] and label < len(self.classes)]
+        for label in sorted(shown):
             colour = np.array(self.classes.palette[label]) / 255
             figure.axes[0].scatter([], [], marker="s", color=colour, label=self.classes.names[label])
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+        figure.legend(
+            *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3 * len(panels), frameon=False
+        )
         return figure

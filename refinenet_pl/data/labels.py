@@ -32,12 +32,12 @@ class LabelValues:
         """`classes` consecutive values from `first` up."""
         return cls({first + index: index for index in range(classes)}, void, void_id)
 
-    def encode(self, values: np.ndarray, path: Path) -> np.ndarray:
+    def encode(self, values: np.ndarray, place: Path | str) -> np.ndarray:
         """Class ids of a mask's values.
 
         Args:
-            values: Integer (height, width), not negative.
-            path: Named in errors.
+            values: Integer (height, width).
+            place: The file, or the part of a file, that is named in errors.
 
         Returns:
             uint8 (height, width).
@@ -45,14 +45,14 @@ class LabelValues:
         Raises:
             DataError: A value stands for nothing.
         """
-        # Values beyond the table would be an index error, and deep in a loss a device-side assert.
-        inside = values < len(self._table)
+        # Values beyond the table would be an index error, negative ones another class, and both a device-side assert in a loss.
+        inside = (values >= 0) & (values < len(self._table))
         ids = self._table[np.where(inside, values, 0)]
         wrong = ~inside | (ids < 0)
         if wrong.any():
             found = np.unique(values[wrong]).tolist()
             raise DataError(
-                f"{path}: {_words(found)} in {int(wrong.sum())} pixels, but only {_words(self.known)} have a meaning here; is "
+                f"{place}: {_words(found)} in {int(wrong.sum())} pixels, but only {_words(self.known)} have a meaning here; is "
                 "this the right data set, or was the mask resized with interpolation or saved in another encoding?"
             )
         return ids.astype(np.uint8)

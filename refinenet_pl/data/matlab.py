@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import scipy.io
 
 from refinenet_pl.data.errors import DataError
@@ -54,3 +55,24 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise
     except Exception as error:  # damaged bytes surface while arrays are read, as almost anything
         raise DataError(f"{path}: cannot be read as a MATLAB 7.3 file ({error}); is it complete? Copy it anew") from error
+
+
+def label_map(values: object, place: str) -> np.ndarray:
+    """A label map as it comes from a .mat file, whose integers have the type that MATLAB found smallest.
+
+    Args:
+        values: What was read.
+        place: Named in errors.
+
+    Returns:
+        The same, an array of integers (height, width), none of them negative.
+
+    Raises:
+        DataError: It is not that.
+    """
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "iu" or values.min() < 0:
+        found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+        raise DataError(
+            f"{place}: expected labels (height, width), integers from 0, found {found}; is this the official file? Copy it anew"
+        )
+    return values

@@ -48,7 +48,7 @@ def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int,
                 f"{path}: a mask must hold one class id a pixel (mode L or P), but this picture has mode {picture.mode}; "
                 "convert its colours to ids first, or open it as a data set `folder` with masks: colors"
             )
-        content = np.array(picture).astype(np.uint16)
+        content = np.array(picture).astype(np.uint16) // _stretch(picture, path)
         if palette is not None and picture.mode == "P":
             _check_palette(picture, np.unique(content), palette, path)
     return values.encode(content, path)
@@ -93,7 +93,7 @@ def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool 
         turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
         upright = ImageOps.exif_transpose(stored)
         size = mask.shape[::-1]
-        if turn not in (None, 1) and stored.size == size == upright.size and strict:
+        if turn in range(2, 9) and stored.size == size == upright.size and strict:
             raise DataError(
                 f"{image_path}: is stored turned (EXIF orientation {turn}), and nothing tells whether its mask was drawn on "
                 "the stored or on the upright picture; save the picture without that tag, as the mask needs it"
@@ -119,6 +119,15 @@ def _lossless(picture: Image.Image, path: Path) -> None:
             f"{path}: this mask is a {picture.format}, which smears labels into others along every outline; save masks as PNG, "
             "anew from where they were drawn"
         )
+
+
+def _stretch(picture: Image.Image, path: Path) -> int:
+    """Factor by which Pillow has multiplied the values of a greyscale PNG of 2 or 4 bits, so that they fill 0..255."""
+    if picture.format != "PNG" or picture.mode != "L":
+        return 1
+    with path.open("rb") as file:
+        bits, colour_type = file.read(26)[24:]  # of the header, which is the first chunk of every PNG
+    return 255 // (2**bits - 1) if colour_type == 0 and bits in (2, 4) else 1
 
 
 def _check_palette(picture: Image.Image, present: np.ndarray, palette: Sequence[tuple[int, int, int]], path: Path) -> None:

@@ -13,14 +13,16 @@ class Scores:
     """What a confusion matrix says, all in 0..1 and in float64.
 
     Attributes:
-        miou: Mean over the classes that occur of the intersection over union, TP / (TP + FP + FN).
+        miou: Mean over the classes that count of the intersection over union, TP / (TP + FP + FN).
         pixel_accuracy: Share of labelled pixels that are right.
         mean_accuracy: Mean over the classes that have labelled pixels of the share of those that are right.
         frequency_weighted_iou: Mean of the IoU, weighted with the classes' shares of the labelled pixels.
-        iou: IoU of each class; None for one that neither occurs in the labels nor was predicted, which the means leave out.
+        iou: IoU of each class; None for one that does not count, which the means leave out: one that neither occurs in the
+            labels nor was predicted or, as the authors count, one that does not occur in the labels.
         accuracy: Share of each class's labelled pixels that are right; None for one without.
-        absent_classes: Names of the classes without a labelled pixel. One that was predicted has IoU 0 and counts.
-        confusion: Pixel counts; rows are labels, columns predictions.
+        absent_classes: Names of the classes without a labelled pixel.
+        confusion: Pixel counts; rows are labels, columns predictions. With one column more than rows, the last counts
+            labelled pixels that were predicted to be void: errors, in every score.
     """
 
     miou: float
@@ -36,22 +38,26 @@ class Scores:
         return asdict(self)
 
 
-def scores(confusion: np.ndarray, names: list[str]) -> Scores:
+def scores(confusion: np.ndarray, names: list[str], labelled_only: bool = False) -> Scores:
     """Reduce a confusion matrix.
 
     Args:
-        confusion: Integer (classes, classes); rows are labels, columns predictions.
+        confusion: Integer (classes, classes), or (classes, classes + 1) where void can be predicted; rows are labels, columns
+            predictions.
         names: The classes' names.
+        labelled_only: Whether a class that was predicted but does not occur in the labels is left out of the mean IoU, as the
+            authors do, instead of counting as 0.
 
     Returns:
         The scores; NaN where no class occurs at all.
     """
     counts = np.asarray(confusion, dtype=np.int64)
-    true_positive = np.diag(counts).astype(np.float64)
-    labelled, predicted = counts.sum(1), counts.sum(0)
-    union = labelled + predicted - np.diag(counts)
+    correct = np.diag(counts)
+    true_positive = correct.astype(np.float64)
+    labelled, predicted = counts.sum(1), counts.sum(0)[: len(names)]
+    union = labelled + predicted - correct
     with np.errstate(invalid="ignore", divide="ignore"):
-        iou = np.where(union > 0, true_positive / union, np.nan)
+        iou = np.where((labelled > 0) | ((union > 0) & (not labelled_only)), true_positive / union, np.nan)
         accuracy = np.where(labelled > 0, true_positive / labelled, np.nan)
         share = labelled / labelled.sum()
     return Scores(
@@ -75,16 +81,18 @@ class ConfusionMatrix(Metric):
     Args:
         classes: Number of classes.
         ignore_index: Label of void pixels, which are dropped.
+        predicts_void: Whether a prediction may be void, which has the id `classes`.
     """
 
     full_state_update = False
     higher_is_better = True
 
-    def __init__(self, classes: int, ignore_index: int):
+    def __init__(self, classes: int, ignore_index: int, predicts_void: bool = False):
         super().__init__()
         self.classes = classes
         self.ignore_index = ignore_index
-        self.add_state("counts", torch.zeros(classes, classes, dtype=torch.long), dist_reduce_fx="sum")
+        self.predictions = classes + predicts_void
+        self.add_state("counts", torch.zeros(classes, self.predictions, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
         """Count one batch.
@@ -100,14 +108,14 @@ class ConfusionMatrix(Metric):
             raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} must be of one shape")
         valid = label != self.ignore_index
         label, prediction = label[valid].long(), prediction[valid].long()
-        for what, ids in ("label", label), ("prediction", prediction):
-            if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= self.classes):
-                raise ValueError(f"{what} ids span {int(ids.min())}..{int(ids.max())}, but there are {self.classes} classes")
-        pairs = torch.bincount(label * self.classes + prediction, minlength=self.classes**2)
-        self.counts += pairs.reshape(self.classes, self.classes)
+        for what, ids, known in ("label", label, self.classes), ("prediction", prediction, self.predictions):
+            if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= known):
+                raise ValueError(f"{what} ids span {int(ids.min())}..{int(ids.max())}, but there are {known} classes")
+        pairs = torch.bincount(label * self.predictions + prediction, minlength=self.counts.numel())
+        self.counts += pairs.reshape(self.counts.shape)
 
     def compute(self) -> Tensor:
-        """The counts of all processes: int64 (classes, classes), rows are labels, columns predictions."""
+        """The counts of all processes: int64 (classes, classes or one more), rows are labels, columns predictions."""
         return self.counts
 
 

@@ -1,7 +1,130 @@
-"""Class scores for whole pictures."""
+"""How whole pictures become class probabilities: scales, mirror images, tiles, and the two ways of averaging them."""
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from refinenet_pl.evaluation.fusion import View, average, fuse_in_log_space
+from refinenet_pl.evaluation.tiles import tiled_score_map
+from refinenet_pl.network.resize import resize
+
+Protocol = Literal["standard", "paper"]
+VoidChannel = Literal["first", "last"] | None
+
+PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
+"""The test scales of the authors' code for all seven data sets."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Prediction of whole pictures at their own size.
+
+    Args:
+        protocol: `standard`: pictures are resized by each scale, the logits brought to the picture's size, and softmax
+            probabilities averaged there; void is never predicted. `paper`: as the authors' MATLAB test code: the short edge is
+            first brought within `short_edge`, sizes are rounded up, score maps are averaged and enlarged in log space,
+            probabilities of several scales pass through 8 bits, and void, where it is an output, can win.
+        scales: Factors that pictures are resized by.
+        flip: Whether each scale is seen mirrored too. The authors did not.
+        tile: (height, width) of the pieces that a scaled picture larger than them is cut into, rounded up to multiples of 40;
+            None to take pictures whole, as the authors did.
+        tile_overlap: Least share of a tile that its neighbour sees too.
+        short_edge: Least and greatest short edge of `paper`, in pixels.
+        void_channel: Which channel of the network's logits is void; None where none is.
+
+    Raises:
+        ValueError: A value outside its range, or tiles with `paper`.
+    """
+
+    protocol: Protocol = "standard"
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+    tile: tuple[int, int] | None = None
+    tile_overlap: float = 0.25
+    short_edge: tuple[int, int] = (450, 800)
+    void_channel: VoidChannel = None
+
+    def __post_init__(self):
+        if not self.scales or not all(scale > 0 for scale in self.scales):
+            raise ValueError(f"scales is {list(self.scales)}; give one or more factors greater than 0")
+        if not 0 <= self.tile_overlap < 0.9:
+            raise ValueError(f"tile_overlap is {self.tile_overlap}; it can be 0 to 0.9")
+        if self.tile is not None and self.protocol == "paper":
+            raise ValueError("tile is for protocol: standard; the authors' protocol takes pictures whole")
+
+    @property
+    def predicts_void(self) -> bool:
+        return self.protocol == "paper" and self.void_channel is not None
+
+    @property
+    def name(self) -> str:
+        """What sets the scores apart from those of one view at scale 1; empty for that one."""
+        parts = ["multi-scale"] if len(self.scales) > 1 else [f"scale {s:g}" for s in self.scales if s != 1.0]
+        return ", ".join(parts + ["flip"] * self.flip)
+
+    def log_probabilities(
+        self, network: nn.Module, image: Tensor, normalize: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Class probabilities at the pictures' own size, in strips of rows that bound the memory.
+
+        Args:
+            network: Maps normalised float (N, 3, H, W) to logits; its `score_map` is used where it has one.
+            image: uint8 (N, 3, H, W).
+            normalize: From uint8 or float (N, 3, H, W) in 0..255 to what the network takes.
+
+        Yields:
+            The rows, and their log probabilities, float32 (N, classes, rows, W), with void behind the classes where it can be
+            predicted.
+        """
+        size = tuple(image.shape[-2:])
+        views = [view for scale in self.scales for view in self._views(network, image, scale, normalize)]
+        if self.protocol == "paper":
+            yield from fuse_in_log_space(views, size)
+        else:
+            yield from average(views, size)
+
+    def _views(self, network: nn.Module, image: Tensor, scale: float, normalize) -> Iterator[View]:
+        scaled = normalize(self._scaled(image, scale))
+        how = getattr(network, "upsampling", "bilinear")
+        for flipped in (False, True)[: 1 + self.flip]:
+            x = scaled.flip(-1) if flipped else scaled
+            if self.tile is None:
+                logits, covered = score_map(network, x), x.shape[-2:]
+            else:
+                logits, covered = tiled_score_map(lambda part: score_map(network, part), x, self.tile, self.tile_overlap)
+            # Averaged in float32 at least, whatever the network computes in.
+            logits = void_last(logits, self.void_channel).to(torch.promote_types(logits.dtype, torch.float32))
+            if self.void_channel and not self.predicts_void:
+                logits = logits[:, :-1]
+            # Mirrored back when its rows and columns are read, so that no copy is held meanwhile.
+            yield View(logits, tuple(x.shape[-2:]), tuple(covered), flipped, how)
+
+    def _scaled(self, image: Tensor, scale: float) -> Tensor:
+        """The picture at one scale: uint8 or float (N, 3, h, w) in 0..255."""
+        image = image.as_subclass(Tensor)
+        height, width = image.shape[-2:]
+        if self.protocol == "paper":
+            least, greatest = self.short_edge
+            factor = scale * min(max(least, min(height, width)), greatest) / min(height, width)
+            size = (ceil(factor * height), ceil(factor * width))  # as MATLAB's imresize rounds
+            # An 8-bit picture comes out of imresize. In float64, for in float32 some values end on the other side of a half;
+            # Apple's GPUs have no other.
+            exact = image.float() if image.device.type == "mps" else image.double()
+            return resize(exact, size, "bicubic").round().clamp(0, 255).float()
+        size = (max(1, round(scale * height)), max(1, round(scale * width)))
+        if size == (height, width):
+            return image
+        return F.interpolate(image.float(), size, mode="bilinear", antialias=True)
+
+
+def score_map(network: nn.Module, x: Tensor) -> Tensor:
+    """Logits as small as the network has them: float (N, C, H, W) -> (N, classes, h, w)."""
+    return network.score_map(x) if hasattr(network, "score_map") else whole_image_logits(network, x)
 
 
 def whole_image_logits(network: nn.Module, x: Tensor) -> Tensor:
@@ -20,3 +143,8 @@ def whole_image_logits(network: nn.Module, x: Tensor) -> Tensor:
         stride = network.encoder.output_stride
         x = F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
     return network(x)[..., :height, :width]
+
+
+def void_last(logits: Tensor, void_channel: VoidChannel) -> Tensor:
+    """Logits with the void channel behind the classes, so that a class's id is its channel."""
+    return torch.roll(logits, -1, 1) if void_channel == "first" else logits

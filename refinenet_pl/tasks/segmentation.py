@@ -1,5 +1,7 @@
 """Train and evaluate any network that maps pictures to class scores."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,7 +13,7 @@ from torchmetrics import MeanMetric
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.evaluation.confusion import ConfusionMatrix, Scores, scores
-from refinenet_pl.evaluation.inference import whole_image_logits
+from refinenet_pl.evaluation.inference import Inference, Protocol, VoidChannel, void_last, whole_image_logits
 from refinenet_pl.tasks.optimization import OptimizerName, build_optimizer, build_schedule
 
 
@@ -37,6 +39,18 @@ class SegmentationTask(LightningModule):
         loss_at: `image`: the logits are enlarged to the labels' size. `score_map`: the labels are shrunk to the logits' size,
             as in the authors' code; for a network with a `score_map` method.
         class_weights: Weight of each class in the loss; None for equal weights, as in the paper.
+        protocol: `standard`, or `paper` to score as the authors' code does, see `Inference`; classes that do not occur in the
+            labels are then left out of the mean. The authors' factor of 1.2 is the network's `input_scale`, for training has it
+            too.
+        void_output: Whether the network has an output for void, where the authors' network for the data set has one. It is
+            never trained to win; the others are trained against it. None: with `protocol: paper` only.
+        test_scales: Scales of the `test` and `validate` commands, and of one more validation when training has ended.
+            (0.4, 0.6, 0.8, 1.0, 1.2) in the authors' code. Validation while training has scale 1 alone.
+        test_flip: Whether each of these scales is seen mirrored too.
+        tile: (height, width) of tiles for evaluation pictures that do not fit, see `Inference`; None to take them whole.
+        tile_overlap: Least share of a tile that the next one sees too.
+        void_channel: Where the network has its void output; given by the data set and `void_output`.
+        short_edge: Limits of the short edge under `paper`; given by the data set.
     """
 
     def __init__(
@@ -54,6 +68,14 @@ class SegmentationTask(LightningModule):
         freeze_batch_norm: bool = True,
         loss_at: Literal["image", "score_map"] = "image",
         class_weights: list[float] | None = None,
+        protocol: Protocol = "standard",
+        void_output: bool | None = None,
+        test_scales: list[float] = (1.0,),
+        test_flip: bool = False,
+        tile: tuple[int, int] | None = None,
+        tile_overlap: float = 0.25,
+        void_channel: VoidChannel = None,
+        short_edge: tuple[int, int] = (450, 800),
     ):
         super().__init__()
         self.save_hyperparameters(ignore=["network"])
@@ -67,12 +89,19 @@ class SegmentationTask(LightningModule):
         mean, std = getattr(network, "normalization", ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
-        weights = None if class_weights is None else torch.tensor(class_weights)
+        weights = None if class_weights is None else torch.tensor([*class_weights, *[1.0] * (void_channel is not None)])
         self.register_buffer("class_weights", weights, persistent=False)
         # Sums in float64, weighted by pixels: Lightning's own mean over processes is wrong where they see unequal numbers.
         self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
-        self.confusions = nn.ModuleDict({stage: ConfusionMatrix(classes, ignore_index) for stage in ("val", "test")})
         self.evaluations: dict[str, Scores] = {}
+        self.test_inference = Inference(
+            protocol, tuple(test_scales), test_flip, tile and tuple(tile), tile_overlap, tuple(short_edge), void_channel
+        )
+        self.confusions = nn.ModuleDict(
+            {stage: ConfusionMatrix(classes, ignore_index, self.test_inference.predicts_void) for stage in ("val", "test")}
+        )
+        # How pictures are predicted now; commands that do not train set it to `test_inference`.
+        self.inference = replace(self.test_inference, scales=(1.0,), flip=False)
         self.data_classes: Classes | None = None
         # How to build the network again: smp's models remember their arguments; the command line tells those of all others.
         name = f"{type(network).__module__}.{type(network).__qualname__}"
@@ -82,8 +111,16 @@ class SegmentationTask(LightningModule):
         self.data_classes = self.trainer.datamodule.classes
 
     def forward(self, image: Tensor) -> Tensor:
-        """Class scores of whole pictures: uint8 (N, 3, H, W) -> logits, float (N, classes, H, W)."""
-        return whole_image_logits(self.network, self._normalize(image))
+        """Class scores of whole pictures: uint8 (N, 3, H, W) -> logits, float (N, channels, H, W), void behind the classes."""
+        return void_last(whole_image_logits(self.network, self._normalize(image)), self.hparams.void_channel)
+
+    def log_probabilities(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """What evaluation and prediction go by, in strips of rows, see `Inference.log_probabilities`."""
+        return self.inference.log_probabilities(self.network, image, self._normalize)
+
+    def predict_mask(self, image: Tensor) -> Tensor:
+        """Class ids of whole pictures, never void: uint8 (N, 3, H, W) -> int64 (N, H, W)."""
+        return torch.cat([part[:, : self.hparams.classes].argmax(1) for _, part in self.log_probabilities(image)], 1)
 
     def training_step(self, batch: dict, batch_index: int) -> Tensor:
         image, label = self._normalize(batch["image"]), batch["mask"].as_subclass(Tensor)
@@ -92,7 +129,7 @@ class SegmentationTask(LightningModule):
             label = F.interpolate(label[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
         else:
             logits = whole_image_logits(self.network, image)
-        total, weight = self._loss(logits, label)
+        total, weight = self._loss(void_last(logits, self.hparams.void_channel).log_softmax(1), label)
         loss = total / weight.clamp(min=1e-9)  # a batch of void pixels alone has loss 0, not NaN
         self.log("train/loss", loss, prog_bar=True, batch_size=len(image))
         return loss
@@ -142,25 +179,27 @@ class SegmentationTask(LightningModule):
     def _normalize(self, image: Tensor) -> Tensor:
         return (image.as_subclass(Tensor).to(self.mean.dtype) - self.mean) / self.std
 
-    def _loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, log_probabilities: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy over labelled pixels, and the sum of their weights."""
         ignore_index = self.hparams.ignore_index
-        total = F.cross_entropy(logits, label, self.class_weights, ignore_index=ignore_index, reduction="sum")
+        weights = None if self.class_weights is None else self.class_weights[: log_probabilities.shape[1]]
+        total = F.nll_loss(log_probabilities, label, weights, ignore_index=ignore_index, reduction="sum")
         valid = label[label != ignore_index]
         weight = self.class_weights[valid].sum() if self.class_weights is not None else valid.numel()
         return total, torch.as_tensor(weight, device=total.device, dtype=total.dtype)
 
     def _evaluate(self, stage: str, batch: dict) -> None:
         label = batch["mask"].as_subclass(Tensor)
-        logits = self(batch["image"])
-        total, weight = self._loss(logits.float(), label)
-        if weight > 0:
-            self.losses[stage].update(total.double() / weight, weight)
-        self.confusions[stage].update(logits.argmax(1), label)
+        for rows, log_probabilities in self.log_probabilities(batch["image"]):
+            total, weight = self._loss(log_probabilities, label[:, rows])
+            if weight > 0:
+                self.losses[stage].update(total.double() / weight, weight)
+            self.confusions[stage].update(log_probabilities.argmax(1), label[:, rows])
 
     def _reduce(self, stage: str) -> None:
         names = self.data_classes.names
-        result = scores(self.confusions[stage].compute().cpu().numpy(), list(names))
+        confusion = self.confusions[stage].compute().cpu().numpy()
+        result = scores(confusion, list(names), labelled_only=self.hparams.protocol == "paper")
         self.evaluations[stage] = result
         self.log(f"{stage}/loss", self.losses[stage].compute().float())
         self.log(f"{stage}/miou", result.miou, prog_bar=True)

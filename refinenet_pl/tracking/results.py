@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.scores import per_class_table, save_scores
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "segmentation-models-pytorch", "timm")
 
@@ -19,12 +21,13 @@ PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "segmentation-m
 class ResultsWriter(Callback):
     """Writes a run's results.json, on the first process.
 
-    The file is replaced as a whole or not at all. A test or validation of a finished run adds its scores to what is there.
+    The file is replaced as a whole or not at all. A test or validation of a finished run adds its scores to what is there,
+    prints them class by class, and writes them as CSV and as a picture of the confusion matrix.
 
     Args:
         run: Names the run and its directory.
         config: The resolved configuration.
-        checkpoint: What was evaluated, where it is not the network at the end of training.
+        checkpoint: What a test or validation evaluates; None in training.
         timer: Measures the time spent training, across interruptions.
     """
 
@@ -33,17 +36,22 @@ class ResultsWriter(Callback):
         self.config = config
         self.checkpoint = checkpoint
         self.timer = timer
+        self.evaluations: dict[str, dict] = {}
+
+    def keep(self, trainer: Trainer, task: LightningModule, checkpoint: str) -> None:
+        """Hold on to the validation that has just ended, until `write`."""
+        self.evaluations |= self._evaluation(trainer, task, "val", checkpoint)
 
     @rank_zero_only
     def write(self, trainer: Trainer, task: LightningModule) -> None:
-        """Record a finished training whose network, as it is now, has just been validated."""
+        """Record a finished training with the validations that were kept."""
         network = task.network
         write_json(
             self.run.results_file,
             {
                 "format": 1,
                 "run": {key: getattr(self.run, key) for key in ("recipe", "table", "cell", "seed")},
-                "evaluations": {"val": self._evaluation(trainer, task, "val", "last.ckpt")},
+                "evaluations": self.evaluations,
                 "best": self._best(trainer),
                 "training": {
                     "epochs": trainer.current_epoch,
@@ -63,25 +71,37 @@ class ResultsWriter(Callback):
         )
 
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
-        if trainer.state.fn == "validate":
-            self._add(trainer, task, "val")
+        if trainer.state.fn == "validate" and self.checkpoint:
+            self._add(trainer, task, "val", f"val of {self.checkpoint}")
 
     def on_test_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self._add(trainer, task, "test")
+        self._add(trainer, task, "test", "test")
 
     @rank_zero_only
-    def _add(self, trainer: Trainer, task: LightningModule, split: str) -> None:
-        file = self.run.results_file
-        if trainer.fast_dev_run or not file.is_file():
+    def _add(self, trainer: Trainer, task: LightningModule, stage: str, name: str) -> None:
+        if trainer.fast_dev_run:
             return
-        results = json.loads(file.read_text())
-        key = split if split == "test" else f"val of {self.checkpoint}"
-        results["evaluations"][key] = self._evaluation(trainer, task, split, self.checkpoint)
-        write_json(file, results)
+        entry = self._evaluation(trainer, task, stage, self.checkpoint, name)
+        for key, evaluation in entry.items():
+            stem = self.run.directory / key.replace(", ", "-").replace(" ", "-")
+            print(f"{key}\n{per_class_table(evaluation)}\nwritten: {', '.join(map(str, save_scores(stem, evaluation)))}")
+        if self.run.results_file.is_file():
+            results = json.loads(self.run.results_file.read_text())
+            results["evaluations"] |= entry
+            write_json(self.run.results_file, results)
 
-    def _evaluation(self, trainer: Trainer, task: LightningModule, split: str, checkpoint: str | None) -> dict:
-        loss = trainer.callback_metrics[f"{split}/loss"].item()
-        return {"checkpoint": checkpoint, "loss": loss, **task.evaluations[split].to_dict()}
+    def _evaluation(
+        self, trainer: Trainer, task: LightningModule, stage: str, checkpoint: str | None, name: str | None = None
+    ) -> dict[str, dict]:
+        inference = task.inference
+        evaluation = {
+            "checkpoint": checkpoint,
+            "split": trainer.datamodule.splits[stage],
+            "inference": asdict(inference),
+            "loss": trainer.callback_metrics[f"{stage}/loss"].item(),
+            **task.evaluations[stage].to_dict(),
+        }
+        return {", ".join(filter(None, [name or stage, inference.name])): evaluation}
 
     def _best(self, trainer: Trainer) -> dict | None:
         score = trainer.checkpoint_callback.best_model_score if trainer.checkpoint_callback else None

@@ -1,0 +1,60 @@
+"""Cityscapes with fine labels: 5,000 street photographs of 2048x1024 from 50 cities, 19 classes."""
+
+from pathlib import Path
+
+from torchvision import datasets
+
+from refinenet_pl.data.classes import Classes
+from refinenet_pl.data.errors import DataError
+from refinenet_pl.data.labels import VOID, LabelValues
+from refinenet_pl.data.paired import PairedDataset, Sample, find_folder
+
+_SCORED = sorted((label for label in datasets.Cityscapes.classes if not label.ignore_in_eval), key=lambda label: label.train_id)
+
+LABEL_IDS: tuple[int, ...] = tuple(label.id for label in _SCORED)
+"""The official label id of each of the 19 classes; the evaluation server takes these."""
+
+
+class Cityscapes(PairedDataset):
+    """The pictures with fine labels, read by their official label ids (`_labelIds.png`).
+
+    `root` holds `leftImg8bit` and `gtFine`. Class ids are the official train ids; all other labels are void, and so is 255,
+    which stands for the license plate's -1 where a file holds it.
+
+    Evaluation (cityscapesScripts): at full resolution, pixels with a void label are dropped, mean over 19 classes.
+    """
+
+    title = "Cityscapes"
+    classes = Classes(names=tuple(label.name for label in _SCORED), palette=tuple(label.color for label in _SCORED))
+    split_sizes = {"train": 2975, "val": 500}
+    unlabelled_sizes = {"test": 1525}
+    values = LabelValues(
+        {label_id: class_id for class_id, label_id in enumerate(LABEL_IDS)},
+        void=(*(label.id for label in datasets.Cityscapes.classes if label.ignore_in_eval and label.id >= 0), VOID),
+    )
+    short_edge = (600, 1100)
+    source = (
+        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of https://www.cityscapes-dataset.com (after registration), "
+        "unpacked into one folder"
+    )
+    licence = "its own: research, teaching and private use that is not commercial"
+
+    def find_samples(self) -> list[Sample]:
+        # Checked here because torchvision would unpack the archives if it found them, in every process at once.
+        for part in ("leftImg8bit", "gtFine"):
+            find_folder(self.root, f"{part}/{self.split}", source=self.source)
+        try:
+            found = datasets.Cityscapes(self.root, self.split, mode="fine", target_type="semantic")
+        except OSError as error:
+            raise DataError(f"{error.filename}: a folder of a city's pictures was expected here; take this away") from error
+        # torchvision lists the files as the disk does, which differs between copies.
+        pairs = sorted((Path(image), Path(mask)) for image, (mask,) in zip(found.images, found.targets, strict=True))
+        # It goes by the pictures: where one is missing, the split would be smaller and nobody would know.
+        labelled = set((self.root / "gtFine" / self.split).glob("*/*_gtFine_labelIds.png"))
+        alone = sorted(labelled - {mask for _, mask in pairs})
+        if alone:
+            raise DataError(
+                f"{alone[0]}: has no picture in {self.root / 'leftImg8bit' / self.split} ({len(alone)} label files of this "
+                "split have none); is the copy complete? Unpack it anew"
+            )
+        return [Sample(image.stem.removesuffix("_leftImg8bit"), image, mask) for image, mask in pairs]

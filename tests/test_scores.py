@@ -1,0 +1,54 @@
+"""What `test` prints and writes: the classes' scores and the confusion matrix as a picture."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refinenet_pl.evaluation.confusion import scores
+from refinenet_pl.tracking.scores import draw_confusion, per_class_table, save_scores
+
+NAMES = ["sky", "road", "car"]
+CONFUSION = np.array([[60, 20, 0, 20], [0, 50, 50, 0], [0, 0, 0, 0]])  # no car; the last column is void
+
+
+@pytest.fixture
+def evaluation() -> dict:
+    return scores(CONFUSION, NAMES, labelled_only=True).to_dict()
+
+
+def test_table_has_a_row_for_each_class_and_the_means(evaluation):
+    rows = [line.split() for line in per_class_table(evaluation).splitlines()]
+    assert rows[2] == ["sky", "60.0", "60.0", "50.0"]
+    assert rows[3] == ["road", "41.7", "50.0", "50.0"]
+    assert rows[4] == ["car", "-", "-", "0.0"]
+    assert rows[5] == ["mean", "50.8", "55.0"]
+    assert rows[6] == ["all", "pixels", "55.0", "100.0"]
+
+
+def test_csv_holds_fractions_in_full_precision(evaluation, tmp_path):
+    table, picture = save_scores(tmp_path / "new" / "test", evaluation)
+    assert table == tmp_path / "new" / "test.csv" and picture == tmp_path / "new" / "test-confusion.png"
+    rows = list(csv.DictReader(table.open()))
+    assert [row["class"] for row in rows] == NAMES
+    assert float(rows[1]["iou"]) == 50 / 120 and float(rows[1]["share_of_pixels"]) == 0.5
+    assert rows[2] == {"class": "car", "iou": "", "accuracy": "", "share_of_pixels": "0.0"}
+    with Image.open(picture) as drawn:
+        assert drawn.width > 300 and len(drawn.convert("RGB").getcolors(1 << 24)) > 50
+
+
+def test_picture_shows_where_each_class_went_and_void_last(evaluation):
+    axis, bar = draw_confusion(evaluation).axes
+    assert np.array_equal(axis.images[0].get_array(), [[60, 20, 0, 20], [0, 50, 50, 0], [0, 0, 0, 0]])
+    assert [label.get_text() for label in axis.get_xticklabels()] == [*NAMES, "void"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == NAMES
+    assert sorted(text.get_text() for text in axis.texts) == ["20", "20", "50", "50", "60"]
+    assert bar.get_ylabel() == "% of the class's pixels"
+
+
+def test_150_classes_fit_a_picture():
+    rng = np.random.default_rng(0)
+    figure = draw_confusion(scores(rng.integers(0, 9, (150, 150)), [f"class {i}" for i in range(150)]).to_dict())
+    assert not figure.axes[0].texts, "22,500 numbers would be unreadable"
+    assert max(figure.get_size_inches()) < 12
