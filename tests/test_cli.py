@@ -201,6 +201,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
         (["--model.network.init_args.poolingblocks=2"], "poolingblocks"),
         (["--model.nonsense=1"], "nonsense"),
         (["--data.dataset=nowhere"], "no data set is called 'nowhere'"),
+        (["--data.dataset=folder", "--data.root=nowhere"], "error: nowhere/classes.yaml: no such file"),
         (["--model.network.init_args.pooling_order=sideways"], "sideways"),
         (["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"], "not a multiple"),
     ],

@@ -175,7 +175,10 @@ def save_configuration(run: Run, config: dict) -> None:
 
 
 def _classes(dataset: str, root: str | None):
-    return find_dataset(dataset).classes_of(root)
+    try:
+        return find_dataset(dataset).classes_of(root)
+    except DataError as error:  # ended here, or the parser would put its whole usage before the message
+        sys.exit(f"error: {error}")
 
 
 def _void_channel(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> str | None:
