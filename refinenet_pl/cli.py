@@ -8,6 +8,8 @@ COMMANDS = {
     "validate": ("refinenet_pl.commands.training", "score a run's checkpoint on the validation split"),
     "test": ("refinenet_pl.commands.training", "score a run's checkpoint on the test split"),
     "predict": ("refinenet_pl.commands.predict", "segment pictures with a checkpoint"),
+    "import": ("refinenet_pl.commands.import_", "turn a published checkpoint into a model directory"),
+    "export": ("refinenet_pl.commands.export", "write a network as ONNX or for torch.export"),
     "describe": ("refinenet_pl.commands.describe", "print a network part by part: shapes, parameters, multiply-adds"),
     "data": ("refinenet_pl.commands.data", "list the data sets, check or show a copy of one"),
 }

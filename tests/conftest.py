@@ -13,6 +13,12 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
+def seeded():
+    """Random weights of a test are the same each time."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def wandb_disabled(monkeypatch):
     """No test reaches for a server; those about W&B switch it on again."""
     monkeypatch.setenv("WANDB_MODE", "disabled")

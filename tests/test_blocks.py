@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from matlab import matlab_line
 from torch import nn
 
 from refinenet_pl.network.blocks import ChainedResidualPooling, MultiResolutionFusion, RefineNetBlock, ResidualConvUnit
-from refinenet_pl.network.resize import resize
+from refinenet_pl.network.resize import enlarge, resize
 
 
 @pytest.fixture(autouse=True)
@@ -173,24 +174,33 @@ def test_resize_of_two_pixels(how, expected):
     torch.testing.assert_close(resized.flatten(), torch.tensor(expected, dtype=torch.float32))
 
 
-def matlab_cubic(distance):
-    """The kernel of MATLAB's imresize(..., 'bicubic'): Keys' with a = -0.5."""
-    d = abs(distance)
-    if d <= 1:
-        return 1.5 * d**3 - 2.5 * d**2 + 1
-    return -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2 if d <= 2 else 0.0
+@pytest.mark.parametrize("size", [(18, 22), (11, 13), (9, 12), (5, 7), (2, 2), (40, 3)])
+@pytest.mark.parametrize("source", [(9, 11), (1, 7), (2, 3), (1, 1)])
+def test_bicubic_is_that_of_matlab_to_the_edges(source, size):
+    picture = np.random.default_rng(0).random(source)
+    rows, columns = (matlab_line(of, to, to / of) for of, to in zip(source, size, strict=True))
+    resized = resize(torch.from_numpy(picture)[None, None], size, "bicubic")[0, 0].numpy()
+    np.testing.assert_allclose(resized, rows @ picture @ columns.T, atol=1e-12)
 
 
-def test_bicubic_has_the_kernel_of_matlab():
-    picture = np.random.default_rng(0).random((9, 11)).astype(np.float32)
-    along = [
-        np.array([[matlab_cubic((row + 0.5) / 2 - 0.5 - column) for column in range(size)] for row in range(2 * size)])
-        for size in picture.shape
-    ]
-    expected = along[0] @ picture @ along[1].T
-    resized = resize(torch.from_numpy(picture)[None, None], (18, 22), "bicubic")[0, 0].numpy()
-    inside = (slice(4, -4), slice(4, -4))  # MATLAB and torch go on differently beyond the border
-    np.testing.assert_allclose(resized[inside], expected[inside], atol=1e-5)
+def test_bicubic_enlarging_for_a_sum_has_the_greater_factor_on_both_sides_and_cuts():
+    picture = np.random.default_rng(0).random((17, 23))
+    rows, columns = matlab_line(17, 34, 2.0), matlab_line(23, 46, 2.0)[:45]
+    enlarged = enlarge(torch.from_numpy(picture)[None, None], (34, 45), "bicubic")[0, 0].numpy()
+    np.testing.assert_allclose(enlarged, rows @ picture @ columns.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", ["bilinear", "bilinear_aligned"])
+def test_bilinear_enlarging_for_a_sum_is_resizing(how):
+    x = torch.randn(1, 2, 17, 23)
+    assert torch.equal(enlarge(x, (34, 45), how), resize(x, (34, 45), how))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_bicubic_keeps_the_dtype_and_a_constant(dtype):
+    resized = resize(torch.full((1, 3, 50, 70), 3.0, dtype=dtype), (131, 45), "bicubic")
+    assert resized.dtype == dtype
+    torch.testing.assert_close(resized, torch.full_like(resized, 3.0), rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize("how", ["bilinear", "bilinear_aligned", "bicubic"])

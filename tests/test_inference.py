@@ -63,10 +63,10 @@ def cubic(x):  # MATLAB's, a = -0.5
     return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
 
 
-def slow_line(values: np.ndarray, target: int, kernel, antialias: bool) -> np.ndarray:
+def slow_line(values: np.ndarray, target: int, kernel, antialias: bool, growth: float | None = None) -> np.ndarray:
     """Resample along the last axis."""
     source = values.shape[-1]
-    step = source / target
+    step = 1 / growth if growth else source / target
     stretch = max(step, 1.0) if antialias else 1.0
     out = np.zeros((*values.shape[:-1], target))
     for place in range(target):
@@ -74,19 +74,26 @@ def slow_line(values: np.ndarray, target: int, kernel, antialias: bool) -> np.nd
         weights = {}
         for index in range(math.floor(center - 3 * stretch), math.ceil(center + 3 * stretch)):
             weight = kernel((index + 0.5 - center) / stretch)
-            if antialias and not 0 <= index < source:
-                continue  # what lies outside has no weight
-            inside = min(max(index, 0), source - 1)  # without antialiasing, the edge goes on
+            inside = index
+            if kernel is cubic:  # MATLAB mirrors at the edge
+                while not 0 <= inside < source:
+                    inside = -1 - inside if inside < 0 else 2 * source - 1 - inside
+            elif antialias and not 0 <= index < source:
+                continue  # for torch, what lies outside has no weight
+            else:  # without antialiasing, the edge goes on
+                inside = min(max(index, 0), source - 1)
             weights[inside] = weights.get(inside, 0.0) + weight
         total = sum(weights.values())
         out[..., place] = sum(values[..., index] * weight / total for index, weight in weights.items())
     return out
 
 
-def slow_resize(maps: np.ndarray, size: tuple[int, int], kernel=triangle, antialias=False) -> np.ndarray:
+def slow_resize(
+    maps: np.ndarray, size: tuple[int, int], kernel=triangle, antialias: bool = False, growth: float | None = None
+) -> np.ndarray:
     """(C, h, w) -> (C, *size)."""
-    wide = slow_line(maps, size[1], kernel, antialias)
-    return slow_line(wide.transpose(0, 2, 1), size[0], kernel, antialias).transpose(0, 2, 1)
+    wide = slow_line(maps, size[1], kernel, antialias, growth)
+    return slow_line(wide.transpose(0, 2, 1), size[0], kernel, antialias, growth).transpose(0, 2, 1)
 
 
 def slow_scores(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -136,7 +143,7 @@ def slow_paper(image, weight, scales, void, limits):
     maps = []
     for scale in scales:
         small = (math.ceil(clamp * scale * size[0]), math.ceil(clamp * scale * size[1]))
-        scaled = np.clip(np.round(slow_resize(image, small, cubic, antialias=True)), 0, 255)
+        scaled = np.clip(np.round(slow_resize(image, small, cubic, True, clamp * scale)), 0, 255)
         maps.append(softmax(slow_scores(scaled, weight)))
 
     def in_log_space(probabilities, target):

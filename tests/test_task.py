@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.evaluation.inference import whole_image_logits
+from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.network.refinenet import RefineNet
-from refinenet_pl.tasks.checkpoint import CheckpointError, load_for_prediction
+from refinenet_pl.tasks.checkpoint import load_for_prediction
 from refinenet_pl.tasks.optimization import build_optimizer, build_schedule
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
@@ -444,8 +445,8 @@ def test_missing_checkpoint(tmp_path):
     assert "no such file" in refusal(tmp_path / "none.ckpt")
 
 
-def test_folder_is_no_checkpoint(tmp_path):
-    assert "cannot be read as a checkpoint" in refusal(tmp_path)
+def test_folder_without_a_model_is_no_checkpoint(tmp_path):
+    assert "cannot be read as a RefineNet" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
@@ -471,14 +472,14 @@ def test_file_of_another_kind_is_no_checkpoint(tmp_path, content):
 def test_saved_object_that_is_no_dict_is_no_checkpoint(tmp_path, content):
     path = tmp_path / "object.ckpt"
     torch.save(content, path)
-    assert "was it written by this package's fit?" in refusal(path)
+    assert "this package's fit did not write it" in refusal(path)
 
 
 def test_weights_alone_are_no_checkpoint_and_the_message_says_what_is_missing(tmp_path):
     path = tmp_path / "weights.ckpt"
     torch.save({"state_dict": Tiny().state_dict()}, path)
     message = refusal(path)
-    assert "holds no data_classes, hyper_parameters, network;" in message and "was it written by this package's fit?" in message
+    assert "holds no data_classes, hyper_parameters, network, so" in message and "python -m refinenet_pl import" in message
 
 
 def test_pickled_code_is_not_run(tmp_path):

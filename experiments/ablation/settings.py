@@ -31,8 +31,11 @@ _NETWORK = {
     "dropout": 0.5,
     "head_dropout": None,
     "input_scale": 1.0,
+    "eight_bit_input": False,
     "decoder_init": "published",
     "caffe_strides": False,
+    "normalization": None,
+    "void_channel": None,
 }
 _TASK = {"learning_rate_scale": 1.0}
 

@@ -18,7 +18,8 @@ from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.paired import read_list
 from refinenet_pl.data.pictures import read_image
 from refinenet_pl.evaluation.inference import Protocol
-from refinenet_pl.tasks.checkpoint import CheckpointError, load_for_prediction
+from refinenet_pl.network.errors import CheckpointError
+from refinenet_pl.tasks.checkpoint import load_for_prediction
 from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.tracking.pictures import save_prediction
 from refinenet_pl.tracking.submission import SERVERS
@@ -42,7 +43,7 @@ def predict(
 
     Args:
         pictures: Pictures, folders of pictures, or patterns.
-        ckpt_path: A run's last.ckpt or best.ckpt.
+        ckpt_path: A run's last.ckpt or best.ckpt, or a model directory.
         output: Folder to write into; made where missing.
         device: As torch names it; None for a GPU where there is one.
         only: A text file of names, one a line; other pictures are left out.
@@ -162,7 +163,7 @@ def main(arguments: list[str]) -> None:
     """Run `predict`; `arguments` begins with the command."""
     parser = ArgumentParser(prog="python -m refinenet_pl predict", description="Segment pictures with a checkpoint.")
     parser.add_argument("pictures", nargs="+", help="pictures, folders of pictures, or patterns like 'street/*.jpg'")
-    parser.add_argument("--ckpt_path", type=Path, required=True, help="a run's last.ckpt or best.ckpt")
+    parser.add_argument("--ckpt_path", type=Path, required=True, help="a run's last.ckpt or best.ckpt, or a model directory")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="folder to write into")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; without it, a GPU where there is one")
     parser.add_argument("--only", type=Path, help="a text file of names, one a line: leave out all other pictures")

@@ -15,6 +15,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from refinenet_pl.data.datamodule import SegmentationDataModule
 from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.registry import find_dataset
+from refinenet_pl.network.errors import CheckpointError
+from refinenet_pl.tasks.checkpoint import with_model_directory
 from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.tracking.results import ResultsWriter, git_state
 from refinenet_pl.tracking.run import Run
@@ -64,6 +66,11 @@ class RunCLI(LightningCLI):
         config = self.config[self.subcommand]
         self.run_ = Run(**config.run.as_dict(), seed=int(config.seed_everything))
         self._dump_config()
+        if self.subcommand != "fit":
+            # The checkpoint holds the weights; others need not be loaded, let alone downloaded.
+            network = config.model.network.get("init_args") or {}
+            if "encoder_weights" in network:
+                network["encoder_weights"] = None
         self.debugging = bool(config.trainer.fast_dev_run)
         epochs, interval = config.trainer.max_epochs, config.trainer.check_val_every_n_epoch
         if self.subcommand == "fit" and epochs and interval and epochs % interval:
@@ -80,7 +87,7 @@ class RunCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs) -> Trainer:
         run, training = self.run_, self.subcommand == "fit"
         timer = Timer()
-        checkpoint = None if training else self._checkpoint().name
+        checkpoint = None if training else self._checkpoint()
         self.results = ResultsWriter(run, self.config_dump, checkpoint, timer)
         callbacks = [timer, self.results]
         given = self.config_init[self.subcommand].trainer
@@ -92,7 +99,9 @@ class RunCLI(LightningCLI):
                 ModelCheckpoint(filename="best", monitor="val/miou", mode="max", save_on_train_epoch_end=False, **where),
                 ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **where),
             ]
-        if given.logger is None and not self.debugging:
+        if checkpoint and not run.owns(checkpoint):
+            kwargs["logger"] = False
+        elif given.logger is None and not self.debugging:
             kwargs["logger"] = self._loggers("train" if training else self.subcommand)
             callbacks += [LearningRateMonitor()] if training else []
         given.callbacks = [*(given.callbacks or []), *callbacks]
@@ -132,8 +141,13 @@ class RunCLI(LightningCLI):
         self._evaluate(self.trainer.test, **kwargs)
 
     def _evaluate(self, evaluate: Callable, model: SegmentationTask, datamodule: SegmentationDataModule, **kwargs) -> None:
-        model.inference = model.test_inference
         checkpoint = self._checkpoint()
+        if checkpoint.is_dir():
+            model = with_model_directory(model, checkpoint)
+        model.inference = model.test_inference
+        if checkpoint.is_dir():
+            evaluate(model, datamodule=datamodule, verbose=False)
+            return
         try:
             evaluate(model, datamodule=datamodule, ckpt_path=str(checkpoint), weights_only=True, verbose=False)
         except RuntimeError as error:
@@ -146,7 +160,7 @@ class RunCLI(LightningCLI):
         # The best on the split that is scored would be chosen on what it is scored on.
         name = "last.ckpt" if config.data.val_split == config.data.test_split else "best.ckpt"
         path = Path(config.ckpt_path) if config.ckpt_path else self.run_.directory / name
-        if not path.is_file():
+        if not path.exists():
             sys.exit(f"error: no checkpoint at {path}; train the run first (fit), or name one with --ckpt_path")
         return path
 
@@ -214,5 +228,5 @@ def main(arguments: list[str]) -> None:
             trainer_defaults=TRAINER_DEFAULTS,
             auto_configure_optimizers=False,
         )
-    except DataError as error:
+    except (DataError, CheckpointError) as error:
         sys.exit(f"error: {error}")

@@ -31,6 +31,20 @@ class Classes:
     def __len__(self) -> int:
         return len(self.names)
 
+    def to_dict(self) -> dict:
+        """Lists and strings alone, for files."""
+        return {
+            "names": list(self.names),
+            "palette": [list(colour) for colour in self.palette],
+            "ignore_index": self.ignore_index,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict) -> "Classes":
+        """What `to_dict` gave."""
+        palette = tuple(tuple(colour) for colour in content["palette"])
+        return cls(tuple(content["names"]), palette, content["ignore_index"])
+
     def colourise(self, mask: np.ndarray) -> np.ndarray:
         """Paint a mask of label ids.
 

@@ -92,7 +92,8 @@ def _eight_bits(probabilities: Tensor) -> Tensor:
 def _resize_probabilities(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(probabilities.shape[-2:]) == size:
         return probabilities
-    return resize(probabilities.log().clamp(min=LOG_FLOOR), size, "bicubic").exp()
+    with exact_products(probabilities.device):
+        return resize(probabilities.log().clamp(min=LOG_FLOOR), size, "bicubic").exp()
 
 
 def _strips(scores: Tensor, size: tuple[int, int]) -> Iterator[slice]:
@@ -112,9 +113,9 @@ def _sampling(view: View, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 def _matrix(source: int, target: int, how: Upsampling, like: Tensor) -> Tensor:
     """`resize` along one side as a matrix, (target, source): what it makes of each unit vector."""
-    # Along the width: of maps one pixel wide, torch's antialiased kernel (2.11, on the CPU) resizes the height wrongly.
     unit = torch.eye(source, dtype=like.dtype, device=like.device)[None, :, None, :]
-    return resize(unit, (1, target), how)[0, :, 0].T
+    with exact_products(like.device):
+        return resize(unit, (1, target), how)[0, :, 0].T
 
 
 def _enlarged(scores: Tensor, rows: Tensor, columns: Tensor, strip: slice) -> Tensor:
@@ -122,12 +123,12 @@ def _enlarged(scores: Tensor, rows: Tensor, columns: Tensor, strip: slice) -> Te
     weights = rows[strip]
     used = weights.abs().amax(0).nonzero()
     first, last = int(used[0]), int(used[-1]) + 1
-    with _exact_products(scores.device):
+    with exact_products(scores.device):
         return weights[:, first:last] @ scores[..., first:last, :] @ columns.T
 
 
 @contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
+def exact_products(device: torch.device) -> Iterator[None]:
     """Interpolation in full float32, whatever precision the network's own products are allowed."""
     allowed = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")

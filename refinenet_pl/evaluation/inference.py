@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 from typing import Literal
 
@@ -9,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refinenet_pl.evaluation.fusion import View, average, fuse_in_log_space
+from refinenet_pl.evaluation.fusion import View, average, exact_products, fuse_in_log_space
 from refinenet_pl.evaluation.tiles import tiled_score_map
-from refinenet_pl.network.resize import resize
+from refinenet_pl.network.bicubic import Factor, resize_bicubic
+from refinenet_pl.network.refinenet import VoidChannel
 
 Protocol = Literal["standard", "paper"]
-VoidChannel = Literal["first", "last"] | None
 
 PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
 """The test scales of the authors' code for all seven data sets."""
@@ -47,7 +48,7 @@ class Inference:
     tile: tuple[int, int] | None = None
     tile_overlap: float = 0.25
     short_edge: tuple[int, int] = (450, 800)
-    void_channel: VoidChannel = None
+    void_channel: VoidChannel | None = None
 
     def __post_init__(self):
         if not self.scales or not all(scale > 0 for scale in self.scales):
@@ -115,7 +116,9 @@ class Inference:
             # An 8-bit picture comes out of imresize. In float64, for in float32 some values end on the other side of a half;
             # Apple's GPUs have no other.
             exact = image.float() if image.device.type == "mps" else image.double()
-            return resize(exact, size, "bicubic").round().clamp(0, 255).float()
+            growth = Factor.of(*Fraction(factor).limit_denominator(100_000).as_integer_ratio(), like=exact)
+            with exact_products(image.device):
+                return resize_bicubic(exact, size, (growth, growth)).round().clamp(0, 255).float()
         size = (max(1, round(scale * height)), max(1, round(scale * width)))
         if size == (height, width):
             return image
@@ -145,6 +148,6 @@ def whole_image_logits(network: nn.Module, x: Tensor) -> Tensor:
     return network(x)[..., :height, :width]
 
 
-def void_last(logits: Tensor, void_channel: VoidChannel) -> Tensor:
+def void_last(logits: Tensor, void_channel: VoidChannel | None) -> Tensor:
     """Logits with the void channel behind the classes, so that a class's id is its channel."""
     return torch.roll(logits, -1, 1) if void_channel == "first" else logits

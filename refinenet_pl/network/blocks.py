@@ -6,7 +6,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refinenet_pl.network.resize import Upsampling, resize
+from refinenet_pl.network import sizes
+from refinenet_pl.network.resize import Upsampling, enlarge
 
 Shortcut = Literal["identity", "relu"]
 PoolingOrder = Literal["pool_conv", "conv_pool"]
@@ -72,8 +73,8 @@ class MultiResolutionFusion(nn.Module):
         if not self.convs:
             return paths[0]
         # The real sizes decide, not a factor of two: encoders round odd sizes in their own ways.
-        size = (max(p.shape[-2] for p in paths), max(p.shape[-1] for p in paths))
-        resized = [resize(conv(path), size, self.upsampling) for conv, path in zip(self.convs, paths, strict=True)]
+        size = tuple(sizes.greatest(path.shape[side] for path in paths) for side in (-2, -1))
+        resized = [enlarge(conv(path), size, self.upsampling) for conv, path in zip(self.convs, paths, strict=True)]
         total = sum(resized[1:], start=resized[0])
         return F.relu(total) if self.shortcut == "relu" else total
 

@@ -1,17 +1,21 @@
 """RefineNet: encoder, cascade of RefineNet blocks, classifier."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from segmentation_models_pytorch.base import ClassificationHead, SegmentationModel
 from segmentation_models_pytorch.base.hub_mixin import supports_config_loading
 from torch import Tensor, nn
 
+from refinenet_pl.network import sizes
 from refinenet_pl.network.blocks import PoolingOrder, Shortcut, convolution
 from refinenet_pl.network.cascade import RefineNetDecoder
-from refinenet_pl.network.encoders import build_encoder, normalization_of
+from refinenet_pl.network.encoders import Normalization, build_encoder, normalization_of
 from refinenet_pl.network.initialization import DecoderInit, initialize
 from refinenet_pl.network.resize import Upsampling, resize
+
+VoidChannel = Literal["first", "last"]
 
 
 class RefineNet(SegmentationModel):
@@ -46,8 +50,14 @@ class RefineNet(SegmentationModel):
         head_dropout: Rate before the classifier; None for the same as `dropout`.
         input_scale: Factor by which the picture is resized before everything; the authors' code has 1.2. Logits come at the
             picture's size all the same.
+        eight_bit_input: Whether the picture so resized is rounded to the 256 levels of 8-bit pictures, as in the authors' code,
+            which resizes before it normalises.
         decoder_init: `published` or `scaled`, see `refinenet_pl.network.initialization`.
         caffe_strides: The authors' ResNets, see `build_encoder`.
+        normalization: Mean and standard deviation, one value for each of red, green and blue, of what the encoder was trained
+            on, for pictures in 0..1; None for those of its ImageNet weights.
+        void_channel: Which of the `classes` channels means void: `first`, `last`, or None where none does. The network is the
+            same; what evaluates it must know.
         aux_params: Arguments of smp's `ClassificationHead` on the deepest features, or None for no such head.
 
     Raises:
@@ -81,8 +91,11 @@ class RefineNet(SegmentationModel):
         dropout: float = 0.5,
         head_dropout: float | None = None,
         input_scale: float = 1.0,
+        eight_bit_input: bool = False,
         decoder_init: DecoderInit = "published",
         caffe_strides: bool = False,
+        normalization: tuple[Sequence[float], Sequence[float]] | None = None,
+        void_channel: VoidChannel | None = None,
         aux_params: dict | None = None,
     ):
         super().__init__()
@@ -95,6 +108,12 @@ class RefineNet(SegmentationModel):
         _check_choice("shortcut", shortcut, Shortcut)
         _check_choice("upsampling", upsampling, Upsampling)
         _check_choice("decoder_init", decoder_init, DecoderInit)
+        if void_channel is not None:
+            _check_choice("void_channel", void_channel, VoidChannel)
+        if normalization is not None and [len(part) for part in normalization] != [in_channels] * 2:
+            raise ValueError(
+                f"normalization is {normalization}; it must be a mean and a deviation for each of {in_channels} channels"
+            )
         encoders = [
             build_encoder(encoder_name, encoder_weights, in_channels, encoder_depth, caffe_strides) for _ in image_scales
         ]
@@ -102,6 +121,7 @@ class RefineNet(SegmentationModel):
         self.encoder = encoders[0] if len(encoders) == 1 else nn.ModuleList(encoders)
         self.scales = tuple(input_scale * scale for scale in image_scales)
         self.upsampling = upsampling
+        self.eight_bit_input = eight_bit_input
         self.decoder = RefineNetDecoder(
             # The maps at 1/1 and 1/2 are skipped: RefineNet does not use them, and many encoders have none.
             [encoder.out_channels[2:] for encoder in encoders],
@@ -125,7 +145,8 @@ class RefineNet(SegmentationModel):
         )
         self.classification_head = ClassificationHead(encoders[0].out_channels[-1], **aux_params) if aux_params else None
         self.name = f"refinenet-{encoder_name}"
-        self.normalization = normalization_of(encoder_name)
+        self.normalization = normalization_of(encoder_name) if normalization is None else Normalization(*normalization)
+        self.void_channel = void_channel
         initialize(self.decoder, self.segmentation_head, decoder_init)
         # Pooling and convolution are several times faster in this layout on CPUs, and it is the one of GPUs' matrix units.
         self.to(memory_format=torch.channels_last)
@@ -148,9 +169,18 @@ class RefineNet(SegmentationModel):
         height, width = x.shape[-2:]
         features = []
         for encoder, scale in zip(self.encoders, self.scales, strict=True):
-            size = (round(height * scale), round(width * scale))
-            features.append(list(encoder(resize(x, size, self.upsampling))[2:]))
+            size = sizes.times(height, scale), sizes.times(width, scale)
+            scaled = x if scale == 1 else self._resized(x, size)
+            features.append(list(encoder(scaled)[2:]))
         return features
+
+    def _resized(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        x = resize(x, size, self.upsampling)
+        if not self.eight_bit_input:
+            return x
+        mean, std = (x.new_tensor(values)[:, None, None] for values in self.normalization)
+        levels = ((x * std + mean) * 255).round().clamp(0, 255)
+        return (levels / 255 - mean) / std
 
     def score_map(self, x: Tensor) -> Tensor:
         """Logits before they are enlarged: float (N, in_channels, H, W) -> (N, classes, h, w) at 1/4 of the scaled picture."""

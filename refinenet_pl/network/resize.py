@@ -5,15 +5,10 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-Upsampling = Literal["bilinear", "bilinear_aligned", "bicubic"]
+from refinenet_pl.network import sizes
+from refinenet_pl.network.bicubic import Factor, exact_factors, resize_bicubic
 
-# `antialias` changes nothing when a map grows, but it selects the cubic kernel with a = -0.5 that MATLAB's imresize has;
-# without it torch takes a = -0.75.
-_ARGUMENTS = {
-    "bilinear": {"mode": "bilinear", "align_corners": False},
-    "bilinear_aligned": {"mode": "bilinear", "align_corners": True},
-    "bicubic": {"mode": "bicubic", "align_corners": False, "antialias": True},
-}
+Upsampling = Literal["bilinear", "bilinear_aligned", "bicubic"]
 
 
 def resize(x: Tensor, size: tuple[int, int], how: Upsampling) -> Tensor:
@@ -28,6 +23,19 @@ def resize(x: Tensor, size: tuple[int, int], how: Upsampling) -> Tensor:
     Returns:
         Float (N, C, *size); `x` itself where it has that size already.
     """
-    if tuple(x.shape[-2:]) == tuple(size):
+    if not sizes.are_open() and tuple(x.shape[-2:]) == tuple(size):
         return x
-    return F.interpolate(x, size=size, **_ARGUMENTS[how])
+    if how == "bicubic":
+        return resize_bicubic(x, size)
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=how == "bilinear_aligned")
+
+
+def enlarge(x: Tensor, size: tuple[int, int], how: Upsampling) -> Tensor:
+    """Resample feature maps for the sum with larger ones: as `resize`, but for `bicubic`.
+
+    There the authors' code for GPUs has one factor for both sides, the greater one, and cuts off what goes beyond the size.
+    """
+    if how != "bicubic" or (not sizes.are_open() and tuple(x.shape[-2:]) == tuple(size)):
+        return resize(x, size, how)
+    factor = Factor.greatest(*exact_factors(x, size))
+    return resize_bicubic(x, size, (factor, factor))

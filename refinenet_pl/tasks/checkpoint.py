@@ -7,18 +7,16 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from refinenet_pl.data.classes import Classes
+from refinenet_pl.network.errors import CheckpointError
+from refinenet_pl.tasks.model_directory import read_model_directory
 from refinenet_pl.tasks.segmentation import SegmentationTask
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be used; the message names it and says why."""
 
 
 def load_for_prediction(path: Path) -> tuple[SegmentationTask, Classes]:
     """Load a task and the classes it was trained on.
 
     Args:
-        path: A checkpoint written by `python -m refinenet_pl fit`.
+        path: A checkpoint written by `python -m refinenet_pl fit`, or a model directory.
 
     Returns:
         The task in evaluation mode, and the data set's classes.
@@ -26,6 +24,9 @@ def load_for_prediction(path: Path) -> tuple[SegmentationTask, Classes]:
     Raises:
         CheckpointError: There is no such file, it is damaged, or it is no checkpoint of this package.
     """
+    if path.is_dir():
+        network, classes = read_model_directory(path)
+        return SegmentationTask(network, len(classes), classes.ignore_index, void_channel=network.void_channel).eval(), classes
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -36,13 +37,31 @@ def load_for_prediction(path: Path) -> tuple[SegmentationTask, Classes]:
         checkpoint if isinstance(checkpoint, dict) else ()
     )
     if missing:
-        raise CheckpointError(f"{path}: holds no {', '.join(sorted(missing))}; was it written by this package's fit?")
-    arguments = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_") and k != "network"}
-    task = SegmentationTask(build_network(checkpoint["network"]), **arguments)
+        raise CheckpointError(
+            f"{path}: holds no {', '.join(sorted(missing))}, so this package's fit did not write it; import a published "
+            "checkpoint first (python -m refinenet_pl import)"
+        )
+    task = SegmentationTask(build_network(checkpoint["network"]), **own_arguments(checkpoint["hyper_parameters"]))
     task.load_state_dict(checkpoint["state_dict"])
-    classes = checkpoint["data_classes"]
-    palette = tuple(tuple(colour) for colour in classes["palette"])
-    return task.eval(), Classes(tuple(classes["names"]), palette, classes["ignore_index"])
+    return task.eval(), Classes.from_dict(checkpoint["data_classes"])
+
+
+def with_model_directory(task: SegmentationTask, path: Path) -> SegmentationTask:
+    """A task that evaluates the network of a model directory as another task evaluates its own.
+
+    Raises:
+        CheckpointError: The directory holds no model, or one for another number of classes.
+    """
+    network, classes = read_model_directory(path)
+    if len(classes) != task.hparams.classes:
+        raise CheckpointError(f"{path}: knows {len(classes)} classes, but the data set has {task.hparams.classes}")
+    arguments = own_arguments(task.hparams) | {"void_channel": network.void_channel}
+    return SegmentationTask(network, **arguments).eval()
+
+
+def own_arguments(hyper_parameters: dict) -> dict:
+    """Those of a task's saved hyperparameters that are its arguments, without the network."""
+    return {name: value for name, value in hyper_parameters.items() if not name.startswith("_") and name != "network"}
 
 
 def build_network(description: dict) -> nn.Module:

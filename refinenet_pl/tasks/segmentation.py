@@ -13,7 +13,8 @@ from torchmetrics import MeanMetric
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.evaluation.confusion import ConfusionMatrix, Scores, scores
-from refinenet_pl.evaluation.inference import Inference, Protocol, VoidChannel, void_last, whole_image_logits
+from refinenet_pl.evaluation.inference import Inference, Protocol, void_last, whole_image_logits
+from refinenet_pl.network.refinenet import VoidChannel
 from refinenet_pl.tasks.optimization import OptimizerName, build_optimizer, build_schedule
 
 
@@ -74,7 +75,7 @@ class SegmentationTask(LightningModule):
         test_flip: bool = False,
         tile: tuple[int, int] | None = None,
         tile_overlap: float = 0.25,
-        void_channel: VoidChannel = None,
+        void_channel: VoidChannel | None = None,
         short_edge: tuple[int, int] = (450, 800),
     ):
         super().__init__()
@@ -170,11 +171,7 @@ class SegmentationTask(LightningModule):
         checkpoint["network"] = self.network_config
         classes = self.data_classes
         if classes is not None:
-            checkpoint["data_classes"] = {
-                "names": list(classes.names),
-                "palette": [list(colour) for colour in classes.palette],
-                "ignore_index": classes.ignore_index,
-            }
+            checkpoint["data_classes"] = classes.to_dict()
 
     def _normalize(self, image: Tensor) -> Tensor:
         return (image.as_subclass(Tensor).to(self.mean.dtype) - self.mean) / self.std

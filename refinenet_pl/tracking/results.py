@@ -31,7 +31,7 @@ class ResultsWriter(Callback):
         timer: Measures the time spent training, across interruptions.
     """
 
-    def __init__(self, run: Run, config: dict, checkpoint: str | None, timer: Timer):
+    def __init__(self, run: Run, config: dict, checkpoint: Path | None, timer: Timer):
         self.run = run
         self.config = config
         self.checkpoint = checkpoint
@@ -72,7 +72,7 @@ class ResultsWriter(Callback):
 
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
         if trainer.state.fn == "validate" and self.checkpoint:
-            self._add(trainer, task, "val", f"val of {self.checkpoint}")
+            self._add(trainer, task, "val", f"val of {self.checkpoint.name}")
 
     def on_test_end(self, trainer: Trainer, task: LightningModule) -> None:
         self._add(trainer, task, "test", "test")
@@ -81,11 +81,13 @@ class ResultsWriter(Callback):
     def _add(self, trainer: Trainer, task: LightningModule, stage: str, name: str) -> None:
         if trainer.fast_dev_run:
             return
-        entry = self._evaluation(trainer, task, stage, self.checkpoint, name)
+        # Another run's checkpoint, or an imported model, has its scores beside it: they are not this run's.
+        home = self.checkpoint if self.checkpoint.is_dir() else self.checkpoint.parent
+        entry = self._evaluation(trainer, task, stage, self.checkpoint.name, name)
         for key, evaluation in entry.items():
-            stem = self.run.directory / key.replace(", ", "-").replace(" ", "-")
+            stem = home / key.replace(", ", "-").replace(" ", "-")
             print(f"{key}\n{per_class_table(evaluation)}\nwritten: {', '.join(map(str, save_scores(stem, evaluation)))}")
-        if self.run.results_file.is_file():
+        if self.run.owns(self.checkpoint) and self.run.results_file.is_file():
             results = json.loads(self.run.results_file.read_text())
             results["evaluations"] |= entry
             write_json(self.run.results_file, results)

@@ -38,3 +38,7 @@ class Run:
     @property
     def results_file(self) -> Path:
         return self.directory / "results.json"
+
+    def owns(self, checkpoint: Path) -> bool:
+        """Whether a checkpoint is of this run, so that its scores are too."""
+        return checkpoint.parent.resolve() == self.directory.resolve()
