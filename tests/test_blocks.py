@@ -196,6 +196,13 @@ def test_bilinear_enlarging_for_a_sum_is_resizing(how):
     assert torch.equal(enlarge(x, (34, 45), how), resize(x, (34, 45), how))
 
 
+def test_bicubic_is_as_exact_under_autocast():
+    x = torch.randn(1, 3, 20, 30)
+    with torch.autocast("cpu", torch.bfloat16):
+        resized = resize(x, (33, 41), "bicubic")
+    assert torch.equal(resized, resize(x, (33, 41), "bicubic"))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_bicubic_keeps_the_dtype_and_a_constant(dtype):
     resized = resize(torch.full((1, 3, 50, 70), 3.0, dtype=dtype), (131, 45), "bicubic")

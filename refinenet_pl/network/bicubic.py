@@ -4,6 +4,7 @@ torch's own bicubic kernels differ: one has another curve (a = -0.75), and both 
 products, with the weights of the rows and of the columns, are the whole of it, at any size and on any device.
 """
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -45,8 +46,11 @@ def resize_bicubic(x: Tensor, size: tuple[int, int], factors: tuple[Factor, Fact
     rows, columns = (
         bicubic_matrix(source, target, factor, x) for source, target, factor in zip((height, width), size, factors, strict=True)
     )
-    x = rows @ x.permute(0, 2, 3, 1).reshape(pictures, height, width * channels)
-    x = columns @ x.reshape(pictures, size[0], width, channels)
+    # Autocast would round what is no product of a network: the picture itself, and the weights' sum of 1.
+    automatic = torch.is_autocast_enabled(x.device.type)
+    with torch.autocast(x.device.type, enabled=False) if automatic else nullcontext():
+        x = rows @ x.permute(0, 2, 3, 1).reshape(pictures, height, width * channels)
+        x = columns @ x.reshape(pictures, size[0], width, channels)
     return x.permute(0, 3, 1, 2)
 
 
