@@ -29,7 +29,10 @@ def write_model_directory(directory: Path, network: RefineNet, classes: Classes)
         try:
             network.save_pretrained(str(unfinished))
             (unfinished / CLASSES_FILE).write_text(json.dumps(classes.to_dict(), indent=1))
-            unfinished.chmod(0o755)  # mkdtemp lets nobody else in
+            # What mkdtemp and safetensors make lets nobody else in.
+            unfinished.chmod(0o755)
+            for file in unfinished.iterdir():
+                file.chmod(0o644)
             os.replace(unfinished, directory)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
