@@ -12,6 +12,8 @@ from scipy.io import savemat
 
 from refinenet_pl import RefineNet
 from refinenet_pl.cli import main
+from refinenet_pl.commands.import_ import DATASETS
+from refinenet_pl.data.registry import find_dataset
 from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.network.published.matconvnet import convert_matconvnet
 from refinenet_pl.network.published.matconvnet_file import MatConvNetModel, read_matconvnet
@@ -113,6 +115,14 @@ def test_names_tell_depth_pooling_and_its_order(depth, blocks, improved, prefix,
 )
 def test_each_published_data_set_has_its_void(outputs, void, tmp_path):
     assert convert_matconvnet(tmp_path, model(hollow(), outputs))[0]["void_channel"] == void
+
+
+@pytest.mark.parametrize(("number", "name"), DATASETS.items())
+def test_void_is_where_the_data_set_says(number, name, tmp_path):
+    dataset = find_dataset(name)
+    assert len(dataset.classes) == number
+    outputs = number + (dataset.void_channel is not None)
+    assert convert_matconvnet(tmp_path, model(hollow(), outputs))[0]["void_channel"] == dataset.void_channel
 
 
 def test_a_bias_of_the_first_convolution_moves_into_its_normalisation(tmp_path):
