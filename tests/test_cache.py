@@ -148,8 +148,9 @@ def test_source_that_is_not_there(tmp_path):
     assert str(tmp_path / "source") in str(refused.value)
 
 
-def test_nothing_to_convert(tmp_path):
+def test_nothing_to_convert(tmp_path, capfd):
     convert([], paint, "test")
+    assert capfd.readouterr() == ("", ""), "no bar, and no processes that could warn"
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from conftest import REPOSITORY
 from segmentation_models_pytorch import FPN
 
 from refinenet_pl import RefineNet
@@ -83,9 +84,14 @@ def test_torch_export_gives_the_same_classes(directory, tmp_path):
         assert torch.equal(logits.argmax(1), wanted.argmax(1))
 
 
-def test_a_run_is_exported_from_its_checkpoint_beside_it(tmp_path, monkeypatch):
+def test_a_run_is_exported_from_its_checkpoint_beside_it(tmp_path):
     run = tmp_path / "runs" / "single@scenes" / "paper" / "seed0"
-    arguments = ["-c", "experiments/recipes/scenes.yaml", f"--run.root={tmp_path / 'runs'}", "--data.crop_size=[64, 64]"]
+    arguments = [
+        "-c",
+        str(REPOSITORY / "experiments/recipes/scenes.yaml"),
+        f"--run.root={tmp_path / 'runs'}",
+        "--data.crop_size=[64, 64]",
+    ]
     arguments += ['--data.dataset_options={"size": 64, "samples": 8}', "--data.num_workers=0", "--trainer.max_epochs=1"]
     arguments += ["--trainer.check_val_every_n_epoch=1", "--trainer.enable_progress_bar=false"]
     arguments += [f"--model.network.init_args.{name}={value}" for name, value in (SMALL | {"classes": 6}).items()]

@@ -125,6 +125,18 @@ def test_void_is_where_the_data_set_says(number, name, tmp_path):
     assert convert_matconvnet(tmp_path, model(hollow(), outputs))[0]["void_channel"] == dataset.void_channel
 
 
+@pytest.mark.parametrize("deviation", [1.0, 0.01, 0.001])
+def test_standard_deviations_have_eps_inside_and_none_is_added(deviation, tmp_path):
+    parameters = hollow() | {"bn_conv1_moments": np.tile(np.float32([0.25, deviation]), (64, 1))}
+    tensors = convert_matconvnet(tmp_path, model(parameters))[1]
+    layer = torch.nn.BatchNorm2d(64).eval()
+    layer.load_state_dict(
+        {name.removeprefix("encoder.bn1."): t for name, t in tensors.items() if name.startswith("encoder.bn1.")}
+    )
+    x = torch.randn(2, 64, 3, 3)
+    torch.testing.assert_close(layer(x), 0.5 * (x - 0.25) / deviation + 0.5, rtol=1e-4, atol=1e-4)
+
+
 def test_a_bias_of_the_first_convolution_moves_into_its_normalisation(tmp_path):
     parameters = hollow() | {"conv1_bias": np.full((1, 64), 3.0, np.float32)}
     tensors = convert_matconvnet(tmp_path, model(parameters))[1]

@@ -121,6 +121,7 @@ def test_family_and_depth_are_told_by_the_names(published, depth, tmp_path):
     assert sum(parameter.numel() for parameter in parameters) == PARAMETERS[found.family, depth]
     assert all(parameter.requires_grad and not parameter.is_meta for parameter in parameters)
     assert not found.network.training
+    assert found.network.segmentation_head[0].p == (0.5 if found.family == "drsleep" else 0.0)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_tensors_that_share_memory_in_the_file_do_not_share_it_in_the_network(tm
     assert len({p.data_ptr() for p in equal}) == len(twins) == 2
 
 
-def refusal(tmp_path, capsys, content, *options: str) -> str:
+def refusal(tmp_path, content, *options: str) -> str:
     """The message with which the command ends; nothing is left behind."""
     path = tmp_path / "checkpoint.pth"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
@@ -198,8 +199,8 @@ def changed(**tensors) -> dict[str, torch.Tensor]:
         ({"epoch": 5}, "beside the network's tensors (*) there is epoch"),
     ],
 )
-def test_each_tensor_is_used_once_and_set_once(tensors, said, tmp_path, capsys):
-    assert said in refusal(tmp_path, capsys, changed(**tensors))
+def test_each_tensor_is_used_once_and_set_once(tensors, said, tmp_path):
+    assert said in refusal(tmp_path, changed(**tensors))
 
 
 def test_half_precision_becomes_float32(tmp_path):
@@ -208,9 +209,9 @@ def test_half_precision_becomes_float32(tmp_path):
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
-def test_a_resnet_of_another_depth_is_refused(tmp_path, capsys):
+def test_a_resnet_of_another_depth_is_refused(tmp_path):
     state = {name: t for name, t in hollow("lightweight_refinenet50").items() if not name.startswith("layer3.5.")}
-    assert "has [3, 4, 5, 3] blocks in its stages" in refusal(tmp_path, capsys, state)
+    assert "has [3, 4, 5, 3] blocks in its stages" in refusal(tmp_path, state)
 
 
 @pytest.mark.parametrize(
@@ -222,8 +223,8 @@ def test_a_resnet_of_another_depth_is_refused(tmp_path, capsys):
         (["--dataset=nowhere"], "no data set is called 'nowhere'"),
     ],
 )
-def test_what_was_asked_for_must_hold(options, said, tmp_path, capsys):
-    assert said in refusal(tmp_path, capsys, hollow("lightweight_refinenet50"), *options)
+def test_what_was_asked_for_must_hold(options, said, tmp_path):
+    assert said in refusal(tmp_path, hollow("lightweight_refinenet50"), *options)
 
 
 def test_a_number_of_classes_that_no_data_set_has_is_numbered(tmp_path, capsys):
@@ -234,7 +235,7 @@ def test_a_number_of_classes_that_no_data_set_has_is_numbered(tmp_path, capsys):
     assert '"class 4"' in (tmp_path / "model" / "classes.json").read_text()
 
 
-def test_a_directory_that_exists_is_left_alone(tmp_path, capsys):
+def test_a_directory_that_exists_is_left_alone(tmp_path):
     path = saved(hollow("lightweight_refinenet50"), tmp_path / "checkpoint.pth")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "notes.txt").write_text("mine")
@@ -259,23 +260,23 @@ class Malicious:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_pickle_is_refused_and_not_run(zipped, tmp_path, capsys):
+def test_code_in_a_pickle_is_refused_and_not_run(zipped, tmp_path):
     buffer = io.BytesIO()
     torch.save({"x": Malicious(tmp_path / "ran")}, buffer, _use_new_zipfile_serialization=zipped)
-    message = refusal(tmp_path, capsys, buffer.getvalue())
+    message = refusal(tmp_path, buffer.getvalue())
     assert f"holds more than tensors ({os.mkdir.__module__}.mkdir)" in message
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.95, 0.999])
-def test_a_truncated_file_is_refused(share, tmp_path, capsys):
+def test_a_truncated_file_is_refused(share, tmp_path):
     buffer = io.BytesIO()
     torch.save(hollow("lightweight_refinenet50"), buffer)
     content = buffer.getvalue()
-    assert "cannot be read as a PyTorch checkpoint" in refusal(tmp_path, capsys, content[: int(share * len(content))])
+    assert "cannot be read as a PyTorch checkpoint" in refusal(tmp_path, content[: int(share * len(content))])
 
 
-def test_a_zip_bomb_is_refused_by_what_it_claims(tmp_path, capsys):
+def test_a_zip_bomb_is_refused_by_what_it_claims(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
@@ -284,12 +285,12 @@ def test_a_zip_bomb_is_refused_by_what_it_claims(tmp_path, capsys):
                 file.write(bytes(64 * 2**20))
     content = buffer.getvalue()
     assert len(content) < 2**24
-    assert "unpacks to 8.1 GiB" in refusal(tmp_path, capsys, content)
+    assert "unpacks to 8.1 GiB" in refusal(tmp_path, content)
 
 
-def test_a_tensor_that_claims_more_than_it_holds_is_refused(tmp_path, capsys):
+def test_a_tensor_that_claims_more_than_it_holds_is_refused(tmp_path):
     state = changed(clf_conv__weight=torch.ones(1).expand(4_000_000, 256, 3, 3))
-    assert "no RefineNet needs more than 8" in refusal(tmp_path, capsys, state)
+    assert "no RefineNet needs more than 8" in refusal(tmp_path, state)
 
 
 def test_damaged_bytes_lead_to_documented_errors_alone(tmp_path):

@@ -142,14 +142,12 @@ class RunCLI(LightningCLI):
 
     def _evaluate(self, evaluate: Callable, model: SegmentationTask, datamodule: SegmentationDataModule, **kwargs) -> None:
         checkpoint = self._checkpoint()
+        weights = {"ckpt_path": str(checkpoint), "weights_only": True}
         if checkpoint.is_dir():
-            model = with_model_directory(model, checkpoint)
+            model, weights = with_model_directory(model, checkpoint), {}
         model.inference = model.test_inference
-        if checkpoint.is_dir():
-            evaluate(model, datamodule=datamodule, verbose=False)
-            return
         try:
-            evaluate(model, datamodule=datamodule, ckpt_path=str(checkpoint), weights_only=True, verbose=False)
+            evaluate(model, datamodule=datamodule, verbose=False, **weights)
         except RuntimeError as error:
             if "loading state_dict" not in str(error):
                 raise

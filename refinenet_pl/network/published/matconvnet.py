@@ -12,7 +12,7 @@ from refinenet_pl.network.published.matconvnet_file import MatConvNetModel
 from refinenet_pl.network.published.names import encoder_name, listed, matconvnet_encoder_names, matconvnet_names
 from refinenet_pl.network.refinenet import VoidChannel
 
-# By number of outputs (datasets of official_network 4.5): where the authors' networks have their void channel.
+# By number of outputs: where the authors' networks have their void channel (main/gen_class_info_*.m of their code).
 _VOID_CHANNELS: dict[int, VoidChannel | None] = {
     22: "last", 20: "last", 41: "last", 7: None, 60: None, 38: "first", 151: "first",
 }  # fmt: skip
@@ -117,6 +117,8 @@ def _convolution_and_normalization(
     # A bias before batch normalisation is a smaller mean; ours has no bias there.
     mean = mean if bias is None else mean - bias.reshape(-1)
     variance = np.maximum(deviation**2 - _BATCH_NORM_EPS, 0)
+    # 1, but for deviations that are smaller than eps alone makes ours.
+    scale = scale.reshape(-1) * (np.sqrt(variance + _BATCH_NORM_EPS) / deviation)
     tensors = {"weight": scale, "bias": shift, "running_mean": mean, "running_var": variance}
     arrays = {f"{normalization}.{name}": array.reshape(-1).astype(np.float32) for name, array in tensors.items()}
     return arrays | {
