@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,43 +11,11 @@ import pytest
 import segmentation_models_pytorch as smp
 from conftest import REPOSITORY
 from PIL import Image
+from running import SMALL, run
 
 from refinenet_pl.cli import main
 from refinenet_pl.data.scenes import Scenes
 from refinenet_pl.tracking.run import Run
-
-SMALL = [
-    "-c=experiments/recipes/scenes.yaml",
-    '--data.dataset_options={"size": 64, "samples": 24}',
-    "--data.crop_size=[64, 64]",
-    "--model.network.init_args.width=8",
-    "--model.network.init_args.deepest_width=8",
-    "--model.network.init_args.dropout=0",
-    "--trainer.max_epochs=2",
-    "--trainer.check_val_every_n_epoch=1",
-]
-
-
-def start(*arguments: str, **environment: str | None) -> subprocess.Popen:
-    """Start `python -m refinenet_pl` in the repository; None takes a variable out of the environment."""
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(
-        [sys.executable, "-m", "refinenet_pl", *arguments],
-        cwd=REPOSITORY,
-        env={name: value for name, value in variables.items() if value is not None},
-        stdin=subprocess.DEVNULL,  # a prompt would end the process
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(*arguments: str, **environment: str | None) -> str:
-    """Run it to its successful end and give what it printed."""
-    process = start(*arguments, **environment)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +84,7 @@ def test_a_finished_run_ends_at_once_and_stays_as_it_is(trained):
 
 
 def test_another_configuration_is_refused_in_the_same_directory(trained):
-    process = start(*_again(trained), "--model.learning_rate=0.5")
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode != 0
+    output = run(*_again(trained), "--model.learning_rate=0.5", code=1)
     assert "model.learning_rate: 0.003 there, 0.5 now" in output and "--run.cell" in output
 
 
@@ -157,9 +120,8 @@ def test_the_papers_protocol_from_training_to_test(tmp_path):
     # The same network, with the output for void left out of account.
     run("test", *options, "--model.void_output=true", "--model.test_scales=[1.0]")
     assert np.shape(json.loads(paper.results_file.read_text())["evaluations"]["test"]["confusion"]) == (11, 11)
-    process = start("test", *options)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 1 and "last.ckpt holds another network than the configuration describes" in output
+    output = run("test", *options, code=1)
+    assert "last.ckpt holds another network than the configuration describes" in output
 
 
 def test_predict_needs_the_checkpoint_alone(trained, tmp_path):
@@ -170,29 +132,6 @@ def test_predict_needs_the_checkpoint_alone(trained, tmp_path):
     assert {p.name for p in output.iterdir()} == {"scene.png", "scene_color.png", "scene_overlay.png"}
     mask = np.array(Image.open(output / "scene.png"))
     assert mask.shape == (96, 83) and mask.max() < 11
-
-
-def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
-    run("fit", *SMALL, "--trainer.max_epochs=4", f"--run.root={tmp_path}/straight")
-    killed = Run("scenes", root=f"{tmp_path}/killed")
-    command = ["fit", *SMALL, "--trainer.max_epochs=4", f"--run.root={killed.root}"]
-    process = start(*command)
-    checkpoint = killed.directory / "last.ckpt"
-    deadline = time.monotonic() + 240
-    while not checkpoint.exists():
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not killed.results_file.exists(), "the run was to be killed in the middle"
-    run(*command)
-    there = json.loads(Run("scenes", root=f"{tmp_path}/straight").results_file.read_text())
-    here = json.loads(killed.results_file.read_text())
-    assert here["evaluations"]["val"]["confusion"] == there["evaluations"]["val"]["confusion"]
-    assert here["training"]["steps"] == there["training"]["steps"] == 12
-    parts = sorted((killed.directory / "metrics" / "train").glob("version_*/metrics.csv"))
-    epochs = [{row["epoch"] for row in csv.DictReader(part.open()) if row["epoch"]} for part in parts]
-    assert set().union(*epochs) == {"0", "1", "2", "3"}, "what was logged before the kill is kept"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import importlib
 
 import pytest
+import torch
 import yaml
 from conftest import REPOSITORY
 
 from experiments.ablation.jobs import RECIPES, plan
 from experiments.ablation.tables import TABLES, read_table
+from refinenet_pl import RefineNet
 from refinenet_pl.cli import main
 
 # Narrow, small and without a download; everything else is as the recipe and the table say.
@@ -42,6 +44,18 @@ def test_every_cell_trains_and_validates(job, tmp_path):
         arguments.append("--model.network.init_args.encoder_weights=null")
     main(arguments)
     assert not list(tmp_path.iterdir()), "a fast_dev_run leaves nothing behind"
+
+
+@pytest.mark.parametrize("job", CELLS)
+def test_every_parameter_of_every_cell_learns(job):
+    """Several processes would wait forever for the gradient of one that is not used."""
+    table = read_table(TABLES / f"{job.run.table}.yaml")
+    settings = table.cell_settings(job.run.cell).items()
+    arguments = {setting.argument: value for setting, value in settings if setting.key.startswith("model.network.")}
+    small = {"encoder_name": "resnet18", "encoder_weights": None, "width": 8, "deepest_width": 8, "classes": 3}
+    network = RefineNet(**arguments | small)
+    network(torch.rand(2, 3, 64, 64)).sum().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
 @pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))

@@ -4,10 +4,12 @@ import itertools
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchvision import tv_tensors
 
-from refinenet_pl.data.samplers import EvaluationSampler, SampleKey, TrainingSampler, derive_seed
+from refinenet_pl.data.errors import DataError
+from refinenet_pl.data.loader import TrainingLoader, collate
+from refinenet_pl.data.samplers import EvaluationSampler, SampleKey, TrainingSampler, derive_seed, device_batch
 from refinenet_pl.data.transforms import AugmentedDataset, training_transform
 
 SIZE, BATCH = 30, 8
@@ -71,26 +73,43 @@ def test_length_is_the_number_of_samples_given(size, batch, world_size):
         assert len(sampler) == len(list(sampler)) == size // batch * batch // world_size
 
 
-@pytest.mark.parametrize(("batch", "world_size", "quotient"), [(8, 3, "8 / 3 = 2.67"), (2, 4, "2 / 4 = 0.50")])
-def test_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(batch, world_size, quotient):
-    with pytest.raises(ValueError, match=quotient):
-        TrainingSampler(range(SIZE), batch, world_size, 0, 0)
+@pytest.mark.parametrize(
+    ("processes", "accumulation", "arithmetic"),
+    [
+        (3, 1, "a global batch of 8 cannot be shared by 3 processes: 8 / 3 = 2.67"),
+        (16, 1, "8 / 16 = 0.50"),
+        (2, 3, "by 2 processes x 3 accumulated batches: 8 / 6 = 1.33"),
+    ],
+)
+def test_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(processes, accumulation, arithmetic):
+    with pytest.raises(DataError, match=arithmetic):
+        device_batch(8, processes, accumulation)
+
+
+@pytest.mark.parametrize(("processes", "accumulation", "batch"), [(1, 1, 8), (2, 1, 4), (2, 2, 2), (1, 8, 1)])
+def test_devices_times_batch_times_accumulation_is_the_global_batch(processes, accumulation, batch):
+    assert device_batch(8, processes, accumulation) == batch
 
 
 def test_split_smaller_than_a_batch_is_refused_with_both_numbers():
-    with pytest.raises(ValueError, match="holds 7 samples, fewer than one batch of 8"):
+    with pytest.raises(DataError, match="holds 7 samples, fewer than one batch of 8"):
         TrainingSampler(range(7), 8, 1, 0, 0)
 
 
 @pytest.mark.parametrize("size", [4, 7, 12, 13])
-@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
-def test_evaluation_sees_each_sample_exactly_once(size, world_size):
-    samplers = [EvaluationSampler(range(size), world_size, rank) for rank in range(world_size)]
-    shares = [list(sampler) for sampler in samplers]
-    assert sorted(itertools.chain(*shares)) == list(range(size))
-    assert [len(sampler) for sampler in samplers] == [len(share) for share in shares]
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    assert all(share == sorted(share) for share in shares)
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_evaluation_sees_each_sample_exactly_once_in_the_same_batches(size, batch, world_size):
+    samplers = [EvaluationSampler(range(size), batch, world_size, rank) for rank in range(world_size)]
+    batches = [list(BatchSampler(sampler, batch, drop_last=False)) for sampler in samplers]
+    assert sorted(itertools.chain(*batches)) == [list(range(at, min(at + batch, size))) for at in range(0, size, batch)]
+    assert [len(sampler) for sampler in samplers] == [len(list(sampler)) for sampler in samplers]
+    assert max(map(len, batches)) - min(map(len, batches)) <= 1
+
+
+def test_fewer_evaluation_batches_than_processes_are_refused():
+    with pytest.raises(DataError, match="5 pictures in batches of 2 are 3 batches, too few for 4 processes"):
+        EvaluationSampler(range(5), 2, 4, 0)
 
 
 def test_derived_seeds_differ_and_fit_a_generator():
@@ -192,3 +211,48 @@ def test_global_generator_is_left_as_it_was():
 
 def test_augmented_data_set_is_as_long_as_what_it_wraps():
     assert len(augmented()) == 12
+
+
+# The middle of an epoch
+
+
+def loader(num_workers: int = 0, batch: int = 2) -> TrainingLoader:
+    dataset = augmented()
+    sampler = TrainingSampler(dataset, batch, 1, 0, seed=0)
+    return TrainingLoader(dataset, batch, sampler=sampler, num_workers=num_workers, collate_fn=collate)
+
+
+def epoch(loader: TrainingLoader, number: int) -> list[list[int]]:
+    batches = iter(loader)  # before the epoch is set, as Lightning does
+    loader.sampler.set_epoch(number)
+    return [batch["seeds"] for batch in batches]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_loader_goes_on_in_the_middle_of_an_epoch(num_workers):
+    whole = [epoch(loader(), number) for number in (1, 2)]
+    stopped, batches = loader(num_workers), []
+    stopped.sampler.set_epoch(1)
+    for batch in stopped:
+        batches.append(batch["seeds"])
+        if len(batches) == 4:
+            break
+    going_on = loader(num_workers)
+    going_on.load_state_dict(stopped.state_dict())
+    assert len(going_on) == 6, "the trainer counts whole epochs"
+    assert batches + epoch(going_on, 1) == whole[0]
+    assert epoch(going_on, 2) == whole[1], "only the epoch that was interrupted is shorter"
+
+
+def test_loader_starts_at_the_beginning_after_a_whole_epoch():
+    finished = loader()
+    epoch(finished, 0)
+    assert finished.state_dict()["batches"] == 0
+
+
+def test_middle_of_an_epoch_needs_the_same_share_of_the_batch():
+    going_on = loader(batch=4)
+    with pytest.raises(DataError, match="2 samples a process and batch, and now has 4"):
+        going_on.load_state_dict({"batches": 3, "batch_size": 2})
+    going_on.load_state_dict({"batches": 0, "batch_size": 2})
+    assert len(epoch(going_on, 0)) == 3

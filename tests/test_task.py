@@ -115,13 +115,22 @@ def trainer(**kwargs) -> Trainer:
     return Trainer(**{"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0} | quiet | kwargs)
 
 
+def step(task: SegmentationTask, *batches: dict) -> torch.Tensor:
+    """The loss of an optimiser step of these batches, accumulated; leaves its gradients."""
+    fitter = trainer(accumulate_grad_batches=len(batches))
+    task.train().zero_grad()
+    for batch in batches:
+        (task.training_step(batch, 0) / len(batches)).backward()  # divided as Lightning does
+    return task.step_loss.finish(task.network.parameters(), fitter)
+
+
 # Loss
 
 
 def test_loss_is_the_mean_over_labelled_pixels():
     batch = batch_of((6, 7), (6, 7))
     network = Fixed(2, 3, 6, 7)
-    loss = SegmentationTask(network, 3, VOID).training_step(batch, 0)
+    loss = step(SegmentationTask(network, 3, VOID), batch)
     log_probability = network.logits.detach().log_softmax(1)
     values = [
         -float(log_probability[n, label, y, x])
@@ -137,8 +146,22 @@ def test_loss_is_the_mean_over_labelled_pixels():
 def test_void_pixels_have_no_gradient_and_all_others_have():
     batch = batch_of((6, 7), (6, 7))
     network = Fixed(2, 3, 6, 7)
-    SegmentationTask(network, 3, VOID).training_step(batch, 0).backward()
+    step(SegmentationTask(network, 3, VOID), batch)
     assert torch.equal((network.logits.grad != 0).any(1), batch["mask"] != VOID)
+
+
+def test_step_of_several_batches_is_that_of_all_their_pixels():
+    whole = batch_of(*[(8, 8)] * 4)
+    whole["mask"][0] = VOID  # so that the mean of the batches' means is another number
+    parts = [{key: value[part] for key, value in whole.items()} for part in (slice(0, 2), slice(2, 4))]
+    task = SegmentationTask(Tiny(), 3, VOID, class_weights=[1.0, 2.0, 3.0])
+    loss = step(task, whole)
+    gradients = [parameter.grad.clone() for parameter in task.network.parameters()]
+    assert float(step(task, *parts)) == pytest.approx(float(loss), rel=1e-6)
+    for parameter, gradient in zip(task.network.parameters(), gradients, strict=True):
+        assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-7)
+    means = [float(step(task, part)) for part in parts]
+    assert sum(means) / 2 != pytest.approx(float(loss), rel=1e-3)
 
 
 @pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 3.0]])
@@ -147,8 +170,7 @@ def test_batch_of_void_alone_has_loss_zero_and_no_gradient(network, loss_at, cla
     batch = batch_of((8, 8), (8, 8))
     batch["mask"].fill_(VOID)
     task = SegmentationTask(network(), 3, VOID, loss_at=loss_at, class_weights=class_weights)
-    loss = task.training_step(batch, 0)
-    loss.backward()
+    loss = step(task, batch)
     assert float(loss) == 0
     assert all(float(parameter.grad.abs().max()) == 0 for parameter in task.parameters())
 
@@ -157,7 +179,7 @@ def test_class_weights_weigh_pixels_in_sum_and_mean():
     batch = batch_of((6, 7), (6, 7))
     network = Fixed(2, 3, 6, 7)
     weights = torch.tensor([0.5, 2.0, 5.0])
-    loss = SegmentationTask(network, 3, VOID, class_weights=weights.tolist()).training_step(batch, 0)
+    loss = step(SegmentationTask(network, 3, VOID, class_weights=weights.tolist()), batch)
     known = batch["mask"] != VOID
     label = batch["mask"][known]
     losses = F.cross_entropy(network.logits.movedim(1, -1)[known], label, reduction="none")
@@ -173,13 +195,13 @@ def test_loss_at_score_map_takes_the_label_in_the_middle_of_each_cell():
     batch = batch_of((12, 16), (12, 16))
     network = Coarse()
     task = SegmentationTask(network, 3, VOID, loss_at="score_map")
-    loss = task.training_step(batch, 0)
+    loss = step(task, batch)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     x = (batch["image"] / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
     label = batch["mask"][:, 2::4, 2::4]  # of four pixels the middle lies between the second and the third
     assert label.shape == (2, 3, 4) and (label == VOID).any()
     assert float(loss) == pytest.approx(float(F.cross_entropy(network.score_map(x), label, ignore_index=VOID)), rel=1e-4)
-    assert float(loss) != pytest.approx(float(SegmentationTask(network, 3, VOID).training_step(batch, 0)), rel=1e-3)
+    assert float(loss) != pytest.approx(float(step(SegmentationTask(network, 3, VOID), batch)), rel=1e-3)
 
 
 def test_loss_at_score_map_is_refused_for_a_network_without_one():
@@ -299,7 +321,7 @@ def test_training_lowers_the_loss():
     torch.manual_seed(0)
     task = SegmentationTask(Tiny(), 3, VOID, optimizer="adamw", learning_rate=0.05)
     fitted = trainer(max_epochs=15, limit_val_batches=0)
-    before = float(task.training_step(batch_of(*[(8, 8)] * 4), 0))
+    before = float(step(task, batch_of(*[(8, 8)] * 4)))
     fitted.fit(task, datamodule=Memory())
     assert float(fitted.callback_metrics["train/loss"]) < before
 

@@ -12,12 +12,19 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from refinenet_pl.commands.launchers import slurm_environments, use_launched_processes
+from refinenet_pl.commands.termination import StopWhenTold, end_when_told
 from refinenet_pl.data.datamodule import SegmentationDataModule
 from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.registry import find_dataset
+from refinenet_pl.data.samplers import device_batch
+from refinenet_pl.exit_codes import BUSY
+from refinenet_pl.files import replaced
 from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.tasks.checkpoint import with_model_directory
 from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.tracking.checkpoints import LAST, SafeCheckpoints, forget_previous, resume_from
+from refinenet_pl.tracking.lock import RunBusyError, lock_run
 from refinenet_pl.tracking.results import ResultsWriter, git_state
 from refinenet_pl.tracking.run import Run
 from refinenet_pl.tracking.wandb import wandb_logger
@@ -33,8 +40,8 @@ TRAINER_DEFAULTS = {
 WITHOUT_EFFECT = {"run.root", "data.root", "data.num_workers"} | {
     f"trainer.{name}"
     for name in (
-        "accelerator", "devices", "enable_model_summary", "enable_progress_bar", "log_every_n_steps", "num_nodes", "profiler",
-        "strategy",
+        "accelerator", "accumulate_grad_batches", "devices", "enable_model_summary", "enable_progress_bar",
+        "log_every_n_steps", "num_nodes", "profiler", "strategy",
     )
 }  # fmt: skip
 
@@ -64,6 +71,9 @@ class RunCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
+        use_launched_processes(config.trainer)
+        if isinstance(config.seed_everything, bool):
+            sys.exit(f"error: seed_everything is {config.seed_everything}; give a number, which names the run")
         self.run_ = Run(**config.run.as_dict(), seed=int(config.seed_everything))
         self._dump_config()
         if self.subcommand != "fit":
@@ -80,16 +90,22 @@ class RunCLI(LightningCLI):
             )
         if self.subcommand == "fit" and not self.debugging:
             refuse_another_configuration(self.run_, self.config_dump)
-            if self.run_.results_file.exists():
-                print(f"finished already: {self.run_.results_file}")
-                sys.exit(0)
+            self._end_if_finished()
+            if rank_zero_only.rank == 0:
+                self.lock = lock_run(self.run_)  # held until this process ends
+                self._end_if_finished()  # meanwhile, by the process that held it
+
+    def _end_if_finished(self) -> None:
+        if self.run_.results_file.exists():
+            print(f"finished already: {self.run_.results_file}")
+            sys.exit(0)
 
     def instantiate_trainer(self, **kwargs) -> Trainer:
         run, training = self.run_, self.subcommand == "fit"
         timer = Timer()
         checkpoint = None if training else self._checkpoint()
         self.results = ResultsWriter(run, self.config_dump, checkpoint, timer)
-        callbacks = [timer, self.results]
+        callbacks = [timer, self.results, StopWhenTold(None if self.debugging else run.directory)]
         given = self.config_init[self.subcommand].trainer
         if training and given.enable_checkpointing is not False:
             # Two, because `best` is written when a validation ends and `last` when an epoch does, which is where a run can be
@@ -97,7 +113,7 @@ class RunCLI(LightningCLI):
             where = {"dirpath": run.directory, "enable_version_counter": False}
             callbacks += [
                 ModelCheckpoint(filename="best", monitor="val/miou", mode="max", save_on_train_epoch_end=False, **where),
-                ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **where),
+                ModelCheckpoint(filename=Path(LAST).stem, save_on_train_epoch_end=True, **where),
             ]
         if checkpoint and not run.owns(checkpoint):
             kwargs["logger"] = False
@@ -105,10 +121,13 @@ class RunCLI(LightningCLI):
             kwargs["logger"] = self._loggers("train" if training else self.subcommand)
             callbacks += [LearningRateMonitor()] if training else []
         given.callbacks = [*(given.callbacks or []), *callbacks]
+        given.plugins = [*(given.plugins or []), SafeCheckpoints(), *slurm_environments()]
         return super().instantiate_trainer(default_root_dir=str(run.directory), **kwargs)
 
     def after_instantiate_classes(self) -> None:
         self.model.network_config = self.config_dump["model"]["network"]
+        if self.subcommand == "fit":  # before anything is written or the other processes are started
+            device_batch(self.datamodule.global_batch, self.trainer.world_size, self.trainer.accumulate_grad_batches)
 
     def _loggers(self, job_type: str) -> list:
         # Its own numbering keeps what was logged before an interruption; CSVLogger empties a directory that it is given.
@@ -120,19 +139,19 @@ class RunCLI(LightningCLI):
             save_configuration(self.run_, self.config_dump)
 
     def fit(self, model: SegmentationTask, datamodule: SegmentationDataModule) -> None:
-        last = self.run_.directory / "last.ckpt"
-        resumed = str(last) if last.exists() and not self.debugging else None
+        resumed = None if self.debugging else resume_from(self.run_.directory)
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=resumed, weights_only=True if resumed else None)
         if self.debugging or self.trainer.interrupted:
             return
         if "val" not in model.evaluations:  # killed between the last epoch and the record: nothing was left to train
             self.trainer.validate(model, datamodule=datamodule, verbose=False)
-        self.results.keep(self.trainer, model, "last.ckpt")
+        self.results.keep(self.trainer, model, LAST)
         if model.test_inference.name:
             model.inference = model.test_inference
             self.trainer.validate(model, datamodule=datamodule, verbose=False)
-            self.results.keep(self.trainer, model, "last.ckpt")
+            self.results.keep(self.trainer, model, LAST)
         self.results.write(self.trainer, model)
+        forget_previous(self.run_.directory)
 
     def validate(self, **kwargs) -> None:
         self._evaluate(self.trainer.validate, **kwargs)
@@ -156,7 +175,7 @@ class RunCLI(LightningCLI):
     def _checkpoint(self) -> Path:
         config = self.config[self.subcommand]
         # The best on the split that is scored would be chosen on what it is scored on.
-        name = "last.ckpt" if config.data.val_split == config.data.test_split else "best.ckpt"
+        name = LAST if config.data.val_split == config.data.test_split else "best.ckpt"
         path = Path(config.ckpt_path) if config.ckpt_path else self.run_.directory / name
         if not path.exists():
             sys.exit(f"error: no checkpoint at {path}; train the run first (fit), or name one with --ckpt_path")
@@ -182,8 +201,8 @@ def refuse_another_configuration(run: Run, config: dict) -> None:
 @rank_zero_only
 def save_configuration(run: Run, config: dict) -> None:
     """Write the resolved configuration into the run's directory."""
-    run.directory.mkdir(parents=True, exist_ok=True)
-    (run.directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    with replaced(run.directory / "config.yaml") as stream:
+        stream.write(yaml.safe_dump(config, sort_keys=False).encode())
 
 
 def _classes(dataset: str, root: str | None):
@@ -216,6 +235,9 @@ def main(arguments: list[str]) -> None:
     """Run `fit`, `validate` or `test`; `arguments` begins with the command."""
     # Said of the encoder's batch normalisation, which is meant to be so.
     warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training")
+    # Said of scores on several processes, which are of all processes together already.
+    warnings.filterwarnings("ignore", message=r".*It is recommended to use `self.log\(.*sync_dist=True")
+    end_when_told()
     try:
         RunCLI(
             SegmentationTask,
@@ -228,3 +250,11 @@ def main(arguments: list[str]) -> None:
         )
     except (DataError, CheckpointError) as error:
         sys.exit(f"error: {error}")
+    except RunBusyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BUSY)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        cure = "what was written before is kept, so make room or give permission to write and start the same command again"
+        sys.exit(f"error: {error.filename}: {error.strerror}; {cure}")

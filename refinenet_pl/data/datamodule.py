@@ -1,13 +1,16 @@
 """From a data set on disk to batches."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from refinenet_pl.data.dataset import SegmentationDataset
+from refinenet_pl.data.loader import TrainingLoader, collate, ignore_termination
 from refinenet_pl.data.registry import find_dataset
-from refinenet_pl.data.samplers import EvaluationSampler, TrainingSampler
+from refinenet_pl.data.samplers import EvaluationSampler, TrainingSampler, device_batch
 from refinenet_pl.data.transforms import AugmentedDataset, training_transform
 
 
@@ -15,7 +18,8 @@ class SegmentationDataModule(LightningDataModule):
     """Batches of a data set, for any number of processes.
 
     A batch is a dict of `image`, uint8 (N, 3, H, W), `mask`, int64 (N, H, W), and `name`, a list of str. Training batches
-    are augmented crops; evaluation batches are whole pictures at their own size, each seen exactly once.
+    are augmented crops, and have `seeds`, a list of int, from which each sample's dropout is drawn; evaluation batches are
+    whole pictures at their own size, each seen exactly once.
 
     Args:
         dataset: Name of a data set, or import path of a class.
@@ -25,7 +29,8 @@ class SegmentationDataModule(LightningDataModule):
         val_split: The split that is scored while training.
         test_split: The split that `test` scores. Where it is the one that is scored while training, as many published figures
             have it, `test` takes the network at the end of training, for the best one would be chosen on what it is scored on.
-        global_batch: Training samples a step, over all processes together.
+        global_batch: Training samples an optimiser step: devices x batch x accumulation. Each process takes its share at a
+            time; one that is not a whole number is refused.
         crop_size: (height, width) of training crops.
         short_edge: Least and greatest short edge, in pixels, that training pictures are resized to before anything else; None
             to leave them as they are. (450, 1100) in the authors' code.
@@ -65,6 +70,8 @@ class SegmentationDataModule(LightningDataModule):
         self.evaluation_batch = evaluation_batch
         self.num_workers = num_workers
         self.seed = seed
+        self.training_loader: TrainingLoader | None = None
+        self.resumed: dict[str, int] | None = None
         self.transform = training_transform(crop_size, scales, flip, color_jitter, self.classes.ignore_index, short_edge)
 
     def split(self, name: str) -> SegmentationDataset:
@@ -82,8 +89,21 @@ class SegmentationDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         world_size, rank = self._process()
+        accumulation = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+        batch = device_batch(self.global_batch, world_size, accumulation)
         sampler = TrainingSampler(self.training, self.global_batch, world_size, rank, self.seed)
-        return self._loader(self.training, sampler, self.global_batch // world_size)
+        self.training_loader = self._loader(partial(TrainingLoader, collate_fn=collate), self.training, sampler, batch)
+        if self.resumed is not None:
+            self.training_loader.load_state_dict(self.resumed)
+            self.resumed = None
+        return self.training_loader
+
+    # Lightning would hand the loader its state itself, but forgets to where the schedule has asked for the number of steps.
+    def state_dict(self) -> dict[str, int]:
+        return {} if self.training_loader is None else self.training_loader.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.resumed = state or None
 
     def val_dataloader(self) -> DataLoader:
         return self._evaluation_loader(self.validation)
@@ -92,18 +112,17 @@ class SegmentationDataModule(LightningDataModule):
         return self._evaluation_loader(self.testing)
 
     def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader:
-        world_size, rank = self._process()
-        if len(dataset) < world_size:
-            raise ValueError(f"{len(dataset)} pictures cannot be shared by {world_size} processes; use fewer devices")
-        return self._loader(dataset, EvaluationSampler(dataset, world_size, rank), self.evaluation_batch)
+        sampler = EvaluationSampler(dataset, self.evaluation_batch, *self._process())
+        return self._loader(DataLoader, dataset, sampler, self.evaluation_batch)
 
-    def _loader(self, dataset, sampler, batch_size: int) -> DataLoader:
-        return DataLoader(
+    def _loader(self, kind: Callable[..., DataLoader], dataset, sampler, batch_size: int) -> DataLoader:
+        return kind(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=ignore_termination,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 

@@ -7,6 +7,8 @@ import torch
 from numpy.random import SeedSequence
 from torch.utils.data import Dataset, DistributedSampler
 
+from refinenet_pl.data.errors import DataError
+
 
 class SampleKey(NamedTuple):
     """One visit to one training sample; augmentation is drawn from it."""
@@ -27,41 +29,78 @@ class TrainingSampler(DistributedSampler):
         rank: This process's number.
         seed: Of the order.
 
+    Attributes:
+        start: How many of this process's samples the next iteration leaves out, to go on in the middle of an epoch.
+
     Raises:
-        ValueError: The data set is smaller than one batch, or the batch cannot be shared evenly.
+        DataError: The data set is smaller than one batch.
     """
 
     def __init__(self, dataset: Dataset, global_batch: int, num_replicas: int, rank: int, seed: int):
-        if global_batch % num_replicas:
-            raise ValueError(
-                f"a global batch of {global_batch} cannot be shared by {num_replicas} processes: "
-                f"{global_batch} / {num_replicas} = {global_batch / num_replicas:.2f}; use a number of devices that divides it"
-            )
         if len(dataset) < global_batch:
-            raise ValueError(f"the training split holds {len(dataset)} samples, fewer than one batch of {global_batch}")
+            raise DataError(
+                f"the training split holds {len(dataset)} samples, fewer than one batch of {global_batch}; lower "
+                "data.global_batch"
+            )
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed, drop_last=True)
         self.total_size = len(dataset) // global_batch * global_batch
         self.num_samples = self.total_size // num_replicas
+        self.start = 0
 
     def __iter__(self) -> Iterator[SampleKey]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
         order = torch.randperm(len(self.dataset), generator=generator)[: self.total_size].tolist()
-        return iter(SampleKey(self.epoch, index) for index in order[self.rank :: self.num_replicas])
+        mine = order[self.rank :: self.num_replicas]
+        return iter([SampleKey(self.epoch, index) for index in mine[self.start :]])
 
 
 class EvaluationSampler(DistributedSampler):
-    """Every sample exactly once, in order, dealt to the processes in turn.
+    """Every sample exactly once, in order; whole batches are dealt to the processes in turn.
 
+    Whole ones, so that a batch holds the same samples on any number of processes and its scores are the same to the last bit.
     Lightning's own choice repeats samples until all processes have equally many, and would count those twice.
+
+    Raises:
+        DataError: There are fewer batches than processes.
     """
 
-    def __init__(self, dataset: Dataset, num_replicas: int, rank: int):
+    def __init__(self, dataset: Dataset, batch: int, num_replicas: int, rank: int):
+        batches = -(-len(dataset) // batch)
+        if batches < num_replicas:
+            raise DataError(
+                f"{len(dataset)} pictures in batches of {batch} are {batches} batches, too few for {num_replicas} processes; "
+                "use fewer devices, or lower data.evaluation_batch"
+            )
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=False)
-        self.num_samples = len(range(rank, len(dataset), num_replicas))
+        starts = range(rank * batch, len(dataset), num_replicas * batch)
+        self.indices = [index for start in starts for index in range(start, min(start + batch, len(dataset)))]
+        self.num_samples = len(self.indices)
         self.total_size = len(dataset)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.rank, len(self.dataset), self.num_replicas))
+        return iter(self.indices)
+
+
+def device_batch(global_batch: int, processes: int, accumulation: int) -> int:
+    """Samples that one process takes at a time.
+
+    Args:
+        global_batch: Samples of one optimiser step over all processes.
+        processes: Number of processes.
+        accumulation: Batches of one process that make one step.
+
+    Raises:
+        DataError: The global batch cannot be shared evenly; the message has the arithmetic.
+    """
+    shares = processes * accumulation
+    if global_batch % shares:
+        across = f"{processes} processes" + (f" x {accumulation} accumulated batches" if accumulation > 1 else "")
+        raise DataError(
+            f"a global batch of {global_batch} cannot be shared by {across}: {global_batch} / {shares} = "
+            f"{global_batch / shares:.2f}; use a number of devices (trainer.devices, trainer.num_nodes) or of accumulated "
+            "batches (trainer.accumulate_grad_batches) that divides it"
+        )
+    return global_batch // shares
 
 
 def derive_seed(*parts: int) -> int:

@@ -72,6 +72,8 @@ def training_transform(
 class AugmentedDataset(Dataset):
     """A data set whose sample (epoch, index) is always the same picture, whatever process or worker makes it.
 
+    The sample has one key more, `seed`: the integer that its augmentation was drawn from.
+
     Args:
         dataset: Gives samples by index.
         transform: Draws from torch's global generator, as torchvision's transforms do.
@@ -96,6 +98,7 @@ class AugmentedDataset(Dataset):
                 f"{type(self.dataset).__name__} gives an image of {type(image).__name__} and a mask of {type(mask).__name__}; "
                 "they must be tv_tensors.Image and tv_tensors.Mask, or they are not augmented alike. Override `read` instead"
             )
+        seed = derive_seed(self.seed, epoch, index)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, epoch, index))
-            return self.transform(sample)
+            torch.manual_seed(seed)
+            return self.transform(sample) | {"seed": seed}

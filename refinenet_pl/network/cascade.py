@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from refinenet_pl.network.blocks import RefineNetBlock, Shortcut, convolution, residual_conv_units
+from refinenet_pl.network.dropout import Dropout
 
 
 class Tap(NamedTuple):
@@ -94,7 +95,7 @@ class RefineNetDecoder(nn.Module):
                 channels = encoder_channels[tap.scale][tap.stage - 1]
                 out_channels = deepest_width if tap.stage == stages else width
                 rate = dropout if channels > 512 else 0.0
-                adaptations.append(nn.Sequential(nn.Dropout(rate), convolution(channels, out_channels, kernel_size)))
+                adaptations.append(nn.Sequential(Dropout(rate), convolution(channels, out_channels, kernel_size)))
             path_channels = earlier + [adaptation[1].out_channels for adaptation in adaptations]
             self.adaptations.append(adaptations)
             self.blocks.append(RefineNetBlock(path_channels, kernel_size=kernel_size, shortcut=shortcut, **block))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from refinenet_pl.network import sizes
 from refinenet_pl.network.blocks import PoolingOrder, Shortcut, convolution
 from refinenet_pl.network.cascade import RefineNetDecoder
+from refinenet_pl.network.dropout import Dropout
 from refinenet_pl.network.encoders import Normalization, build_encoder, normalization_of
 from refinenet_pl.network.initialization import DecoderInit, initialize
 from refinenet_pl.network.resize import Upsampling, resize
@@ -140,7 +141,7 @@ class RefineNet(SegmentationModel):
             dropout=dropout,
         )
         self.segmentation_head = nn.Sequential(
-            nn.Dropout(dropout if head_dropout is None else head_dropout),
+            Dropout(dropout if head_dropout is None else head_dropout),
             convolution(self.decoder.out_channels, classes, kernel_size=3, bias=True),
         )
         self.classification_head = ClassificationHead(encoders[0].out_channels[-1], **aux_params) if aux_params else None

@@ -12,9 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric
 
 from refinenet_pl.data.classes import Classes
+from refinenet_pl.data.samplers import derive_seed
 from refinenet_pl.evaluation.confusion import ConfusionMatrix, Scores, scores
 from refinenet_pl.evaluation.inference import Inference, Protocol, void_last, whole_image_logits
+from refinenet_pl.network.dropout import sample_seeds
 from refinenet_pl.network.refinenet import VoidChannel
+from refinenet_pl.tasks.gradients import StepLoss
 from refinenet_pl.tasks.optimization import OptimizerName, build_optimizer, build_schedule
 
 
@@ -95,6 +98,8 @@ class SegmentationTask(LightningModule):
         # Sums in float64, weighted by pixels: Lightning's own mean over processes is wrong where they see unequal numbers.
         self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
         self.evaluations: dict[str, Scores] = {}
+        self.evaluation_losses: dict[str, float] = {}
+        self.step_loss = StepLoss()
         self.test_inference = Inference(
             protocol, tuple(test_scales), test_flip, tile and tuple(tile), tile_overlap, tuple(short_edge), void_channel
         )
@@ -124,16 +129,24 @@ class SegmentationTask(LightningModule):
         return torch.cat([part[:, : self.hparams.classes].argmax(1) for _, part in self.log_probabilities(image)], 1)
 
     def training_step(self, batch: dict, batch_index: int) -> Tensor:
+        """The batch's part of the loss, on the scale of `StepLoss`; `train/loss` is the mean over all pixels of the step."""
         image, label = self._normalize(batch["image"]), batch["mask"].as_subclass(Tensor)
-        if self.hparams.loss_at == "score_map":
-            logits = self.network.score_map(image)
-            label = F.interpolate(label[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
-        else:
-            logits = whole_image_logits(self.network, image)
+        seeds = batch.get("seeds")
+        if seeds is not None:
+            # For what draws random numbers in networks of others; RefineNet's own dropout goes by sample.
+            torch.manual_seed(derive_seed(*seeds))
+        with sample_seeds(seeds):
+            if self.hparams.loss_at == "score_map":
+                logits = self.network.score_map(image)
+                label = F.interpolate(label[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
+            else:
+                logits = whole_image_logits(self.network, image)
         total, weight = self._loss(void_last(logits, self.hparams.void_channel).log_softmax(1), label)
-        loss = total / weight.clamp(min=1e-9)  # a batch of void pixels alone has loss 0, not NaN
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(image))
-        return loss
+        return self.step_loss.add(total, weight)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        loss = self.step_loss.finish(self.network.parameters(), self.trainer)
+        self.log("train/loss", loss, prog_bar=True)
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
         self._evaluate("val", batch)
@@ -198,7 +211,9 @@ class SegmentationTask(LightningModule):
         confusion = self.confusions[stage].compute().cpu().numpy()
         result = scores(confusion, list(names), labelled_only=self.hparams.protocol == "paper")
         self.evaluations[stage] = result
-        self.log(f"{stage}/loss", self.losses[stage].compute().float())
+        loss = self.losses[stage].compute()
+        self.evaluation_losses[stage] = loss.item()
+        self.log(f"{stage}/loss", loss.float())
         self.log(f"{stage}/miou", result.miou, prog_bar=True)
         for name in ("pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
             self.log(f"{stage}/{name}", getattr(result, name))

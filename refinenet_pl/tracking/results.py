@@ -1,7 +1,6 @@
 """results.json: what a run was and what came of it. Tables and reports read nothing else."""
 
 import json
-import os
 import subprocess
 from dataclasses import asdict
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 
+from refinenet_pl.files import replaced
 from refinenet_pl.tracking.run import Run
 from refinenet_pl.tracking.scores import per_class_table, save_scores
 
@@ -100,7 +100,7 @@ class ResultsWriter(Callback):
             "checkpoint": checkpoint,
             "split": trainer.datamodule.splits[stage],
             "inference": asdict(inference),
-            "loss": trainer.callback_metrics[f"{stage}/loss"].item(),
+            "loss": task.evaluation_losses[stage],
             **task.evaluations[stage].to_dict(),
         }
         return {", ".join(filter(None, [name or stage, inference.name])): evaluation}
@@ -112,16 +112,8 @@ class ResultsWriter(Callback):
 
 def write_json(file: Path, content: dict) -> None:
     """Replace a JSON file as a whole or not at all, also where the process is killed meanwhile."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w") as stream:
-            json.dump(content, stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replaced(file) as stream:
+        stream.write(json.dumps(content, indent=1).encode())
 
 
 def git_state() -> dict:

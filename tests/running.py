@@ -1,0 +1,65 @@
+"""The command line as users start it, on a small version of the built-in data set, and what it leaves."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import torch
+from conftest import REPOSITORY
+
+from refinenet_pl.tracking.run import Run
+
+SMALL = [
+    "-c=experiments/recipes/scenes.yaml",
+    '--data.dataset_options={"size": 64, "samples": 24}',
+    "--data.crop_size=[64, 64]",
+    "--model.network.init_args.width=8",
+    "--model.network.init_args.deepest_width=8",
+    "--trainer.max_epochs=2",
+    "--trainer.check_val_every_n_epoch=1",
+]
+PLAIN = (sys.executable, "-m")
+
+
+def start(*arguments: str, launcher: Sequence[str] = PLAIN, **environment: str | None) -> subprocess.Popen:
+    """Start `python -m refinenet_pl` in the repository; None takes a variable out of the environment."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        [*launcher, "refinenet_pl", *arguments],
+        cwd=REPOSITORY,
+        env={name: value for name, value in variables.items() if value is not None},
+        stdin=subprocess.DEVNULL,  # a prompt would end the process
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(*arguments: str, code: int = 0, **options) -> str:
+    """Run it to its end, which has the exit code that is expected, and give what it printed."""
+    process = start(*arguments, **options)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+def results(run: Run) -> dict:
+    return json.loads(run.results_file.read_text())
+
+
+def confusion(run: Run) -> list:
+    """The confusion matrix at the end of training."""
+    return results(run)["evaluations"]["val"]["confusion"]
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    """The network at the end of training."""
+    return torch.load(run.directory / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether two networks are the same to the last bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
