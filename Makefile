@@ -12,6 +12,8 @@ install: .venv/installed
 .venv/installed: requirements.txt setup.cfg
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
+	# W&B's schema of sweeps, for a test; what the package wants besides is older than ours
+	$(BIN)/pip install --quiet --no-deps sweeps==0.3.0
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 

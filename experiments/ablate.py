@@ -2,66 +2,22 @@
 """Ablation tables of RefineNet: cells x seeds -> runs -> the table."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.ablation.jobs import RECIPES, find_recipe, plan, shell_command  # noqa: E402
+from experiments.ablation import slurm  # noqa: E402
+from experiments.ablation.arguments import parser  # noqa: E402
+from experiments.ablation.jobs import RECIPES, Job, find_recipe, plan, shell_command  # noqa: E402
+from experiments.ablation.placement import Placement, PlacementError  # noqa: E402
 from experiments.ablation.records import RecordError, build_report, find_seeds  # noqa: E402
-from experiments.ablation.report import FORMATS, notes, render, write  # noqa: E402
+from experiments.ablation.report import notes, render, write  # noqa: E402
 from experiments.ablation.runs import Runner  # noqa: E402
+from experiments.ablation.status import show_status, state_of  # noqa: E402
+from experiments.ablation.sweep import sweep_file  # noqa: E402
 from experiments.ablation.tables import TABLES, TableError, find_table, read_table  # noqa: E402
-
-EXAMPLES = """\
-examples:
-  python experiments/ablate.py list                      the tables and recipes
-  python experiments/ablate.py list cascade              one table: its claim and its cells
-  python experiments/ablate.py run cascade --on scenes --seeds 2
-  python experiments/ablate.py run cascade --on scenes --seeds 2 --cells cascade_1 cascade_4 -- --trainer.max_epochs=5
-  python experiments/ablate.py commands cascade --on nyudv2 --seeds 3 > runs.sh      to run them elsewhere
-  python experiments/ablate.py table cascade --on nyudv2 --split test --format latex
-
-Runs that have finished are never repeated; a run that was stopped goes on from its last checkpoint. What stands behind `--`
-goes to each run's training command. Runs with other such arguments belong under another --root.
-"""
-
-
-def parser() -> argparse.ArgumentParser:
-    main = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = main.add_subparsers(dest="command", required=True, metavar="list | commands | run | table")
-    listing = commands.add_parser("list", help="show the tables and recipes, or one table's cells")
-    listing.add_argument("table", nargs="?", metavar="TABLE", help="show this table's claim and cells")
-
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("table", metavar="TABLE", help="a name in experiments/tables, or a YAML file")
-    common.add_argument("--on", required=True, metavar="RECIPE", help="a name in experiments/recipes, or a YAML file")
-    common.add_argument("--cells", nargs="+", metavar="CELL", help="only these rows")
-    common.add_argument("--root", default="runs", help="directory of all runs (default: runs)")
-    seeds = argparse.ArgumentParser(add_help=False)
-    seeds.add_argument("--seeds", type=_positive, required=True, metavar="N", help="seeds 0 to N-1 of each cell")
-    shown = argparse.ArgumentParser(add_help=False)
-    shown.add_argument("--split", default="val", help="the evaluation to report (default: val)")
-    shown.add_argument("--reference", metavar="CELL", help="compare with this cell instead of the table's own reference")
-
-    commands.add_parser("commands", parents=[common, seeds], help="print one shell command for each run")
-    run = commands.add_parser("run", parents=[common, seeds, shown], help="run what is missing, then print and write the table")
-    run.add_argument(
-        "--slots", type=_positive, default=1, metavar="N",
-        help="runs at a time (default: 1); they share the CPU cores and the GPUs listed in CUDA_VISIBLE_DEVICES",
-    )  # fmt: skip
-    run.add_argument("--output", metavar="DIR", help="where the table's files go (default: ROOT/TABLE@RECIPE)")
-    table = commands.add_parser("table", parents=[common, shown], help="print the table of the runs there are")
-    table.add_argument("--seeds", type=_positive, metavar="N", help="expect seeds 0 to N-1 (default: those found)")
-    table.add_argument("--format", choices=FORMATS, default="markdown")
-    table.add_argument("--output", metavar="DIR", help="also write TABLE@RECIPE.md, .csv and .png into this directory")
-    return main
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
-    return int(text)
 
 
 def show_list(name: str | None) -> None:
@@ -94,24 +50,62 @@ def show_table(options: argparse.Namespace, seeds: list[int], output: str | None
         print("Written: " + ", ".join(map(str, write(report, output))), file=sys.stderr)
 
 
-def run(options: argparse.Namespace, extra: list[str], command_prefix: list[str] | None = None) -> int:
+def plan_runs(options: argparse.Namespace, extra: list[str]) -> list[Job]:
     table, recipe = read_table(find_table(options.table)), find_recipe(options.on)
-    seeds = list(range(options.seeds))
+    return plan(table, recipe, range(options.seeds), options.cells, options.root, extra)
+
+
+def run(options: argparse.Namespace, extra: list[str], command_prefix: list[str] | None) -> int:
     if options.reference is not None:
-        table.select([options.reference])  # better now than after hours of training
-    jobs = plan(table, recipe, seeds, options.cells, options.root, extra)
-    runner = Runner(options.slots, command_prefix) if command_prefix else Runner(options.slots)
+        read_table(find_table(options.table)).select([options.reference])  # better now than after hours of training
+    if options.engine == "slurm":
+        return submit(options, extra)
+    placement = Placement(options.slots, options.gpus_per_run, options.processes_per_run)
+    placement.check()
+    jobs = plan_runs(options, [*placement.arguments, *extra])
+    runner = Runner(placement, command_prefix) if command_prefix else Runner(placement)
     outcome = runner(jobs)
     if outcome.stopped:
-        print("Stopped. What has finished is kept; start the same command again to go on.", file=sys.stderr)
+        print("Stopped. What was trained is kept; start the same command again to go on.", file=sys.stderr)
         return 130
-    group = jobs[0].run.group
     print()
-    show_table(options, seeds, options.output or str(Path(options.root) / group))
-    for name, runs in (("Failed", outcome.failed), ("Left to another process", outcome.elsewhere)):
-        if runs:
-            print(f"{name}: {', '.join(str(run.directory) for run in runs)}", file=sys.stderr)
-    return 1 if outcome.failed or outcome.elsewhere else 0
+    show_table(options, list(range(options.seeds)), options.output or str(Path(options.root) / jobs[0].run.group))
+    if outcome.failed:
+        print(f"Failed: {', '.join(str(run.directory) for run in outcome.failed)}", file=sys.stderr)
+    return 1 if outcome.failed else 0
+
+
+def submit(options: argparse.Namespace, extra: list[str]) -> int:
+    more = {key: value for key in ("partition", "account") if (value := getattr(options, key))} | dict(options.slurm)
+    request = slurm.Request(
+        options.gpus_per_run, options.processes_per_run or 1, options.nodes, options.minutes, options.cpus_per_process,
+        options.parallel, more,
+    )  # fmt: skip
+    jobs = plan_runs(options, [f"--trainer.accelerator={'gpu' if options.gpus_per_run else 'cpu'}", *extra])
+    queue = slurm.queue(jobs)
+    missing = [job for job in jobs if state_of(job.run, queue)[0] not in ("done", "running", "pending")]
+    if not missing:
+        print("Nothing to submit: all runs are done, running or in the queue.")
+        return 0
+    folder = Path(options.root) / jobs[0].run.group / "slurm"
+    number = slurm.submit(missing, request, folder)
+    common = f"{options.table} --on {options.on} --root {options.root}"
+    print(
+        f"Submitted {len(missing)} of {len(jobs)} runs as job {number}.\n"
+        f"Each one's log is log.txt in its directory; Slurm's own are in {folder}.\n"
+        f"  python experiments/ablate.py status {common} --seeds {options.seeds}\n"
+        f"  python experiments/ablate.py table {common}\n"
+        f"  scancel {number}"
+    )
+    return 0
+
+
+def train(options: argparse.Namespace, extra: list[str]) -> None:
+    """Become the training process of one run; the environment stays, so that launchers find their ranks."""
+    table, recipe = read_table(find_table(options.table)), find_recipe(options.on)
+    (job,) = plan(table, recipe, [options.seed], [options.cell], options.root, extra)
+    environment = Placement().environment(0)
+    os.execve(sys.executable, [sys.executable, "-m", "refinenet_pl", *job.arguments], environment)
 
 
 def main(arguments: list[str] | None = None, command_prefix: list[str] | None = None) -> int:
@@ -122,28 +116,36 @@ def main(arguments: list[str] | None = None, command_prefix: list[str] | None = 
         command_prefix: The training program, for tests; None for `python -m refinenet_pl`.
 
     Returns:
-        The exit code: 0, 1 when a run failed, 2 for an unusable table, recipe or record, 130 when stopped.
+        The exit code: 0, 1 when a run failed or was stopped (of `status`: when not all are done), 2 for an unusable table,
+        recipe, record or engine, 130 when stopped.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     at = arguments.index("--") if "--" in arguments else len(arguments)
     own, extra = arguments[:at], arguments[at + 1 :]
-    options = parser().parse_args(own)
-    if extra and options.command in ("list", "table"):
-        parser().error(f"{options.command} starts no run, so it takes nothing behind --")
+    options = parser(__doc__).parse_args(own)
+    if extra and options.command in ("list", "table", "status", "sweep"):
+        parser(__doc__).error(f"{options.command} starts no run, so it takes nothing behind --")
     try:
         if options.command == "list":
             show_list(options.table)
         elif options.command == "commands":
-            table, recipe = read_table(find_table(options.table)), find_recipe(options.on)
-            for job in plan(table, recipe, range(options.seeds), options.cells, options.root, extra):
+            for job in plan_runs(options, extra):
                 print(shell_command(job))
         elif options.command == "run":
             return run(options, extra, command_prefix)
+        elif options.command == "status":
+            return show_status(plan_runs(options, []))
+        elif options.command == "sweep":
+            table, _ = read_table(find_table(options.table)), find_recipe(options.on)
+            seeds = list(range(options.seeds))
+            print(sweep_file(table, options.on, seeds, options.cells, options.root, options.processes), end="")
+        elif options.command == "train":
+            train(options, extra)
         else:
             table = read_table(find_table(options.table))
             seeds = list(range(options.seeds)) if options.seeds else find_seeds(table, Path(options.on).stem, options.root)
             show_table(options, seeds, options.output, options.format)
-    except (TableError, RecordError) as error:
+    except (TableError, RecordError, PlacementError, slurm.SlurmError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -4,12 +4,9 @@ import ast
 import csv
 import io
 import json
-import os
 import shlex
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,6 @@ from experiments import ablate
 from experiments.ablation import jobs, settings
 from experiments.ablation.records import RecordError, build_report, find_seeds
 from experiments.ablation.report import duration, render, write
-from experiments.ablation.runs import Runner
 from experiments.ablation.tables import TABLES, TableError, find_table, read_table
 from refinenet_pl.tracking.run import Run
 
@@ -53,45 +49,12 @@ published:
   nyudv2: {paper: 42.5}
 """
 
-# Stands in for the training: as long as, and ending as, the cell's network arguments and the file at TRAINING_PLAN say.
-TRAINING = """\
-import json, os, sys, time
-from refinenet_pl.tracking.run import Run
-options = dict(zip(sys.argv, sys.argv[1:]))
-run = Run(options["--run.recipe"], options["--run.table"], options["--run.cell"], int(options["--seed_everything"]),
-          options["--run.root"])
-print("Epoch 0:  50%|#####     |")
-print("threads", os.environ.get("OMP_NUM_THREADS"), "devices", os.environ.get("CUDA_VISIBLE_DEVICES"))
-if "--hang" in sys.argv:
-    (run.directory / "pid").write_text(str(os.getpid()))
-    time.sleep(60)
-if run.cell == "shallow" and "--break" in sys.argv:
-    print("the last words")
-    sys.exit(3)
-if run.cell == "middle" and "--break" in sys.argv:
-    sys.exit(0)
-run.results_file.write_text(json.dumps({
-    "format": 1,
-    "run": {"recipe": run.recipe, "table": run.table, "cell": run.cell, "seed": run.seed},
-    "evaluations": {"val": {"miou": 0.5 + 0.01 * run.seed}},
-}))
-"""
-
 
 @pytest.fixture
 def table_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(TABLE)
     return path
-
-
-@pytest.fixture
-def training(tmp_path):
-    """A command that trains nothing, and a recipe for it."""
-    script = tmp_path / "training.py"
-    script.write_text(TRAINING)
-    (tmp_path / "quick.yaml").write_text("{}")
-    return [sys.executable, str(script)]
 
 
 def record(table, cell, seed, root, miou, recipe="scenes", seconds=60.0, **changes):
@@ -501,80 +464,3 @@ def test_durations():
     assert [duration(s) for s in (0, 55.2, 59.6, 200, 3599.7, 7500)] == [
         "0 s", "55 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "2 h 05 min",
     ]  # fmt: skip
-
-
-# Runs
-
-
-def start(table_file, tmp_path, *more):
-    return ["run", str(table_file), "--on", str(tmp_path / "quick.yaml"), "--root", str(tmp_path / "runs"), *more]
-
-
-def test_run_runs_what_is_missing_and_writes_the_table(table_file, training, tmp_path, capfd):
-    arguments = start(table_file, tmp_path, "--seeds", "2")
-    assert ablate.main(arguments, training) == 0
-    shown = capfd.readouterr().out
-    assert "51.0 % mIoU on val; 6 of 6 runs done" in shown
-    assert "50.5 ± 0.7" in shown
-    group = tmp_path / "runs/mine@quick"
-    assert {path.name for path in group.glob("mine@quick.*")} == {"mine@quick.md", "mine@quick.csv", "mine@quick.png"}
-    log = group / "paper/seed0/log.txt"
-    assert "Epoch 0" in log.read_text()
-    # Only the one that is taken away is made again; its log goes on.
-    (group / "paper/seed0/results.json").unlink()
-    others = {file: file.stat().st_mtime_ns for file in group.glob("*/*/results.json")}
-    assert ablate.main(arguments, training) == 0
-    assert {file: file.stat().st_mtime_ns for file in others} == others
-    assert log.read_text().count("Epoch 0") == 2
-
-
-def test_failed_runs_are_shown_and_the_others_go_on(table_file, training, tmp_path, capfd):
-    arguments = start(table_file, tmp_path, "--seeds", "1", "--slots", "2", "--", "--break")
-    assert ablate.main(arguments, training) == 1
-    out, err = capfd.readouterr()
-    assert "shallow-seed0: FAILED, exit code 3" in out
-    assert "  | the last words" in out
-    assert "middle-seed0: FAILED, it ended without writing results.json" in out
-    assert out.count("missing") == 2
-    assert "mine@quick/shallow/seed0, " in err
-
-
-def test_slots_share_threads_and_devices(table_file, training, tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
-    planned = jobs.plan(read_table(table_file), tmp_path / "quick.yaml", [0, 1], ["paper"], str(tmp_path / "runs"))
-    outcome = Runner(slots=2, command_prefix=training)(planned)
-    assert len(outcome.done) == 2
-    logs = [(job.run.directory / "log.txt").read_text() for job in planned]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert f"threads {max(1, cores // 2)} devices 4,6" in logs[0]
-    assert f"threads {max(1, cores // 2)} devices 5" in logs[1]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_runs_too(table_file, training, tmp_path, number):
-    arguments = start(table_file, tmp_path, "--seeds", "1", "--slots", "2", "--cells", "paper", "middle", "--", "--hang")
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from experiments import ablate\n"
-    code += f"sys.exit(ablate.main({arguments!r}, {training!r}))"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    files = [tmp_path / f"runs/mine@quick/{cell}/seed0/pid" for cell in ("paper", "middle")]
-    try:
-        until = time.monotonic() + 15
-        while not all(file.exists() and file.read_text() for file in files) and time.monotonic() < until:
-            time.sleep(0.05)
-        children = [int(file.read_text()) for file in files]
-        # Meanwhile nobody else starts the same run.
-        if number == signal.SIGINT:
-            outcome = Runner(command_prefix=training)(
-                jobs.plan(read_table(table_file), tmp_path / "quick.yaml", [0], ["paper"], str(tmp_path / "runs"))
-            )
-            assert len(outcome.elsewhere) == 1 and not outcome.done
-        process.send_signal(number)
-        _, err = process.communicate(timeout=15)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert "start the same command again" in err
-    for child in children:
-        with pytest.raises(ProcessLookupError):
-            os.kill(child, 0)

@@ -1,9 +1,7 @@
-"""Running what is missing of a table."""
+"""Running what is missing of a table, on this machine."""
 
 import contextlib
-import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,16 +13,19 @@ from typing import IO
 from tqdm import tqdm
 
 from experiments.ablation.comparison import get
-from experiments.ablation.jobs import ROOT, Job
+from experiments.ablation.jobs import Job
+from experiments.ablation.logs import last_lines, log_file, note_end, progress, told_to_stop
+from experiments.ablation.placement import Placement
 from experiments.ablation.records import RecordError, read_record
 from experiments.ablation.report import duration
+from refinenet_pl.exit_codes import BUSY
+from refinenet_pl.tracking.lock import is_locked
 from refinenet_pl.tracking.run import Run
 
 # How long a run that was told to stop may take to put its last checkpoint down.
 GRACE_SECONDS = 20.0
-# As Lightning's progress bar writes it: "Epoch 3:  40%|####".
-_EPOCH = re.compile(r"Epoch (\d+)(?:/(\d+))?:?(?:\s*(\d+)%)?")
-_MAX_EPOCHS = re.compile(r"^\s*max_epochs: (\d+)$", re.MULTILINE)
+# How often a run that another process trains is looked at.
+PATIENCE_SECONDS = 1.0
 
 
 @dataclass
@@ -33,35 +34,45 @@ class Outcome:
 
     done: list[Run] = field(default_factory=list)
     failed: list[Run] = field(default_factory=list)
-    elsewhere: list[Run] = field(default_factory=list)
     stopped: bool = False
 
 
 @dataclass
 class _Active:
-    run: Run
+    job: Job
     process: subprocess.Popen
     slot: int
     log: IO[bytes]
     log_start: int
     started: float
 
+    @property
+    def run(self) -> Run:
+        return self.job.run
+
 
 class Runner:
-    """Runs jobs as processes, at most `slots` at a time.
+    """Runs jobs as processes, at most one a slot at a time.
 
-    A run's output goes to `log.txt` in its directory. That file is locked as long as the run lives, even when this process is
-    killed, so that the same run is never started twice on one machine. Ctrl-C, SIGTERM and SIGHUP end the runs as well.
+    A run's output goes to `log.txt` in its directory. A run that another process trains (another runner's, or what was left of
+    one that was killed) is never started a second time: it is waited for, and taken over where its process dies. Ctrl-C,
+    SIGTERM and SIGHUP end the runs as well.
 
     Args:
-        slots: Number of runs at a time. CPU threads and the GPUs named in CUDA_VISIBLE_DEVICES are divided among them.
+        placement: How many runs at a time, and what each gets.
         command_prefix: The training program, to which a job's arguments are added.
     """
 
-    def __init__(self, slots: int = 1, command_prefix: Sequence[str] = (sys.executable, "-m", "refinenet_pl")):
-        self.slots = slots
+    def __init__(
+        self,
+        placement: Placement,
+        command_prefix: Sequence[str] = (sys.executable, "-m", "refinenet_pl"),
+    ):
+        self.placement = placement
         self.command_prefix = list(command_prefix)
         self.active: list[_Active] = []
+        self.elsewhere: list[Job] = []
+        self.looked = 0.0
         self.outcome = Outcome()
         self.signals = 0
 
@@ -74,10 +85,11 @@ class Runner:
         form = "{l_bar}{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}{postfix}]"
         with tqdm(total=len(jobs), initial=len(self.outcome.done), disable=None, bar_format=form) as bar:
             try:
-                while (waiting or self.active) and not self.signals:
-                    while waiting and len(self.active) < self.slots and not self.signals:
+                while (waiting or self.active or self.elsewhere) and not self.signals:
+                    while waiting and len(self.active) < self.placement.slots and not self.signals:
                         self._start(waiting.pop(0))
                     self._collect(bar)
+                    waiting += self._free(bar)
                     time.sleep(0.1)
             finally:
                 self._stop()
@@ -91,16 +103,12 @@ class Runner:
 
     def _start(self, job: Job):
         run = job.run
-        run.directory.mkdir(parents=True, exist_ok=True)
-        log = open(run.directory / "log.txt", "ab")  # noqa: SIM115 - closed when the run has ended
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.close()
-            self.outcome.elsewhere.append(run)
-            _say(f"{run.name}: another process is running it")
+        if is_locked(run):
+            self._leave(job)
             return
-        slot = min(set(range(self.slots)) - {active.slot for active in self.active})
+        run.directory.mkdir(parents=True, exist_ok=True)
+        log = log_file(run).open("ab")
+        slot = min(set(range(self.placement.slots)) - {active.slot for active in self.active})
         log.seek(0, os.SEEK_END)
         start = log.tell()
         try:
@@ -110,21 +118,42 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(slot, self.slots),
+                env=self.placement.environment(slot),
                 start_new_session=True,
             )
         except OSError:
             log.close()
             raise
-        self.active.append(_Active(run, process, slot, log, start, time.monotonic()))
+        self.active.append(_Active(job, process, slot, log, start, time.monotonic()))
+
+    def _leave(self, job: Job):
+        self.elsewhere.append(job)
+        _say(f"{job.run.name}: another process trains it; waiting for that one when the others are done (Ctrl-C to stop)")
+
+    def _free(self, bar: tqdm) -> list[Job]:
+        """Runs that other processes trained and do not train any more, without results; those with results are done."""
+        if not self.elsewhere or time.monotonic() < self.looked + PATIENCE_SECONDS:
+            return []
+        self.looked = time.monotonic()
+        free = [job for job in self.elsewhere if not is_locked(job.run)]
+        self.elsewhere = [job for job in self.elsewhere if job not in free]
+        done = [job.run for job in free if job.run.results_file.exists()]
+        self.outcome.done += done
+        for run in done:
+            _say(f"{run.name}: finished by the other process; {len(self.outcome.done)} of {bar.total} runs done")
+        return [job for job in free if job.run not in done]
 
     def _collect(self, bar: tqdm):
         """Report runs that have ended, and show how far the others are."""
         for active in [active for active in self.active if active.process.poll() is not None]:
             self.active.remove(active)
             active.log.close()
+            if active.process.returncode == BUSY:
+                self._leave(active.job)
+                continue
             problem = _problem(active)
             if problem:
+                note_end(active.run, active.process.returncode)
                 self.outcome.failed.append(active.run)
                 _say(problem)
             else:
@@ -132,10 +161,10 @@ class Runner:
                 _say(f"{_done(active)}; {len(self.outcome.done)} of {bar.total} runs done")
         if bar.disable:
             return
-        progress = [_progress(active) for active in self.active]
-        ended = len(self.outcome.done) + len(self.outcome.failed) + len(self.outcome.elsewhere)
-        bar.n = ended + sum(fraction for _, fraction in progress)
-        bar.set_postfix_str(", ".join(text for text, _ in progress), refresh=False)
+        far = [(active.run.name, *progress(active.run, active.log_start)) for active in self.active]
+        ended = len(self.outcome.done) + len(self.outcome.failed)
+        bar.n = ended + sum(fraction for *_, fraction in far)
+        bar.set_postfix_str(", ".join(f"{name} {words}".strip() for name, words, _ in far), refresh=False)
         bar.refresh()
 
     def _stop(self):
@@ -152,51 +181,13 @@ class Runner:
             _signal_group(active.process, signal.SIGKILL)
             active.process.wait()
             active.log.close()
+            note_end(active.run, active.process.returncode)
         self.active = []
 
 
 def _signal_group(process: subprocess.Popen, number: int):
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-
-
-def _environment(slot: int, slots: int) -> dict[str, str]:
-    environment = dict(os.environ)
-    # The package may be used without being installed, and from any working directory.
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
-    environment["PYTHONUNBUFFERED"] = "1"
-    if slots > 1:
-        # Otherwise each run takes a thread for every core, and all of them wait for each other.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // slots)))
-        devices = [device for device in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
-        if devices:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices[slot::slots] or [devices[slot % len(devices)]])
-    return environment
-
-
-def _tail(active: _Active, characters: int) -> str:
-    """The end of what the run wrote since it was started now; a progress bar's older states are left out."""
-    with open(active.run.directory / "log.txt", "rb") as log:
-        size = log.seek(0, os.SEEK_END)
-        log.seek(max(active.log_start, size - characters))
-        text = log.read().decode(errors="replace").replace("\r\n", "\n")
-    return "\n".join(line.rsplit("\r", 1)[-1] for line in text.split("\n"))
-
-
-def _progress(active: _Active) -> tuple[str, float]:
-    """In words and as a fraction, as far as the end of the log tells."""
-    found = _EPOCH.findall(_tail(active, 4000))
-    if not found:
-        return active.run.name, 0.0
-    epoch, epochs, percent = found[-1]
-    config = active.run.directory / "config.yaml"
-    if not epochs and config.exists():
-        epochs = next(iter(_MAX_EPOCHS.findall(config.read_text(encoding="utf-8"))), "")
-    if not epochs:
-        return f"{active.run.name} epoch {epoch}", 0.0
-    fraction = (int(epoch) + int(percent or 0) / 100) / max(1, int(epochs))
-    return f"{active.run.name} epoch {epoch}/{epochs}", min(fraction, 1.0)
 
 
 def _done(active: _Active) -> str:
@@ -207,18 +198,19 @@ def _done(active: _Active) -> str:
 
 def _problem(active: _Active) -> str | None:
     """Why an ended run has failed, with the end of its log; None when all is well."""
-    code = active.process.returncode
+    run, code = active.run, active.process.returncode
+    if told_to_stop(code):
+        return f"{run.name}: was told to stop; start the same command again to go on"
     reason = f"exit code {code}" if code else ""
     if not reason:
         try:
-            reason = "" if read_record(active.run) else "it ended without writing results.json"
+            reason = "" if read_record(run) else "it ended without writing results.json"
         except RecordError as error:
             reason = str(error)
     if not reason:
         return None
-    lines = [line for line in _tail(active, 8000).splitlines() if line.strip()][-15:]
-    text = "".join(f"\n  | {line}" for line in lines)
-    return f"{active.run.name}: FAILED, {reason}; the end of {active.run.directory / 'log.txt'}:{text}"
+    text = "".join(f"\n  | {line}" for line in last_lines(run, 15, active.log_start))
+    return f"{run.name}: FAILED, {reason}; the end of {log_file(run)}:{text}"
 
 
 def _say(text: str):

@@ -1,0 +1,71 @@
+"""The log of a run: what it printed, how far it is, and how it ended."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+from refinenet_pl.exit_codes import STOPPED
+from refinenet_pl.tracking.run import Run
+
+# As Lightning's progress bar writes it: "Epoch 3:  40%|####".
+_EPOCH = re.compile(r"Epoch (\d+)(?:/(\d+))?:?(?:\s*(\d+)%)?")
+_MAX_EPOCHS = re.compile(r"^\s*max_epochs: (\d+)$", re.MULTILINE)
+_ENDED = re.compile(r"^-- ended with exit code (-?\d+) --$")
+# A shell's and Python's way to say that a process was told to stop.
+_TOLD_TO_STOP = (STOPPED, -signal.SIGTERM)
+
+
+def log_file(run: Run, rank: int = 0) -> Path:
+    """The log of one of a run's processes; the first one's has what matters."""
+    return run.directory / (f"log-rank{rank}.txt" if rank else "log.txt")
+
+
+def note_end(run: Run, code: int) -> None:
+    """Write down how a run ended, for who looks later."""
+    with log_file(run).open("a") as log:
+        log.write(f"\n-- ended with exit code {code} --\n")
+
+
+def noted_end(run: Run) -> int | None:
+    """The exit code of a run that ended without success; None for one that was killed, together with what started it."""
+    lines = tail(run, 200).splitlines()
+    found = _ENDED.match(lines[-1]) if lines else None
+    return int(found[1]) if found else None
+
+
+def told_to_stop(code: int | None) -> bool:
+    return code in _TOLD_TO_STOP
+
+
+def tail(run: Run, characters: int, start: int = 0) -> str:
+    """The end of what a run printed, from `start` on; a progress bar's older states are left out."""
+    try:
+        with log_file(run).open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(start, size - characters))
+            text = log.read().decode(errors="replace").replace("\r\n", "\n")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(line.rsplit("\r", 1)[-1] for line in text.split("\n"))
+
+
+def last_lines(run: Run, number: int, start: int = 0) -> list[str]:
+    """The last lines that say something."""
+    lines = [line for line in tail(run, 8000, start).splitlines() if line.strip() and not _ENDED.match(line)]
+    return lines[-number:]
+
+
+def progress(run: Run, start: int = 0) -> tuple[str, float]:
+    """How far a run is, in words and as a fraction, as far as the end of its log tells."""
+    found = _EPOCH.findall(tail(run, 4000, start))
+    if not found:
+        return "", 0.0
+    epoch, epochs, percent = found[-1]
+    config = run.directory / "config.yaml"
+    if not epochs and config.exists():
+        epochs = next(iter(_MAX_EPOCHS.findall(config.read_text(encoding="utf-8"))), "")
+    if not epochs:
+        return f"epoch {epoch}", 0.0
+    fraction = (int(epoch) + int(percent or 0) / 100) / max(1, int(epochs))
+    return f"epoch {epoch}/{epochs}", min(fraction, 1.0)

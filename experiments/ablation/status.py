@@ -1,0 +1,61 @@
+"""Where the runs of a table are: not started, pending, running, done, failed."""
+
+from collections import Counter
+
+from tabulate import tabulate
+
+from experiments.ablation import slurm
+from experiments.ablation.comparison import get
+from experiments.ablation.jobs import Job
+from experiments.ablation.logs import last_lines, log_file, noted_end, progress, told_to_stop
+from experiments.ablation.records import read_record
+from refinenet_pl.tracking.lock import is_locked
+from refinenet_pl.tracking.run import Run
+
+STATES = ("done", "running", "pending", "stopped", "failed", "not started")
+
+
+def state_of(run: Run, queue: dict[str, str]) -> tuple[str, str]:
+    """One of `STATES`, and a few words more.
+
+    Args:
+        run: The run.
+        queue: The states of this user's Slurm jobs by their ids.
+
+    Raises:
+        RecordError: Its record cannot be read.
+    """
+    record = read_record(run)
+    if record is not None:
+        miou = get(record, "evaluations", "val", "miou")
+        return "done", f"{100 * miou:.1f} % mIoU on val" if isinstance(miou, (int, float)) else ""
+    if is_locked(run):
+        return "running", progress(run)[0] or "starting"
+    job = slurm.job_of(run)
+    if job in queue:
+        running = queue[job] in ("RUNNING", "COMPLETING")
+        return ("running", f"starting, Slurm job {job}") if running else ("pending", f"Slurm job {job}, {queue[job].lower()}")
+    if not log_file(run).exists():
+        # A job that was submitted and then cancelled before it began left nothing but its number.
+        return ("stopped", f"Slurm job {job} ended before it began") if job else ("not started", "")
+    code = noted_end(run)
+    if code is None or told_to_stop(code):
+        return "stopped", "run it again to go on"
+    return "failed", f"exit code {code}: {(last_lines(run, 1) or ['nothing printed'])[0].strip()[:90]}"
+
+
+def show_status(jobs: list[Job]) -> int:
+    """Print a line for each run and their numbers.
+
+    Returns:
+        0 when all are done, else 1.
+    """
+    queue = slurm.queue(jobs)
+    rows = [(job.run.cell, job.run.seed, *state_of(job.run, queue)) for job in jobs]
+    print(tabulate(rows, ["cell", "seed", "state", ""], disable_numparse=True))
+    counts = Counter(state for _, _, state, _ in rows)
+    print("\n" + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]))
+    for job, (*_, state, _) in zip(jobs, rows, strict=True):
+        if state == "failed":
+            print(f"log: {log_file(job.run)}")
+    return 0 if counts["done"] == len(rows) else 1
