@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.ablation import slurm  # noqa: E402
-from experiments.ablation.arguments import parser  # noqa: E402
+from experiments.ablation.arguments import parser, refuse_other_engines  # noqa: E402
 from experiments.ablation.jobs import RECIPES, Job, find_recipe, plan, shell_command  # noqa: E402
 from experiments.ablation.placement import Placement, PlacementError  # noqa: E402
 from experiments.ablation.records import RecordError, build_report, find_seeds  # noqa: E402
@@ -58,9 +58,10 @@ def plan_runs(options: argparse.Namespace, extra: list[str]) -> list[Job]:
 def run(options: argparse.Namespace, extra: list[str], command_prefix: list[str] | None) -> int:
     if options.reference is not None:
         read_table(find_table(options.table)).select([options.reference])  # better now than after hours of training
+    refuse_other_engines(options)
     if options.engine == "slurm":
         return submit(options, extra)
-    placement = Placement(options.slots, options.gpus_per_run, options.processes_per_run)
+    placement = Placement(options.slots or 1, options.gpus_per_run, options.processes_per_run)
     placement.check()
     jobs = plan_runs(options, [*placement.arguments, *extra])
     runner = Runner(placement, command_prefix) if command_prefix else Runner(placement)
@@ -76,11 +77,12 @@ def run(options: argparse.Namespace, extra: list[str], command_prefix: list[str]
 
 
 def submit(options: argparse.Namespace, extra: list[str]) -> int:
-    more = {key: value for key in ("partition", "account") if (value := getattr(options, key))} | dict(options.slurm)
-    request = slurm.Request(
-        options.gpus_per_run, options.processes_per_run or 1, options.nodes, options.minutes, options.cpus_per_process,
-        options.parallel, more,
-    )  # fmt: skip
+    more = {key: value for key in ("partition", "account") if (value := getattr(options, key))} | dict(options.slurm or [])
+    given = {
+        "gpus": options.gpus_per_run, "processes": options.processes_per_run, "nodes": options.nodes,
+        "minutes": options.minutes, "cpus": options.cpus_per_process, "parallel": options.parallel,
+    }  # fmt: skip
+    request = slurm.Request(**{name: value for name, value in given.items() if value is not None}, more=more)
     jobs = plan_runs(options, [f"--trainer.accelerator={'gpu' if options.gpus_per_run else 'cpu'}", *extra])
     queue = slurm.queue(jobs)
     missing = [job for job in jobs if state_of(job.run, queue)[0] not in ("done", "running", "pending")]

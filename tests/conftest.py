@@ -8,6 +8,19 @@ import torch
 
 REPOSITORY = Path(__file__).parent.parent
 
+TABLE = """\
+title: A title
+source: CVPR 2017, Table 2
+claim: A claim.
+reference: paper
+cells:
+  paper: {label: the paper}
+  shallow: {label: shallow, network: {cascade: 1}}
+  middle: {label: middle, network: {cascade: 2}}
+published:
+  nyudv2: {paper: 42.5}
+"""
+
 # The suite runs on all cores already, one worker each.
 torch.set_num_threads(1)
 
@@ -31,3 +44,11 @@ def camvid_root() -> Path:
     if not (root / "train.txt").is_file():
         pytest.skip(f"no CamVid at {root}; set CAMVID_ROOT to its folder")
     return root
+
+
+@pytest.fixture
+def table_file(tmp_path) -> Path:
+    """A table of three cells."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(TABLE)
+    return path

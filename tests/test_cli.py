@@ -142,6 +142,8 @@ def test_predict_needs_the_checkpoint_alone(trained, tmp_path):
         (["--data.dataset=nowhere"], "no data set is called 'nowhere'"),
         (["--data.dataset=folder", "--data.root=nowhere"], "error: nowhere/classes.yaml: no such file"),
         (["--model.network.init_args.pooling_order=sideways"], "sideways"),
+        (["--model.class_weights=[1, 2]"], "error: 2 class_weights for 11 classes"),
+        (["--seed_everything=true"], "error: seed_everything is True; give a number"),
         (["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"], "not a multiple"),
     ],
 )

@@ -27,17 +27,6 @@ from experiments.ablation.tables import read_table
 from refinenet_pl.tracking.lock import is_locked
 from refinenet_pl.tracking.run import Run
 
-TABLE = """\
-title: A title
-source: CVPR 2017, Table 2
-claim: A claim.
-reference: paper
-cells:
-  paper: {label: the paper}
-  shallow: {label: shallow, network: {cascade: 1}}
-  middle: {label: middle, network: {cascade: 2}}
-"""
-
 # Stands in for the training: with its lock, and as long and ending as the words behind it say.
 TRAINING = """\
 import json, os, signal, sys, time
@@ -72,13 +61,6 @@ run.results_file.write_text(json.dumps({
     "evaluations": {"val": {"miou": 0.5 + 0.01 * run.seed}},
 }))
 """
-
-
-@pytest.fixture
-def table_file(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text(TABLE)
-    return path
 
 
 @pytest.fixture
@@ -156,6 +138,18 @@ def test_a_run_that_was_told_to_stop_is_no_failure_but_the_table_is_not_complete
     assert "paper-seed0: was told to stop; start the same command again to go on" in out and "FAILED" not in out
     assert ablate.main(words(table_file, tmp_path, "--seeds", "1", command="status")) == 1
     assert re.search(r"paper +0 +stopped +run it again to go on", capfd.readouterr().out)
+
+
+def test_a_run_that_the_system_kills_is_reported_so(table_file, training, tmp_path, capfd):
+    process = start(words(table_file, tmp_path, "--seeds", "1", "--cells", "paper", "--", "--hang"), training)
+    file = tmp_path / "runs/mine@quick/paper/seed0/pid"
+    until(lambda: file.exists() and file.read_text())
+    os.kill(int(file.read_text()), signal.SIGKILL)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "paper-seed0: FAILED, killed (SIGKILL), perhaps for lack of memory" in out
+    ablate.main(words(table_file, tmp_path, "--seeds", "1", "--cells", "paper", command="status"))
+    assert re.search(r"paper +0 +failed +killed \(SIGKILL\)", capfd.readouterr().out)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -390,6 +384,23 @@ def test_without_slurm_the_message_says_what_is_missing(table_file, training, tm
     monkeypatch.setenv("PATH", str(tmp_path))
     assert ablate.main(words(table_file, tmp_path, "--seeds", "1", "--engine", "slurm"), training) == 2
     assert "there is no sbatch here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--nodes", "2"], "--nodes is for --engine slurm"),
+        (["--slurm", "qos=low"], "--slurm is for --engine slurm"),
+        (["--engine", "slurm", "--slots", "2"], "--slots is for --engine local"),
+        (["--engine", "slurm", "--slurm", "qos"], "'qos' is not of the form KEY=VALUE"),
+        (["--gpus-per-run", "1", "--processes-per-run", "2"], "not allowed with"),
+    ],
+)
+def test_options_that_would_not_be_heeded_are_refused(table_file, training, tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit):
+        ablate.main(words(table_file, tmp_path, "--seeds", "1", *more), training)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 # Sweeps

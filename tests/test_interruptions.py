@@ -5,6 +5,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -263,6 +264,26 @@ def test_a_full_disk_ends_the_run_with_a_message_and_the_checkpoint_before_is_us
     assert not list(here.directory.glob(".*ckpt*")), "nothing half-written is left"
     run(*command(tmp_path))
     assert_the_same(here, straight)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system that has room for two checkpoints; gives the function that makes it larger."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", str(tmp_path)]
+    mounted = subprocess.run(mount, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted: {mounted.stderr.strip()}")
+    yield lambda: subprocess.run(["mount", "-o", "remount,size=200m", str(tmp_path)], check=True)
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_disk_that_fills_up_ends_the_run_which_goes_on_when_there_is_room(straight, small_disk, tmp_path):
+    output = run(*command(tmp_path), code=1)
+    assert re.search(r"error: (.*\.ckpt: )?No space left on device; what was written before is kept", output)
+    assert "Traceback" not in output
+    small_disk()
+    run(*command(tmp_path))
+    assert_the_same(run_in(tmp_path), straight)
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path):

@@ -1,12 +1,13 @@
 """The same numbers on any number of processes, however they are started."""
 
 import shutil
+import socket
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from running import SMALL, confusion, results, run, same, weights
+from running import SMALL, confusion, results, run, same, start, weights
 
 from refinenet_pl.data.scenes import Scenes
 from refinenet_pl.tracking.run import Run
@@ -60,6 +61,22 @@ def test_training_gives_the_same_network_on_any_number_of_processes(alone, tmp_p
     # A hundredth of one of AdamW's steps at this rate, 3e-3: the order of sums differs, nothing else.
     assert far(alone, together) < 3e-5
     assert np.abs(np.subtract(confusion(together), confusion(alone))).sum() <= 1e-4 * np.sum(confusion(alone))
+
+
+def test_two_nodes_train_the_same_network(alone, tmp_path):
+    # Two launchers, as on two machines; each starts one process and knows of the other through the meeting point alone.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = f"--nnodes=2 --nproc-per-node=1 --rdzv-backend=c10d --rdzv-endpoint=127.0.0.1:{port} --rdzv-id=test -m".split()
+    words = ["fit", *ARGUMENTS, f"--run.root={tmp_path}"]
+    nodes = [start(*words, launcher=[TORCHRUN[0], "--local-addr=127.0.0.1", *meeting]) for _ in range(2)]
+    outputs = [node.communicate(timeout=300)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], "\n".join(outputs)
+    together = Run("scenes", root=str(tmp_path))
+    assert results(together)["world_size"] == 2
+    assert results(together)["config"]["trainer"]["num_nodes"] == 2
+    assert far(alone, together) < 3e-5
 
 
 def test_training_is_the_same_to_the_last_bit_with_any_number_of_workers(alone, tmp_path):

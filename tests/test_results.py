@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from experiments import evaluation_memory
+from experiments import evaluation_memory, processes
 from experiments.ablation.records import build_report
 from experiments.ablation.report import render
 from experiments.ablation.tables import find_table, read_table
@@ -57,6 +57,15 @@ def test_the_readme_prints_the_memory_of_evaluation_as_recorded():
     assert evaluation_memory.table(records) in README
     measured = [{key: record[key] for key in case} for record, case in zip(records, evaluation_memory.CASES, strict=True)]
     assert measured == evaluation_memory.CASES, "the record is of these cases"
+
+
+def test_the_readme_prints_what_processes_change_as_recorded():
+    record = json.loads(processes.RECORD.read_text())
+    for table in processes.tables(record):
+        assert table in README
+    assert [(row["processes"], row["threads"], row["accumulated"]) for row in record["trained"]] == processes.SHARES
+    assert tuple(row["processes"] for row in record["evaluated"]) == processes.EVALUATED
+    assert all(row["confusion"] == record["evaluated"][0]["confusion"] for row in record["evaluated"]), "the README says so"
 
 
 @pytest.mark.parametrize(

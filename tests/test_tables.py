@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import TABLE
 from PIL import Image
 
 from experiments import ablate
@@ -35,26 +36,6 @@ PRINTED = {
     },
     "person_part": {("resnet50", 0, 4, 1): 64.1, ("resnet50", 4, 4, 1): 65.7, ("resnet101", 4, 4, 1): 67.6},
 }
-
-TABLE = """\
-title: A title
-source: CVPR 2017, Table 2
-claim: A claim.
-reference: paper
-cells:
-  paper: {label: the paper}
-  shallow: {label: shallow, network: {cascade: 1}}
-  middle: {label: middle, network: {cascade: 2}}
-published:
-  nyudv2: {paper: 42.5}
-"""
-
-
-@pytest.fixture
-def table_file(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text(TABLE)
-    return path
 
 
 def record(table, cell, seed, root, miou, recipe="scenes", seconds=60.0, **changes):

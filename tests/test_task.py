@@ -164,6 +164,14 @@ def test_step_of_several_batches_is_that_of_all_their_pixels():
     assert sum(means) / 2 != pytest.approx(float(loss), rel=1e-3)
 
 
+def test_random_numbers_of_any_network_belong_to_the_batch():
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Dropout(0.5), nn.Conv2d(8, 3, 1))
+    task = SegmentationTask(network, 3, VOID)
+    batch = batch_of((8, 8), (8, 8)) | {"seeds": [3, 4]}
+    first, again = float(step(task, batch)), float(step(task, batch))
+    assert first == again != float(step(task, batch | {"seeds": [3, 5]}))
+
+
 @pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 3.0]])
 @pytest.mark.parametrize(("network", "loss_at"), [(Tiny, "image"), (Coarse, "score_map")])
 def test_batch_of_void_alone_has_loss_zero_and_no_gradient(network, loss_at, class_weights):

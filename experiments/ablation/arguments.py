@@ -67,30 +67,35 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def _add_engines(run: argparse.ArgumentParser) -> None:
     run.add_argument("--engine", choices=("local", "slurm"), default="local", help="this machine (default), or a Slurm cluster")
-    run.add_argument(
-        "--slots", type=_positive, default=1, metavar="N",
-        help="runs at a time (default: 1); they share the CPU cores and the GPUs, with as many slots as GPUs one each",
-    )  # fmt: skip
     processes = run.add_mutually_exclusive_group()
     processes.add_argument("--gpus-per-run", type=_positive, metavar="N", help="GPUs of a run, over all its nodes")
     processes.add_argument("--processes-per-run", type=_positive, metavar="N", help="the same on CPUs")
+    local = run.add_argument_group("with --engine local")
+    local.add_argument(
+        "--slots", type=_positive, metavar="N",
+        help="runs at a time (default: 1); they share the CPU cores and the GPUs, with as many slots as GPUs one each",
+    )  # fmt: skip
     slurm = run.add_argument_group("with --engine slurm")
-    slurm.add_argument("--nodes", type=_positive, default=1, metavar="N", help="nodes of a run (default: 1)")
-    slurm.add_argument(
-        "--minutes", type=_positive, default=24 * 60, metavar="N", help="time limit, then requeued (default: 1440)"
-    )
-    slurm.add_argument("--cpus-per-process", type=_positive, default=1, metavar="N", help="with its data loaders (default: 1)")
+    slurm.add_argument("--nodes", type=_positive, metavar="N", help="nodes of a run (default: 1)")
+    slurm.add_argument("--minutes", type=_positive, metavar="N", help="time limit, then requeued (default: 1440)")
+    slurm.add_argument("--cpus-per-process", type=_positive, metavar="N", help="with its data loaders (default: 1)")
     slurm.add_argument("--parallel", type=_positive, metavar="N", help="runs at a time (default: as many as Slurm lets)")
     slurm.add_argument("--partition")
     slurm.add_argument("--account")
-    slurm.add_argument(
-        "--slurm",
-        nargs="+",
-        default=[],
-        type=_option,
-        metavar="KEY=VALUE",
-        help="other options of sbatch, like qos=low mem=64G",
-    )
+    more = "more options of sbatch, like qos=low mem=64G"
+    slurm.add_argument("--slurm", nargs="+", type=_option, metavar="KEY=VALUE", help=more)
+
+
+def refuse_other_engines(options: argparse.Namespace) -> None:
+    """End with a message where an option of one engine is given to the other, which would not heed it."""
+    names = {
+        "local": ("nodes", "minutes", "cpus_per_process", "parallel", "partition", "account", "slurm"),
+        "slurm": ("slots",),
+    }[options.engine]
+    for name in names:
+        if getattr(options, name) is not None:
+            other = "local" if options.engine == "slurm" else "slurm"
+            parser("").error(f"--{name.replace('_', '-')} is for --engine {other}")
 
 
 def _option(text: str) -> tuple[str, str]:

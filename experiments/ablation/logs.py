@@ -38,6 +38,13 @@ def told_to_stop(code: int | None) -> bool:
     return code in _TOLD_TO_STOP
 
 
+def describe_end(code: int) -> str:
+    """An exit code in words."""
+    if code == -signal.SIGKILL:
+        return "killed (SIGKILL), perhaps for lack of memory"
+    return f"killed ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+
+
 def tail(run: Run, characters: int, start: int = 0) -> str:
     """The end of what a run printed, from `start` on; a progress bar's older states are left out."""
     try:

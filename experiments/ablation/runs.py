@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from experiments.ablation.comparison import get
 from experiments.ablation.jobs import Job
-from experiments.ablation.logs import last_lines, log_file, note_end, progress, told_to_stop
+from experiments.ablation.logs import describe_end, last_lines, log_file, note_end, progress, told_to_stop
 from experiments.ablation.placement import Placement
 from experiments.ablation.records import RecordError, read_record
 from experiments.ablation.report import duration
@@ -201,7 +201,7 @@ def _problem(active: _Active) -> str | None:
     run, code = active.run, active.process.returncode
     if told_to_stop(code):
         return f"{run.name}: was told to stop; start the same command again to go on"
-    reason = f"exit code {code}" if code else ""
+    reason = describe_end(code) if code else ""
     if not reason:
         try:
             reason = "" if read_record(run) else "it ended without writing results.json"

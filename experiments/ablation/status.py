@@ -7,7 +7,7 @@ from tabulate import tabulate
 from experiments.ablation import slurm
 from experiments.ablation.comparison import get
 from experiments.ablation.jobs import Job
-from experiments.ablation.logs import last_lines, log_file, noted_end, progress, told_to_stop
+from experiments.ablation.logs import describe_end, last_lines, log_file, noted_end, progress, told_to_stop
 from experiments.ablation.records import read_record
 from refinenet_pl.tracking.lock import is_locked
 from refinenet_pl.tracking.run import Run
@@ -41,7 +41,7 @@ def state_of(run: Run, queue: dict[str, str]) -> tuple[str, str]:
     code = noted_end(run)
     if code is None or told_to_stop(code):
         return "stopped", "run it again to go on"
-    return "failed", f"exit code {code}: {(last_lines(run, 1) or ['nothing printed'])[0].strip()[:90]}"
+    return "failed", f"{describe_end(code)}: {(last_lines(run, 1) or ['nothing printed'])[0].strip()[:90]}"
 
 
 def show_status(jobs: list[Job]) -> int:

@@ -1,5 +1,6 @@
 """`fit`, `validate` and `test`: LightningCLI on a recipe, with a directory that is a function of the run."""
 
+import errno
 import sys
 import warnings
 from collections.abc import Callable
@@ -51,7 +52,7 @@ class RunCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Run, "run", skip={"seed"}, help="Which run this is; decides its directory")
-        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
         data, outputs = ("data.dataset", "data.root"), ("data.dataset", "data.root", "model.protocol", "model.void_output")
         parser.link_arguments(data, "model.classes", compute_fn=lambda name, root: len(_classes(name, root)))
         parser.link_arguments(data, "model.ignore_index", compute_fn=lambda name, root: _classes(name, root).ignore_index)
@@ -72,8 +73,6 @@ class RunCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         use_launched_processes(config.trainer)
-        if isinstance(config.seed_everything, bool):
-            sys.exit(f"error: seed_everything is {config.seed_everything}; give a number, which names the run")
         self.run_ = Run(**config.run.as_dict(), seed=int(config.seed_everything))
         self._dump_config()
         if self.subcommand != "fit":
@@ -123,6 +122,12 @@ class RunCLI(LightningCLI):
         given.callbacks = [*(given.callbacks or []), *callbacks]
         given.plugins = [*(given.plugins or []), SafeCheckpoints(), *slurm_environments()]
         return super().instantiate_trainer(default_root_dir=str(run.directory), **kwargs)
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # arguments that do not go together; the message says which
+            sys.exit(f"error: {error}")
 
     def after_instantiate_classes(self) -> None:
         self.model.network_config = self.config_dump["model"]["network"]
@@ -205,6 +210,12 @@ def save_configuration(run: Run, config: dict) -> None:
         stream.write(yaml.safe_dump(config, sort_keys=False).encode())
 
 
+def _seed(given: bool | int) -> int:
+    if isinstance(given, bool):
+        sys.exit(f"error: seed_everything is {given}; give a number, which names the run")
+    return given
+
+
 def _classes(dataset: str, root: str | None):
     try:
         return find_dataset(dataset).classes_of(root)
@@ -254,7 +265,8 @@ def main(arguments: list[str]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BUSY)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         cure = "what was written before is kept, so make room or give permission to write and start the same command again"
-        sys.exit(f"error: {error.filename}: {error.strerror}; {cure}")
+        where = f"{error.filename}: " if error.filename else ""  # a write to an open file does not say to which
+        sys.exit(f"error: {where}{error.strerror}; {cure}")

@@ -5,10 +5,13 @@ set -euo pipefail
 : "${SLURM_CONF:?name the configuration file to write}"
 [ "$(id -u)" = 0 ] || { echo "error: a Slurm of its own needs root" >&2; exit 1; }
 
-if ! command -v slurmctld slurmd munged sbatch > /dev/null; then
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null
-fi
+for program in slurmctld slurmd munged sbatch; do
+  if ! command -v "$program" > /dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null
+    break
+  fi
+done
 
 here=$(dirname "$SLURM_CONF")
 if [ -e "$SLURM_CONF" ] && ! grep -q 'written by tests/slurm/start.sh' "$SLURM_CONF"; then
