@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -71,9 +72,10 @@ def run(options: argparse.Namespace, extra: list[str], command_prefix: list[str]
         return 130
     print()
     show_table(options, list(range(options.seeds)), options.output or str(Path(options.root) / jobs[0].run.group))
-    if outcome.failed:
-        print(f"Failed: {', '.join(str(run.directory) for run in outcome.failed)}", file=sys.stderr)
-    return 1 if outcome.failed else 0
+    for what, runs in ("Failed", outcome.failed), ("Told to stop, start this again to go on", outcome.told_to_stop):
+        if runs:
+            print(f"{what}: {', '.join(str(run.directory) for run in runs)}", file=sys.stderr)
+    return 1 if outcome.failed or outcome.told_to_stop else 0
 
 
 def submit(options: argparse.Namespace, extra: list[str]) -> int:
@@ -91,7 +93,8 @@ def submit(options: argparse.Namespace, extra: list[str]) -> int:
         return 0
     folder = Path(options.root) / jobs[0].run.group / "slurm"
     number = slurm.submit(missing, request, folder)
-    common = f"{options.table} --on {options.on} --root {options.root}"
+    cells = ["--cells", *options.cells] if options.cells else []
+    common = shlex.join([options.table, "--on", options.on, "--root", options.root, *cells])
     print(
         f"Submitted {len(missing)} of {len(jobs)} runs as job {number}.\n"
         f"Each one's log is log.txt in its directory; Slurm's own are in {folder}.\n"
@@ -140,7 +143,7 @@ def main(arguments: list[str] | None = None, command_prefix: list[str] | None = 
         elif options.command == "sweep":
             table, _ = read_table(find_table(options.table)), find_recipe(options.on)
             seeds = list(range(options.seeds))
-            print(sweep_file(table, options.on, seeds, options.cells, options.root, options.processes), end="")
+            print(sweep_file(table, options.table, options.on, seeds, options.cells, options.root, options.processes), end="")
         elif options.command == "train":
             train(options, extra)
         else:

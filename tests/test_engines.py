@@ -46,6 +46,8 @@ with open(run.root + "/trained.txt", "a") as trained:
 print("Epoch 0:  50%|#####     |")
 print("threads", os.environ.get("OMP_NUM_THREADS"), "devices", os.environ.get("CUDA_VISIBLE_DEVICES"))
 (run.directory / "pid").write_text(str(os.getpid()))
+if "--stubborn" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if "--hang" in sys.argv:
     time.sleep(60)
 if "--slow" in sys.argv:
@@ -133,9 +135,10 @@ def test_a_run_that_was_told_to_stop_is_no_failure_but_the_table_is_not_complete
     file = tmp_path / "runs/mine@quick/paper/seed0/pid"
     until(lambda: file.exists() and file.read_text())
     os.kill(int(file.read_text()), signal.SIGTERM)
-    out, _ = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "paper-seed0: was told to stop; start the same command again to go on" in out and "FAILED" not in out
+    assert "paper-seed0: was told to stop; start the same command again to go on" in out
+    assert "Told to stop" in err and "fail" not in (out + err).lower()
     assert ablate.main(words(table_file, tmp_path, "--seeds", "1", command="status")) == 1
     assert re.search(r"paper +0 +stopped +run it again to go on", capfd.readouterr().out)
 
@@ -169,6 +172,29 @@ def test_a_signal_ends_the_runs_too(table_file, training, tmp_path, number):
     for child in children:
         with pytest.raises(ProcessLookupError):
             os.kill(child, 0)
+
+
+def test_a_run_that_had_to_be_killed_on_ctrl_c_is_no_failure(table_file, training, tmp_path, capfd):
+    process = start(words(table_file, tmp_path, "--seeds", "1", "--cells", "paper", "--", "--hang", "--stubborn"), training)
+    until((file := tmp_path / "runs/mine@quick/paper/seed0/pid").exists)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)  # at once, then
+    process.communicate(timeout=15)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(file.read_text()), 0)
+    assert ablate.main(words(table_file, tmp_path, "--seeds", "1", command="status")) == 1
+    assert re.search(r"paper +0 +stopped", capfd.readouterr().out)
+
+
+def test_a_run_that_cannot_be_started_is_shown_and_the_others_go_on(table_file, training, tmp_path, capfd):
+    in_the_way = tmp_path / "runs/mine@quick/paper"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    assert ablate.main(words(table_file, tmp_path, "--seeds", "1"), training) == 1
+    out, err = capfd.readouterr()
+    assert "paper-seed0: FAILED, [Errno 20] Not a directory" in out
+    assert "2 of 3 runs done" in out and f"Failed: {in_the_way}/seed0" in err
 
 
 # Several runners, and killed ones
@@ -417,6 +443,12 @@ def test_sweep_is_a_grid_over_cells_and_seeds(sweep):
     cells = list(read_table(REPOSITORY / "experiments/tables/rcu_removal.yaml").cells)
     assert sweep["method"] == "grid"
     assert sweep["parameters"] == {"cell": {"values": cells}, "seed": {"values": [0, 1]}}
+
+
+def test_sweep_of_a_table_of_ones_own_names_its_file(table_file, capsys):
+    assert ablate.main(["sweep", str(table_file), "--on", "scenes", "--seeds", "1"]) == 0
+    command = yaml.safe_load(capsys.readouterr().out)["command"]
+    assert command[command.index("train") + 1] == str(table_file)
 
 
 def test_sweep_is_what_wandb_takes(sweep):

@@ -181,11 +181,11 @@ def test_a_run_ends_when_one_of_its_processes_is_killed_and_goes_on(straight, tm
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path):
-    process = start(*command(tmp_path))
+    process = start(*command(tmp_path, "--trainer.max_epochs=3000"))
     until = time.monotonic() + 120
     while not is_locked(run_in(tmp_path)) and time.monotonic() < until:
         time.sleep(0.1)
-    output = run(*command(tmp_path), code=BUSY)
+    output = run(*command(tmp_path, "--trainer.max_epochs=3000"), code=BUSY)
     assert f"is being trained by process {process.pid} on " in output
     process.kill()
     process.communicate()

@@ -113,17 +113,20 @@ def test_a_failing_run_is_shown_as_failed_with_its_last_line(tmp_path):
     assert re.search(r"paper +0 +failed +exit code 1: error: a global batch of 8 cannot be shared by 3 processes", shown)
 
 
-def test_time_that_is_up_saves_and_requeues(tmp_path):
+def test_time_that_is_up_and_preemption_save_and_requeue(tmp_path):
+    cells = ["no_rcus"]
+    job = submit(tmp_path, "--trainer.max_epochs=6", cells=cells)
+    wait_for(tmp_path, r"no_rcus +0 +running +epoch 1/6", cells=cells)
     # What Slurm sends before a time limit; a limit itself is minutes.
-    job = submit(tmp_path, cells=["no_rcus"])
-    wait_for(tmp_path, r"no_rcus +0 +running +epoch 1/3", cells=["no_rcus"])
     subprocess.run(["scancel", "--signal=USR2", job], check=True)
-    wait_for(tmp_path, "1 done", cells=["no_rcus"])
+    wait_for(tmp_path, r"no_rcus +0 +pending", cells=cells)
+    wait_for(tmp_path, r"no_rcus +0 +running +epoch [34]/6", cells=cells)
+    # With which the grace time of a pre-emption begins; a real one would end the other tests' jobs as well.
+    subprocess.run(["scancel", "--signal=TERM", job], check=True)
+    wait_for(tmp_path, r"no_rcus +0 +pending", cells=cells)
+    wait_for(tmp_path, "1 done", cells=cells)
     log = (cell(tmp_path, "no_rcus").directory / "log.txt").read_text()
-    assert len(re.findall(r"told to stop after step \d+", log)) == 1
-    assert "Requeued job" in "".join(file.read_text() for file in tmp_path.rglob("slurm/*.err")) + "".join(
-        file.read_text() for file in tmp_path.rglob("slurm/*.out")
-    )
+    assert len(re.findall(r"told to stop after step \d+", log)) == 2
 
 
 def test_srun_starts_the_processes_of_a_run(tmp_path):

@@ -1,5 +1,6 @@
 """The log of a run: what it printed, how far it is, and how it ended."""
 
+import contextlib
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ def log_file(run: Run, rank: int = 0) -> Path:
 
 def note_end(run: Run, code: int) -> None:
     """Write down how a run ended, for who looks later."""
-    with log_file(run).open("a") as log:
+    with contextlib.suppress(OSError), log_file(run).open("a") as log:  # a full disk is often why it ended
         log.write(f"\n-- ended with exit code {code} --\n")
 
 

@@ -18,7 +18,7 @@ from experiments.ablation.logs import describe_end, last_lines, log_file, note_e
 from experiments.ablation.placement import Placement
 from experiments.ablation.records import RecordError, read_record
 from experiments.ablation.report import duration
-from refinenet_pl.exit_codes import BUSY
+from refinenet_pl.exit_codes import BUSY, STOPPED
 from refinenet_pl.tracking.lock import is_locked
 from refinenet_pl.tracking.run import Run
 
@@ -34,6 +34,7 @@ class Outcome:
 
     done: list[Run] = field(default_factory=list)
     failed: list[Run] = field(default_factory=list)
+    told_to_stop: list[Run] = field(default_factory=list)
     stopped: bool = False
 
 
@@ -72,6 +73,7 @@ class Runner:
         self.command_prefix = list(command_prefix)
         self.active: list[_Active] = []
         self.elsewhere: list[Job] = []
+        self.announced: set[Run] = set()
         self.looked = 0.0
         self.outcome = Outcome()
         self.signals = 0
@@ -87,7 +89,7 @@ class Runner:
             try:
                 while (waiting or self.active or self.elsewhere) and not self.signals:
                     while waiting and len(self.active) < self.placement.slots and not self.signals:
-                        self._start(waiting.pop(0))
+                        self._try_to_start(waiting.pop(0))
                     self._collect(bar)
                     waiting += self._free(bar)
                     time.sleep(0.1)
@@ -100,6 +102,13 @@ class Runner:
 
     def _on_signal(self, number, frame):
         self.signals += 1
+
+    def _try_to_start(self, job: Job):
+        try:
+            self._start(job)
+        except OSError as error:  # a full disk, or a directory that is not to be written
+            self.outcome.failed.append(job.run)
+            _say(f"{job.run.name}: FAILED, {error}")
 
     def _start(self, job: Job):
         run = job.run
@@ -128,6 +137,9 @@ class Runner:
 
     def _leave(self, job: Job):
         self.elsewhere.append(job)
+        if job.run in self.announced:
+            return
+        self.announced.add(job.run)
         _say(f"{job.run.name}: another process trains it; waiting for that one when the others are done (Ctrl-C to stop)")
 
     def _free(self, bar: tqdm) -> list[Job]:
@@ -153,8 +165,9 @@ class Runner:
                 continue
             problem = _problem(active)
             if problem:
-                note_end(active.run, active.process.returncode)
-                self.outcome.failed.append(active.run)
+                code = active.process.returncode
+                note_end(active.run, code)
+                (self.outcome.told_to_stop if told_to_stop(code) else self.outcome.failed).append(active.run)
                 _say(problem)
             else:
                 self.outcome.done.append(active.run)
@@ -162,7 +175,7 @@ class Runner:
         if bar.disable:
             return
         far = [(active.run.name, *progress(active.run, active.log_start)) for active in self.active]
-        ended = len(self.outcome.done) + len(self.outcome.failed)
+        ended = len(self.outcome.done) + len(self.outcome.failed) + len(self.outcome.told_to_stop)
         bar.n = ended + sum(fraction for *_, fraction in far)
         bar.set_postfix_str(", ".join(f"{name} {words}".strip() for name, words, _ in far), refresh=False)
         bar.refresh()
@@ -181,7 +194,8 @@ class Runner:
             _signal_group(active.process, signal.SIGKILL)
             active.process.wait()
             active.log.close()
-            note_end(active.run, active.process.returncode)
+            if active.process.returncode not in (0, BUSY):
+                note_end(active.run, STOPPED)  # also where it had to be killed
         self.active = []
 
 

@@ -1,23 +1,27 @@
 """The runs of a table as one Slurm array job, through submitit."""
 
-import getpass
+import contextlib
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.ablation.jobs import ROOT, Job
-from experiments.ablation.logs import log_file, note_end, told_to_stop
+from experiments.ablation.logs import log_file, note_end, noted_end, told_to_stop
 from experiments.ablation.placement import PlacementError
 from refinenet_pl.exit_codes import BUSY
 from refinenet_pl.tracking.run import Run
 
 # Slurm kills this long after its signal that time is up; enough for a step and a checkpoint.
 SIGNAL_SECONDS = 120
+# Of these, what queueing the job again may take. A training that has not stopped before, for it is in a long evaluation, is
+# killed and goes on from its last checkpoint: better than a job whose time is up and that is in no queue.
+RESERVE_SECONDS = 30
 # Requeued as often as it takes: a run goes on where it was.
 TIMEOUTS = 1000
 _JOB_FILE = "slurm_job"
@@ -70,8 +74,8 @@ class Request:
             "signal_delay_s": SIGNAL_SECONDS,
             # Pre-empted, or on a node that failed: back into the queue.
             "additional_parameters": {"requeue": True, **self.more},
-            # Where one process fails, the others would wait for it.
-            "srun_args": ["--kill-on-bad-exit=1"],
+            # Where one process fails, the others would wait for it. Since 22.05 srun does not heed sbatch's --cpus-per-task.
+            "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={self.cpus}"],
             "setup": [f"export PYTHONPATH={shlex.quote(str(ROOT))}:$PYTHONPATH"],
         }
         if self.gpus:
@@ -90,6 +94,7 @@ class Training:
 
     def __init__(self, job: Job):
         self.job = job
+        self.process: subprocess.Popen | None = None
 
     def __call__(self) -> int:
         rank = int(os.environ.get("SLURM_PROCID", 0))
@@ -100,14 +105,23 @@ class Training:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=_environment(),
                 # Slurm's word that time is up goes to all processes of a job; only submitit's knows it, and calls `checkpoint`.
                 preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
             )
             code = self.process.wait()
-        stopped = rank > 0 and told_to_stop(code)  # the first process says that to Slurm, when it has saved
-        if code not in (0, BUSY) and not stopped:
-            if rank == 0:
-                note_end(self.job.run, code)
+        # Where another process has failed, srun tells the first to stop, and that is no reason to go on.
+        failed_elsewhere = noted_end(self.job.run) is not None
+        if told_to_stop(code) and not failed_elsewhere:
+            if rank > 0:
+                return code  # the first process says that to Slurm, when it has saved
+            if _job_runs():
+                # SIGTERM, with which Slurm begins the grace time of a pre-emption, and which submitit does not heed; this is
+                # its signal to call `checkpoint` and to queue the job again.
+                signal.raise_signal(signal.SIGUSR2)
+        if code not in (0, BUSY) and not failed_elsewhere:
+            note_end(self.job.run, code)
+        if code:  # where another process trains the run, too: the others of this job would wait for the first
             raise RuntimeError(f"the training ended with exit code {code}; see {log_file(self.job.run, rank)}")
         return code
 
@@ -115,10 +129,37 @@ class Training:
         """Stop the training with its progress kept, and say what is to be queued again: the same."""
         from submitit.helpers import DelayedSubmission
 
-        self.process.terminate()
-        # Not the object's own `wait`: this is called from a signal's handler, in the middle of that.
-        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        if self.process is not None:
+            self.process.terminate()
+            until = time.monotonic() + SIGNAL_SECONDS - RESERVE_SECONDS
+            while not _ended(self.process.pid):
+                if time.monotonic() > until:
+                    self.process.kill()
+                time.sleep(0.1)
         return DelayedSubmission(Training(self.job))
+
+
+def _ended(process: int) -> bool:
+    # Not `Popen.wait`: this is asked from a signal's handler, in the middle of that, which is to have the exit code.
+    with contextlib.suppress(ChildProcessError):
+        return os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    return True
+
+
+def _environment() -> dict[str, str]:
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    # Not every Slurm binds a process to its cores, and torch takes a thread for each core that it sees.
+    environment.setdefault("OMP_NUM_THREADS", environment.get("SLURM_CPUS_PER_TASK", "1"))
+    return environment
+
+
+def _job_runs() -> bool:
+    """Whether Slurm takes this job for a running one, and not for one that was cancelled or is in the queue again."""
+    from submitit import JobEnvironment
+
+    query = ["squeue", "--noheader", f"--jobs={JobEnvironment().job_id}", "--format=%T"]
+    listed = subprocess.run(query, capture_output=True, text=True)
+    return listed.stdout.strip() == "RUNNING"
 
 
 def submit(jobs: list[Job], request: Request, folder: Path) -> str:
@@ -139,7 +180,10 @@ def submit(jobs: list[Job], request: Request, folder: Path) -> str:
     if shutil.which("sbatch") is None:
         raise SlurmError("there is no sbatch here; start this on a machine of the cluster, or leave out --engine slurm")
     parameters = request.parameters(jobs[0].run.group)
-    import submitit  # half a second that the other commands need not wait for
+    try:
+        import submitit  # half a second that the other commands need not wait for
+    except ImportError as error:
+        raise SlurmError(f"--engine slurm needs the package submitit ({error}): pip install submitit") from error
 
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=TIMEOUTS)
     executor.update_parameters(**parameters)
@@ -162,6 +206,11 @@ def job_of(run: Run) -> str | None:
         return None
 
 
+def slurm_log(run: Run) -> Path:
+    """Where Slurm and submitit write what happens to a run's job besides its training."""
+    return run.directory.parents[1] / "slurm" / f"{job_of(run)}_0_log.err"
+
+
 def queue(jobs: list[Job]) -> dict[str, str]:
     """States of this user's jobs, `PENDING`, `RUNNING`, ..., by their ids; not asked for where none of the runs is a Slurm job.
 
@@ -173,7 +222,7 @@ def queue(jobs: list[Job]) -> dict[str, str]:
     if shutil.which("squeue") is None:
         raise SlurmError("some of these runs are Slurm jobs, but there is no squeue here; ask on a machine of the cluster")
     listed = subprocess.run(
-        ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i %T"], capture_output=True, text=True
+        ["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i %T"], capture_output=True, text=True
     )
     if listed.returncode:
         raise SlurmError(f"squeue failed: {listed.stderr.strip()}")

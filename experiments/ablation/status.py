@@ -36,12 +36,20 @@ def state_of(run: Run, queue: dict[str, str]) -> tuple[str, str]:
         running = queue[job] in ("RUNNING", "COMPLETING")
         return ("running", f"starting, Slurm job {job}") if running else ("pending", f"Slurm job {job}, {queue[job].lower()}")
     if not log_file(run).exists():
-        # A job that was submitted and then cancelled before it began left nothing but its number.
-        return ("stopped", f"Slurm job {job} ended before it began") if job else ("not started", "")
+        return _without_training(run) if job else ("not started", "")
     code = noted_end(run)
     if code is None or told_to_stop(code):
         return "stopped", "run it again to go on"
     return "failed", f"{describe_end(code)}: {(last_lines(run, 1) or ['nothing printed'])[0].strip()[:90]}"
+
+
+def _without_training(run: Run) -> tuple[str, str]:
+    """What became of a Slurm job that has ended and never began to train."""
+    log, job = slurm.slurm_log(run), slurm.job_of(run)
+    text = log.read_text(errors="replace").strip() if log.exists() else ""
+    if not text or "CANCELLED" in text:
+        return "stopped", f"Slurm job {job} was cancelled before it began"
+    return "failed", f"Slurm job {job}, see {log}: {text.splitlines()[-1][:90]}"
 
 
 def show_status(jobs: list[Job]) -> int:
@@ -56,6 +64,6 @@ def show_status(jobs: list[Job]) -> int:
     counts = Counter(state for _, _, state, _ in rows)
     print("\n" + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]))
     for job, (*_, state, _) in zip(jobs, rows, strict=True):
-        if state == "failed":
+        if state == "failed" and log_file(job.run).exists():
             print(f"log: {log_file(job.run)}")
     return 0 if counts["done"] == len(rows) else 1

@@ -7,7 +7,9 @@ import yaml
 from experiments.ablation.tables import Table
 
 
-def sweep_file(table: Table, recipe: str, seeds: list[int], cells: list[str] | None, root: str, processes: int) -> str:
+def sweep_file(
+    table: Table, name: str, recipe: str, seeds: list[int], cells: list[str] | None, root: str, processes: int
+) -> str:
     """The YAML file for `wandb sweep`.
 
     A grid is a full product and most tables are not, so the network's arguments are not in it: `cell` names a row of the table,
@@ -15,13 +17,14 @@ def sweep_file(table: Table, recipe: str, seeds: list[int], cells: list[str] | N
 
     Args:
         table: The table.
+        name: Its name, or its file for a table that is not in experiments/tables.
         recipe: The recipe, as `--on` takes it.
         seeds: Seeds of each cell.
         cells: Names of the cells; None for all.
         root: Directory of all runs.
         processes: Processes of a run on its machine.
     """
-    script = ["experiments/ablate.py", "train", table.name, "--on", recipe, "--root", root, "${args}"]
+    script = ["experiments/ablate.py", "train", name, "--on", recipe, "--root", root, "${args}"]
     sweep = {
         "name": f"{table.name}@{Path(recipe).stem}",
         "description": table.title,

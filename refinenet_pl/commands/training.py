@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from refinenet_pl.commands.launchers import slurm_environments, use_launched_processes
+from refinenet_pl.commands.launchers import launched_elsewhere, slurm_environments, use_launched_processes
 from refinenet_pl.commands.termination import StopWhenTold, end_when_told
 from refinenet_pl.data.datamodule import SegmentationDataModule
 from refinenet_pl.data.errors import DataError
@@ -92,12 +92,14 @@ class RunCLI(LightningCLI):
             self._end_if_finished()
             if rank_zero_only.rank == 0:
                 self.lock = lock_run(self.run_)  # held until this process ends
-                self._end_if_finished()  # meanwhile, by the process that held it
+                # Meanwhile, by the process that held it. Only the first process asks, and others that a launcher has started
+                # already are to end with it.
+                self._end_if_finished(BUSY if launched_elsewhere() else 0)
 
-    def _end_if_finished(self) -> None:
+    def _end_if_finished(self, code: int = 0) -> None:
         if self.run_.results_file.exists():
             print(f"finished already: {self.run_.results_file}")
-            sys.exit(0)
+            sys.exit(code)
 
     def instantiate_trainer(self, **kwargs) -> Trainer:
         run, training = self.run_, self.subcommand == "fit"

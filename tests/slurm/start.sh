@@ -18,7 +18,11 @@ if [ -e "$SLURM_CONF" ] && ! grep -q 'written by tests/slurm/start.sh' "$SLURM_C
   echo "error: $SLURM_CONF is another Slurm's; name a file of its own" >&2
   exit 1
 fi
-pkill -f "^slurm(ctld|d) -f $SLURM_CONF" || true
+# Waited for, since they write their state when they end.
+for _ in $(seq 50); do
+  pkill -f "^slurm(ctld|d) -f $SLURM_CONF" || break
+  sleep 0.2
+done
 rm -rf "$here"/{state,spool,log}
 mkdir -p "$here"/{state,spool,log}
 host=$(hostname -s)
