@@ -19,7 +19,7 @@ from running import SMALL, confusion, same, weights
 
 from experiments import ablate
 from experiments.ablation import jobs
-from experiments.ablation.logs import log_file, note_end, noted_end
+from experiments.ablation.logs import log_file, note_end, noted_end, noted_since
 from experiments.ablation.placement import Placement, PlacementError
 from experiments.ablation.runs import Runner
 from experiments.ablation.slurm import Request
@@ -393,6 +393,13 @@ def test_how_a_run_ended_is_the_last_word_of_its_log(tmp_path):
     with log_file(run).open("a") as log:
         log.write("Epoch 0")
     assert noted_end(run) is None, "it was started again"
+    assert noted_since(run, 0) == -9
+    begun = log_file(run).stat().st_size
+    assert noted_since(run, begun) is None
+    note_end(run, 1)
+    with log_file(run).open("a") as log:
+        log.write("told to stop")
+    assert noted_since(run, begun) == 1, "another process's failure, though this one has printed since"
 
 
 # Slurm, as far as it can be told without one

@@ -35,6 +35,12 @@ def noted_end(run: Run) -> int | None:
     return int(found[1]) if found else None
 
 
+def noted_since(run: Run, start: int) -> int | None:
+    """The first exit code that was noted behind a place in the log, whatever was printed after it; None for none."""
+    found = [match for line in tail(run, 10**6, start).splitlines() if (match := _ENDED.match(line))]
+    return int(found[0][1]) if found else None
+
+
 def told_to_stop(code: int | None) -> bool:
     return code in _TOLD_TO_STOP
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.ablation.jobs import ROOT, Job
-from experiments.ablation.logs import log_file, note_end, noted_end, told_to_stop
+from experiments.ablation.logs import log_file, note_end, noted_since, told_to_stop
 from experiments.ablation.placement import PlacementError
 from refinenet_pl.exit_codes import BUSY
 from refinenet_pl.tracking.run import Run
@@ -99,6 +99,8 @@ class Training:
     def __call__(self) -> int:
         rank = int(os.environ.get("SLURM_PROCID", 0))
         self.job.run.directory.mkdir(parents=True, exist_ok=True)
+        common = log_file(self.job.run)
+        begun = common.stat().st_size if common.exists() else 0
         with log_file(self.job.run, rank).open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "refinenet_pl", *self.job.arguments],
@@ -111,16 +113,16 @@ class Training:
             )
             code = self.process.wait()
         # Where another process has failed, srun tells the first to stop, and that is no reason to go on.
-        failed_elsewhere = noted_end(self.job.run) is not None
-        if told_to_stop(code) and not failed_elsewhere:
+        failure = noted_since(self.job.run, begun)
+        if told_to_stop(code) and failure is None:
             if rank > 0:
                 return code  # the first process says that to Slurm, when it has saved
             if _job_runs():
                 # SIGTERM, with which Slurm begins the grace time of a pre-emption, and which submitit does not heed; this is
                 # its signal to call `checkpoint` and to queue the job again.
                 signal.raise_signal(signal.SIGUSR2)
-        if code not in (0, BUSY) and not failed_elsewhere:
-            note_end(self.job.run, code)
+        if code not in (0, BUSY):
+            note_end(self.job.run, code if failure is None else failure)  # again, for it is the last line that counts
         if code:  # where another process trains the run, too: the others of this job would wait for the first
             raise RuntimeError(f"the training ended with exit code {code}; see {log_file(self.job.run, rank)}")
         return code
