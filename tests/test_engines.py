@@ -97,6 +97,14 @@ def trained(tmp_path) -> list[str]:
     return (tmp_path / "runs/trained.txt").read_text().split()
 
 
+def hanging(table_file, training, tmp_path) -> tuple[subprocess.Popen, int]:
+    """A runner in the middle of a run, and the id of the process that trains it."""
+    process = start(words(table_file, tmp_path, "--seeds", "1", "--cells", "paper", "--", "--hang"), training)
+    file = tmp_path / "runs/mine@quick/paper/seed0/pid"
+    until(lambda: file.exists() and file.read_text())
+    return process, int(file.read_text())
+
+
 # One runner
 
 
@@ -131,10 +139,8 @@ def test_failed_runs_are_shown_and_the_others_go_on(table_file, training, tmp_pa
 
 
 def test_a_run_that_was_told_to_stop_is_no_failure_but_the_table_is_not_complete(table_file, training, tmp_path, capfd):
-    process = start(words(table_file, tmp_path, "--seeds", "1", "--cells", "paper", "--", "--hang"), training)
-    file = tmp_path / "runs/mine@quick/paper/seed0/pid"
-    until(lambda: file.exists() and file.read_text())
-    os.kill(int(file.read_text()), signal.SIGTERM)
+    process, trainer = hanging(table_file, training, tmp_path)
+    os.kill(trainer, signal.SIGTERM)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "paper-seed0: was told to stop; start the same command again to go on" in out
@@ -144,10 +150,8 @@ def test_a_run_that_was_told_to_stop_is_no_failure_but_the_table_is_not_complete
 
 
 def test_a_run_that_the_system_kills_is_reported_so(table_file, training, tmp_path, capfd):
-    process = start(words(table_file, tmp_path, "--seeds", "1", "--cells", "paper", "--", "--hang"), training)
-    file = tmp_path / "runs/mine@quick/paper/seed0/pid"
-    until(lambda: file.exists() and file.read_text())
-    os.kill(int(file.read_text()), signal.SIGKILL)
+    process, trainer = hanging(table_file, training, tmp_path)
+    os.kill(trainer, signal.SIGKILL)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "paper-seed0: FAILED, killed (SIGKILL), perhaps for lack of memory" in out
