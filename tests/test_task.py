@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from refinenet_pl.evaluation.inference import whole_image_logits
 from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.network.refinenet import RefineNet
 from refinenet_pl.tasks.checkpoint import load_for_prediction
+from refinenet_pl.tasks.gradients import StepLoss
 from refinenet_pl.tasks.optimization import build_optimizer, build_schedule
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
@@ -162,6 +164,17 @@ def test_step_of_several_batches_is_that_of_all_their_pixels():
         assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-7)
     means = [float(step(task, part)) for part in parts]
     assert sum(means) / 2 != pytest.approx(float(loss), rel=1e-3)
+
+
+def test_step_of_several_processes_is_divided_by_the_weight_of_all():
+    # The other process has a loss of 30 over 10 pixels; gradients come averaged over both.
+    others = torch.tensor([30.0, 10.0], dtype=torch.float64)
+    strategy = SimpleNamespace(reduce=lambda own, reduce_op: own + others)
+    both = SimpleNamespace(strategy=strategy, world_size=2, accumulate_grad_batches=1)
+    weight, loss = nn.Parameter(torch.tensor(6.0)), StepLoss()
+    (loss.add(weight * 1.0, torch.tensor(2.0)) / 2).backward()
+    assert float(loss.finish([weight], both)) == (6 + 30) / (2 + 10)
+    assert float(weight.grad) == pytest.approx(1 / (2 + 10))
 
 
 def test_random_numbers_of_any_network_belong_to_the_batch():
