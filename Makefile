@@ -18,7 +18,7 @@ install: .venv/installed
 	touch $@
 
 ablation: install
-	$(BIN)/python experiments/ablate.py run chained_pooling --on scenes --seeds 2 --slots 2 \
+	$(BIN)/python experiments/ablate.py run chained_pooling --on scenes --seeds 3 --slots 2 \
 		--cells no_unit no_pooling pool_conv_1 pool_conv_2 pool_conv_3 pool_conv_4 conv_pool_4
 
 test: install

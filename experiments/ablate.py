@@ -14,7 +14,7 @@ from experiments.ablation.arguments import parser, refuse_other_engines  # noqa:
 from experiments.ablation.jobs import RECIPES, Job, find_recipe, plan, shell_command  # noqa: E402
 from experiments.ablation.placement import Placement, PlacementError  # noqa: E402
 from experiments.ablation.records import RecordError, build_report, find_seeds  # noqa: E402
-from experiments.ablation.report import notes, render, write  # noqa: E402
+from experiments.ablation.render import notes, render, write  # noqa: E402
 from experiments.ablation.runs import Runner  # noqa: E402
 from experiments.ablation.status import show_status, state_of  # noqa: E402
 from experiments.ablation.sweep import sweep_file  # noqa: E402

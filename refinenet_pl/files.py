@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole or not at all."""
+"""Files that are replaced as a whole or not at all, and what they may be called."""
 
 import os
 from collections.abc import Iterator
@@ -30,6 +30,11 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def slug(name: str) -> str:
+    """A name as one word: `val, multi-scale` is `val-multi-scale`."""
+    return name.replace(", ", "-").replace(" ", "-").replace("/", "-")
 
 
 def _sync_directory(directory: Path) -> None:

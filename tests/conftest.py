@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def camvid_root() -> Path:
     if not (root / "train.txt").is_file():
         pytest.skip(f"no CamVid at {root}; set CAMVID_ROOT to its folder")
     return root
+
+
+def program(name: str, package: str) -> str:
+    """The path of a program. Where it is missing the test is skipped, or fails with PROGRAMS_REQUIRED=1, as CI has it."""
+    path = shutil.which(name)
+    if path is None:
+        problem = f"no {name}; it is in Debian's package {package}"
+        pytest.fail(problem) if os.environ.get("PROGRAMS_REQUIRED") else pytest.skip(problem)
+    return path
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,18 @@ def run(*arguments: str, code: int = 0, **options) -> str:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code, output
     return output
+
+
+def kill_at(arguments: list[str], pattern: str, number: int, group: bool = True, **environment: str | None) -> tuple[int, str]:
+    """Start a run, send a signal when it prints something, and give its exit code and the rest of what it prints."""
+    process, printed = start(*arguments, **environment), ""
+    while not re.search(pattern, printed):
+        character = process.stdout.read(1)
+        assert character, printed
+        printed += character
+    (os.killpg if group else os.kill)(process.pid, number)
+    rest, _ = process.communicate(timeout=120)
+    return process.returncode, printed + rest
 
 
 def results(run: Run) -> dict:

@@ -134,7 +134,9 @@ def test_failed_runs_are_shown_and_the_others_go_on(table_file, training, tmp_pa
     assert "  | the last words" in out
     assert "middle-seed0: FAILED, it ended without writing results.json" in out
     assert "1 of 3 runs done" in out
-    assert out.count("missing") == 2
+    assert out.count("0/1 (1 failed)") == 2
+    assert "shallow-seed0 has failed (exit code 3: the last words)" in out
+    assert "middle-seed0 has failed (ended without results: threads" in out
     assert "mine@quick/shallow/seed0, " in err
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from conftest import REPOSITORY
-from running import SMALL, confusion, results, run, same, start, weights
+from running import SMALL, confusion, kill_at, results, run, same, start, weights
 
 from refinenet_pl.cli import main
 from refinenet_pl.exit_codes import BUSY, STOPPED
@@ -54,6 +54,7 @@ def assert_the_same(one: Run, other: Run) -> None:
     assert confusion(one) == confusion(other)
     assert results(one)["training"]["steps"] == results(other)["training"]["steps"] == 30
     assert results(one)["best"] == results(other)["best"]
+    assert results(one)["curve"] == results(other)["curve"] and len(results(one)["curve"]) == 3
 
 
 class Moment(NamedTuple):
@@ -114,18 +115,6 @@ def test_killed_at_twenty_moments_it_ends_in_the_same_network(straight, tmp_path
     run(*command(tmp_path / f"run{runs}"))
     for number in range(runs + 1):
         assert_the_same(run_in(tmp_path / f"run{number}"), straight)
-
-
-def kill_at(arguments: list[str], pattern: str, number: int, group: bool = True) -> tuple[int, str]:
-    """Start a run, send a signal when it prints something, and give its exit code and the rest of what it prints."""
-    process, printed = start(*arguments), ""
-    while not re.search(pattern, printed):
-        character = process.stdout.read(1)
-        assert character, printed
-        printed += character
-    (os.killpg if group else os.kill)(process.pid, number)
-    rest, _ = process.communicate(timeout=120)
-    return process.returncode, printed + rest
 
 
 MIDDLE = r"Epoch 1: +[2-6]0%"

@@ -8,7 +8,7 @@ from conftest import REPOSITORY
 
 from experiments import evaluation_memory, processes
 from experiments.ablation.records import build_report
-from experiments.ablation.report import render
+from experiments.ablation.render import render
 from experiments.ablation.tables import find_table, read_table
 from refinenet_pl.network.describe import describe
 from refinenet_pl.network.refinenet import RefineNet

@@ -4,20 +4,23 @@ import ast
 import csv
 import io
 import json
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
-from conftest import TABLE
+from conftest import TABLE, program
 from PIL import Image
 
 from experiments import ablate
 from experiments.ablation import jobs, settings
 from experiments.ablation.records import RecordError, build_report, find_seeds
-from experiments.ablation.report import duration, render, write
+from experiments.ablation.render import duration, render, write
+from experiments.ablation.significance import compare, holm
 from experiments.ablation.tables import TABLES, TableError, find_table, read_table
 from refinenet_pl.tracking.run import Run
 
@@ -320,10 +323,13 @@ def test_figures(table_file, tmp_path):
     assert middle.miou.mean is None
     assert report.warnings == report.missing == []
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in render(report).splitlines() if line.startswith("|")]
-    assert rows[0] == ["network", "mIoU %", "seeds", "difference", "parameters", "training"]
-    assert rows[2] == ["the paper", "62.0 ± 2.0", "3/3", "reference", "1.23 M", "3 min 20 s"]
-    assert rows[3] == ["shallow", "54.0 ± 3.6", "3/3", "\N{MINUS SIGN}8.0 ± 2.6", "1.23 M", "1 min 00 s"]
-    assert rows[4] == ["middle", "missing", "0/3", "", "", ""]
+    assert rows[0] == ["network", "mIoU %", "seeds", "difference", "more than noise", "parameters", "training"]
+    assert rows[2] == ["the paper", "62.0 ± 2.0", "3/3", "reference", "", "1.23 M", "3 min 20 s"]
+    # t = 8 / sqrt(7 / 3) with two degrees of freedom; 4.303 is the 97.5 % point of Student's distribution for two.
+    assert rows[3] == ["shallow", "54.0 ± 3.6", "3/3", "\N{MINUS SIGN}8.0 ± 2.6", "yes, p = 0.035", "1.23 M", "1 min 00 s"]
+    assert shallow.significance.low == pytest.approx(-8 - 4.303 * (7 / 3) ** 0.5, abs=1e-3)
+    assert shallow.significance.high == pytest.approx(-8 + 4.303 * (7 / 3) ** 0.5, abs=1e-3)
+    assert rows[4] == ["middle", "missing", "0/3", "", "", "", ""]
     assert "Git revision: 0123456789. Device: CPU, 2 threads." in render(report)
 
 
@@ -339,13 +345,63 @@ def test_partial_seeds_and_other_split_and_reference(table_file, tmp_path):
     lines = render(report).splitlines()
     assert any("| the paper |" in line and " 60.0 |" in line and " 1/2 |" in line for line in lines)
     assert any("| shallow " in line and "60.0 ± 14.1" in line and "\N{MINUS SIGN}10.0 (1 of 2)" in line for line in lines)
-    assert "paper-seed1 has not finished" in render(report)
+    assert "paper-seed1 has not begun to train" in render(report) and "needs two seeds" in render(report)
     assert "middle-seed1 has no mIoU on val" in render(report)
     report = build_report(table, "scenes", str(tmp_path), [0], ["paper"], split="test", reference="shallow")
     assert [row.miou.mean for row in report.rows] == [pytest.approx(30.0)]
     assert report.rows[0].difference.mean == pytest.approx(5.0)
     with pytest.raises(TableError, match="no cell nothing"):
         build_report(table, "scenes", str(tmp_path), [0], reference="nothing")
+
+
+def test_differences_are_tested_together():
+    # Three rows of p 0.01, 0.02, 0.03: Holm multiplies by 3, 2, 1, and no p becomes less than the one before.
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.6, 0.9]) == [1.0, 1.0] and holm([]) == []
+    clear, noise, one, equal = compare([[5.0, 5.1, 4.9], [1.0, -1.0, 0.5], [7.0], [0.0, 0.0]])
+    assert clear.is_shown and not noise.is_shown and one is None and not equal.is_shown
+    assert clear.p < clear.adjusted_p == pytest.approx(3 * clear.p)
+
+
+def test_the_test_calls_noise_a_difference_as_rarely_as_it_says():
+    noise = np.random.default_rng(0).normal(size=(400, 9, 3))  # 400 tables of nine rows and three seeds without a difference
+    wrong = sum(any(row.is_shown for row in compare(table)) for table in noise)
+    assert 0.01 < wrong / len(noise) < 0.08, "about 5 % of the tables"
+
+
+def test_failed_and_stopped_runs_are_told_from_missing_ones(table_file, tmp_path):
+    table = read_table(table_file)
+    record(table, "paper", 0, tmp_path, 0.6)
+    for cell, end in ("shallow", "-- ended with exit code 1 --"), ("middle", "-- ended with exit code 143 --"):
+        directory = Run("scenes", "mine", cell, 0, str(tmp_path)).directory
+        directory.mkdir(parents=True)
+        (directory / "log.txt").write_text(f"RuntimeError: no memory\n{end}\n")
+    text = render(build_report(table, "scenes", str(tmp_path), [0, 1]))
+    assert re.search(r"\| the paper +\| +60.0 \| +1/2 \| +reference", text)
+    assert re.search(r"\| shallow +\| +failed \| +0/2 \(1 failed\)", text)
+    assert re.search(r"\| middle +\| +missing \| +0/2 \(1 stopped\)", text)
+    assert "shallow-seed0 has failed (exit code 1: RuntimeError: no memory)" in text
+    assert "middle-seed0 was stopped (run it again to go on)" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_latex_compiles(name, tmp_path):
+    pdflatex = program("pdflatex", "texlive-latex-recommended")
+    table = read_table(TABLES / f"{name}.yaml")
+    recipe = next(iter(table.published), "scenes")
+    for seed in range(3):
+        for place, cell in enumerate(list(table.cells)[1:]):
+            record(
+                table, cell, seed, tmp_path, 0.4 + 0.01 * place + 0.001 * seed**2 * (-1) ** place + 0.003 * seed, recipe=recipe
+            )
+    text = render(build_report(table, recipe, str(tmp_path), [0, 1, 2]), "latex")
+    assert text.count("toprule") == 1 and "missing" in text
+    page = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}\n{text}\\end{{document}}\n"
+    (tmp_path / "table.tex").write_text(page, encoding="utf-8")
+    made = subprocess.run(
+        [pdflatex, "-halt-on-error", "-interaction=nonstopmode", "table.tex"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert made.returncode == 0 and "Missing character" not in made.stdout, made.stdout[-2000:]
 
 
 def test_the_papers_column_stands_only_where_the_paper_has_figures(table_file, tmp_path):
@@ -368,8 +424,8 @@ def test_multi_scale_evaluation_is_a_column_of_its_own(table_file, tmp_path):
     record(table, "shallow", 0, tmp_path, 0.3, recipe="nyudv2")
     report = build_report(table, "nyudv2", str(tmp_path), [0])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in render(report).splitlines() if line.startswith("|")]
-    assert rows[0][3:7] == ["difference", "paper %", "multi-scale %", "paper, multi-scale %"]
-    assert rows[2][4:7] == ["42.5", "43.0", "43.8"] and rows[3][4:7] == ["", "missing", ""]
+    assert rows[0][3:8] == ["difference", "more than noise", "paper %", "multi-scale %", "paper, multi-scale %"]
+    assert rows[2][5:8] == ["42.5", "43.0", "43.8"] and rows[3][5:8] == ["", "missing", ""]
     assert "shallow-seed0 has no mIoU on val, multi-scale" in render(report)
     assert "averaged over the scales 0.5, 1" in render(report)
     with_columns = list(csv.DictReader(io.StringIO(render(report, "csv"))))

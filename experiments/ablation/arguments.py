@@ -2,7 +2,7 @@
 
 import argparse
 
-from experiments.ablation.report import FORMATS
+from experiments.ablation.render import FORMATS
 
 EXAMPLES = """\
 examples:

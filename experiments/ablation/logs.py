@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from refinenet_pl.exit_codes import STOPPED
+from refinenet_pl.tracking.lock import is_locked
 from refinenet_pl.tracking.run import Run
 
 # As Lightning's progress bar writes it: "Epoch 3:  40%|####".
@@ -50,6 +51,19 @@ def describe_end(code: int) -> str:
     if code == -signal.SIGKILL:
         return "killed (SIGKILL), perhaps for lack of memory"
     return f"killed ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+
+
+def unfinished_state(run: Run) -> tuple[str, str]:
+    """What a run without results is doing, as far as its directory tells: a state's name, and a few words more."""
+    if is_locked(run):
+        return "running", progress(run)[0] or "starting"
+    if not log_file(run).exists():
+        return "not started", ""
+    code = noted_end(run)
+    if code is None or told_to_stop(code):
+        return "stopped", "run it again to go on"
+    reason = describe_end(code) if code else "ended without results"
+    return "failed", f"{reason}: {(last_lines(run, 1) or ['nothing printed'])[0].strip()[:90]}"
 
 
 def tail(run: Run, characters: int, start: int = 0) -> str:

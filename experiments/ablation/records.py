@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from experiments.ablation.comparison import differences, get, wrong_settings
+from experiments.ablation.logs import unfinished_state
+from experiments.ablation.significance import Significance, compare
 from experiments.ablation.tables import Cell, Table
 from refinenet_pl.tracking.run import Run
 
 FORMAT = 1
+_STATES = {"not started": "has not begun to train", "running": "is running", "stopped": "was stopped", "failed": "has failed"}
 
 
 class RecordError(ValueError):
@@ -44,8 +47,10 @@ class Row:
         cell: The cell.
         records: The seeds' results.json that exist.
         miou: In per cent.
+        unfinished: For the other seeds, what they are doing: `not started`, `running`, `stopped` or `failed`.
         difference: mIoU minus the reference cell's of the same seed, in points; only seeds that both have; none for the
             reference itself.
+        significance: Whether that is more than noise; None for fewer than two differences.
         paper: The paper's mIoU in per cent.
         multi_scale: As `miou`, averaged over the table's test scales.
         paper_multi_scale: The paper's mIoU for that.
@@ -53,8 +58,10 @@ class Row:
 
     cell: Cell
     records: dict[int, dict] = field(default_factory=dict)
+    unfinished: dict[int, str] = field(default_factory=dict)
     miou: Estimate = field(default_factory=lambda: Estimate({}))
     difference: Estimate = field(default_factory=lambda: Estimate({}))
+    significance: Significance | None = None
     paper: float | None = None
     multi_scale: Estimate = field(default_factory=lambda: Estimate({}))
     paper_multi_scale: float | None = None
@@ -101,6 +108,11 @@ class Report:
     @property
     def has_paper_multi_scale(self) -> bool:
         return bool(self.table.published_multi_scale.get(self.recipe))
+
+    @property
+    def compared(self) -> int:
+        """How many rows were tested against the reference."""
+        return sum(row.significance is not None for row in self.rows)
 
     @property
     def records(self) -> list[dict]:
@@ -174,6 +186,8 @@ def build_report(
             pairs = sorted(set(row.miou.values) & set(baseline.miou.values))
             row.difference = Estimate({seed: row.miou.values[seed] - baseline.miou.values[seed] for seed in pairs})
         rows.append(row)
+    for row, test in zip(rows, compare([list(row.difference.values.values()) for row in rows]), strict=True):
+        row.significance = test
     records = runs_of([baseline, *rows])
     warnings = wrong_settings(table, recipe, records) + differences(table, records)
     return Report(table, recipe, split, list(seeds), reference, rows, missing, warnings)
@@ -195,8 +209,11 @@ def _read_row(table: Table, cell: str, recipe: str, root: str, seeds: Sequence[i
         record = read_record(run)
         if record is not None:
             row.records[seed] = record
-        elif run.directory.exists():
-            missing.append(f"{run.name} has not finished; see {run.directory / 'log.txt'}")
+        else:
+            state, words = unfinished_state(run)
+            row.unfinished[seed] = state
+            if run.directory.exists():
+                missing.append(f"{run.name} {' '.join(filter(None, [_STATES[state], words and f'({words})']))}")
     row.miou = _estimate(table, row, recipe, split, missing)
     if table.multi_scale:
         row.multi_scale = _estimate(table, row, recipe, f"{split}, multi-scale", missing)

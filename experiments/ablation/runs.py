@@ -17,7 +17,7 @@ from experiments.ablation.jobs import Job
 from experiments.ablation.logs import describe_end, last_lines, log_file, note_end, progress, told_to_stop
 from experiments.ablation.placement import Placement
 from experiments.ablation.records import RecordError, read_record
-from experiments.ablation.report import duration
+from experiments.ablation.render import duration
 from refinenet_pl.exit_codes import BUSY, STOPPED
 from refinenet_pl.tracking.lock import is_locked
 from refinenet_pl.tracking.run import Run

@@ -7,9 +7,8 @@ from tabulate import tabulate
 from experiments.ablation import slurm
 from experiments.ablation.comparison import get
 from experiments.ablation.jobs import Job
-from experiments.ablation.logs import describe_end, last_lines, log_file, noted_end, progress, told_to_stop
+from experiments.ablation.logs import log_file, unfinished_state
 from experiments.ablation.records import read_record
-from refinenet_pl.tracking.lock import is_locked
 from refinenet_pl.tracking.run import Run
 
 STATES = ("done", "running", "pending", "stopped", "failed", "not started")
@@ -29,18 +28,14 @@ def state_of(run: Run, queue: dict[str, str]) -> tuple[str, str]:
     if record is not None:
         miou = get(record, "evaluations", "val", "miou")
         return "done", f"{100 * miou:.1f} % mIoU on val" if isinstance(miou, (int, float)) else ""
-    if is_locked(run):
-        return "running", progress(run)[0] or "starting"
+    state = unfinished_state(run)
+    if state[0] == "running":
+        return state
     job = slurm.job_of(run)
     if job in queue:
         running = queue[job] in ("RUNNING", "COMPLETING")
         return ("running", f"starting, Slurm job {job}") if running else ("pending", f"Slurm job {job}, {queue[job].lower()}")
-    if not log_file(run).exists():
-        return _without_training(run) if job else ("not started", "")
-    code = noted_end(run)
-    if code is None or told_to_stop(code):
-        return "stopped", "run it again to go on"
-    return "failed", f"{describe_end(code)}: {(last_lines(run, 1) or ['nothing printed'])[0].strip()[:90]}"
+    return _without_training(run) if job and state[0] == "not started" else state
 
 
 def _without_training(run: Run) -> tuple[str, str]:

@@ -29,6 +29,7 @@ class StopWhenTold(Callback):
     def __init__(self, directory: Path | None):
         self.directory = directory
         self.told = False
+        self.saved = False
 
     def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:
         # Here, for Lightning installs its own just before.
@@ -41,6 +42,10 @@ class StopWhenTold(Callback):
         if whole and self._all_told(trainer):
             if self.directory:
                 trainer.save_checkpoint(self.directory / LAST, weights_only=False)
+            self.saved = True
+
+    def on_train_batch_start(self, trainer: Trainer, task: LightningModule, batch, batch_index: int) -> None:
+        if self.saved:  # only now, for the step's values are logged after the end of its batch
             self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:

@@ -10,7 +10,6 @@ import yaml
 from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.commands.launchers import launched_elsewhere, slurm_environments, use_launched_processes
@@ -26,9 +25,11 @@ from refinenet_pl.tasks.checkpoint import with_model_directory
 from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.tracking.checkpoints import LAST, SafeCheckpoints, forget_previous, resume_from
 from refinenet_pl.tracking.lock import RunBusyError, lock_run
+from refinenet_pl.tracking.loggers import Track, build_loggers
 from refinenet_pl.tracking.results import ResultsWriter, git_state
 from refinenet_pl.tracking.run import Run
-from refinenet_pl.tracking.wandb import wandb_logger
+from refinenet_pl.tracking.samples import SampleWriter
+from refinenet_pl.tracking.speed import SpeedMonitor
 
 TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,
@@ -38,7 +39,7 @@ TRAINER_DEFAULTS = {
 }
 
 # A run may go on under other values of these: they change how it is computed or shown, not what.
-WITHOUT_EFFECT = {"run.root", "data.root", "data.num_workers"} | {
+WITHOUT_EFFECT = {"track", "run.root", "data.root", "data.num_workers"} | {
     f"trainer.{name}"
     for name in (
         "accelerator", "accumulate_grad_batches", "devices", "enable_model_summary", "enable_progress_bar",
@@ -52,6 +53,8 @@ class RunCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Run, "run", skip={"seed"}, help="Which run this is; decides its directory")
+        words = "Where values and pictures go besides results.json: W&B and CSV files, CSV files alone, or nowhere"
+        parser.add_argument("--track", type=Track, default="wandb", help=words)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
         data, outputs = ("data.dataset", "data.root"), ("data.dataset", "data.root", "model.protocol", "model.void_output")
         parser.link_arguments(data, "model.classes", compute_fn=lambda name, root: len(_classes(name, root)))
@@ -105,8 +108,11 @@ class RunCLI(LightningCLI):
         run, training = self.run_, self.subcommand == "fit"
         timer = Timer()
         checkpoint = None if training else self._checkpoint()
-        self.results = ResultsWriter(run, self.config_dump, checkpoint, timer)
+        self.samples = SampleWriter(run.directory)
+        self.results = ResultsWriter(run, self.config_dump, checkpoint, timer, self.samples)
         callbacks = [timer, self.results, StopWhenTold(None if self.debugging else run.directory)]
+        if training:
+            callbacks += [SpeedMonitor(), self.samples]
         given = self.config_init[self.subcommand].trainer
         if training and given.enable_checkpointing is not False:
             # Two, because `best` is written when a validation ends and `last` when an epoch does, which is where a run can be
@@ -119,8 +125,10 @@ class RunCLI(LightningCLI):
         if checkpoint and not run.owns(checkpoint):
             kwargs["logger"] = False
         elif given.logger is None and not self.debugging:
-            kwargs["logger"] = self._loggers("train" if training else self.subcommand)
-            callbacks += [LearningRateMonitor()] if training else []
+            job_type = "train" if training else self.subcommand
+            track, revision = self.config[self.subcommand].track, git_state()["revision"]
+            kwargs["logger"] = build_loggers(track, run, self.config_dump, job_type, revision) or False
+            callbacks += [LearningRateMonitor()] if training and kwargs["logger"] else []
         given.callbacks = [*(given.callbacks or []), *callbacks]
         given.plugins = [*(given.plugins or []), SafeCheckpoints(), *slurm_environments()]
         return super().instantiate_trainer(default_root_dir=str(run.directory), **kwargs)
@@ -135,11 +143,6 @@ class RunCLI(LightningCLI):
         self.model.network_config = self.config_dump["model"]["network"]
         if self.subcommand == "fit":  # before anything is written or the other processes are started
             device_batch(self.datamodule.global_batch, self.trainer.world_size, self.trainer.accumulate_grad_batches)
-
-    def _loggers(self, job_type: str) -> list:
-        # Its own numbering keeps what was logged before an interruption; CSVLogger empties a directory that it is given.
-        csv = CSVLogger(self.run_.directory / "metrics", name=job_type)
-        return [csv, wandb_logger(self.run_, self.config_dump, job_type, git_state()["revision"])]
 
     def before_fit(self) -> None:
         if not self.debugging:

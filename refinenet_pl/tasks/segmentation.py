@@ -15,6 +15,7 @@ from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.samplers import derive_seed
 from refinenet_pl.evaluation.confusion import ConfusionMatrix, Scores, scores
 from refinenet_pl.evaluation.inference import Inference, Protocol, void_last, whole_image_logits
+from refinenet_pl.files import slug
 from refinenet_pl.network.dropout import sample_seeds
 from refinenet_pl.network.refinenet import VoidChannel
 from refinenet_pl.tasks.gradients import StepLoss
@@ -213,10 +214,12 @@ class SegmentationTask(LightningModule):
         self.evaluations[stage] = result
         loss = self.losses[stage].compute()
         self.evaluation_losses[stage] = loss.item()
-        self.log(f"{stage}/loss", loss.float())
-        self.log(f"{stage}/miou", result.miou, prog_bar=True)
+        # Values of several scales are others than those that were logged while training.
+        logged = slug(", ".join(filter(None, [stage, self.inference.name])))
+        self.log(f"{logged}/loss", loss.float())
+        self.log(f"{logged}/miou", result.miou, prog_bar=True)
         for name in ("pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
-            self.log(f"{stage}/{name}", getattr(result, name))
-        self.log_dict({f"{stage}/iou/{name}": value for name, value in result.iou.items() if value is not None})
+            self.log(f"{logged}/{name}", getattr(result, name))
+        self.log_dict({f"{logged}/iou/{name}": value for name, value in result.iou.items() if value is not None})
         self.confusions[stage].reset()
         self.losses[stage].reset()

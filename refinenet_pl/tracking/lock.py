@@ -45,7 +45,7 @@ def is_locked(run: Run) -> bool:
     try:
         with _lock_file(run).open("r+") as file:
             return not _try(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

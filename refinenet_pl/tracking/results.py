@@ -11,9 +11,11 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_only
 
-from refinenet_pl.files import replaced
+from refinenet_pl.files import replaced, slug
 from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.samples import SampleWriter
 from refinenet_pl.tracking.scores import per_class_table, save_scores
+from refinenet_pl.tracking.wandb import WandbTracker
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "segmentation-models-pytorch", "timm")
 
@@ -22,21 +24,31 @@ class ResultsWriter(Callback):
     """Writes a run's results.json, on the first process.
 
     The file is replaced as a whole or not at all. A test or validation of a finished run adds its scores to what is there,
-    prints them class by class, and writes them as CSV and as a picture of the confusion matrix.
+    prints them class by class, and writes them as CSV and as a picture of the confusion matrix. W&B gets all of it too, where
+    the run is tracked there.
 
     Args:
         run: Names the run and its directory.
         config: The resolved configuration.
         checkpoint: What a test or validation evaluates; None in training.
         timer: Measures the time spent training, across interruptions.
+        samples: Has the sample pictures.
     """
 
-    def __init__(self, run: Run, config: dict, checkpoint: Path | None, timer: Timer):
+    def __init__(self, run: Run, config: dict, checkpoint: Path | None, timer: Timer, samples: SampleWriter):
         self.run = run
         self.config = config
         self.checkpoint = checkpoint
         self.timer = timer
+        self.samples = samples
         self.evaluations: dict[str, dict] = {}
+        self.curve: list[dict] = []
+
+    def state_dict(self) -> dict:
+        return {"curve": self.curve}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.curve = state["curve"]
 
     def keep(self, trainer: Trainer, task: LightningModule, checkpoint: str) -> None:
         """Hold on to the validation that has just ended, until `write`."""
@@ -46,31 +58,41 @@ class ResultsWriter(Callback):
     def write(self, trainer: Trainer, task: LightningModule) -> None:
         """Record a finished training with the validations that were kept."""
         network = task.network
-        write_json(
-            self.run.results_file,
-            {
-                "format": 1,
-                "run": {key: getattr(self.run, key) for key in ("recipe", "table", "cell", "seed")},
-                "evaluations": self.evaluations,
-                "best": self._best(trainer),
-                "training": {
-                    "epochs": trainer.current_epoch,
-                    "steps": trainer.global_step,
-                    "seconds": round(self.timer.time_elapsed("train"), 1),
-                },
-                "network": {
-                    "class": f"{type(network).__module__}.{type(network).__qualname__}",
-                    "parameters": sum(parameter.numel() for parameter in network.parameters()),
-                },
-                "config": self.config,
-                "git": git_state(),
-                "versions": {name: version(name) for name in PACKAGES},
-                "device": device_name(trainer.strategy.root_device),
-                "world_size": trainer.world_size,
+        record = {
+            "format": 1,
+            "run": {key: getattr(self.run, key) for key in ("recipe", "table", "cell", "seed")},
+            "evaluations": self.evaluations,
+            "best": self._best(trainer),
+            "curve": self.curve,
+            "training": {
+                "epochs": trainer.current_epoch,
+                "steps": trainer.global_step,
+                "seconds": round(self.timer.time_elapsed("train"), 1),
             },
-        )
+            "network": {
+                "class": f"{type(network).__module__}.{type(network).__qualname__}",
+                "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            },
+            "config": self.config,
+            "git": git_state(),
+            "versions": {name: version(name) for name in PACKAGES},
+            "device": device_name(trainer.strategy.root_device),
+            "world_size": trainer.world_size,
+        }
+        write_json(self.run.results_file, record)
+        step = trainer.global_step
+        for tracker in _trackers(trainer):
+            for name, evaluation in self.evaluations.items():
+                tracker.log_scores(slug(name), evaluation, step)
+            tracker.log_samples(self.samples.samples, trainer.datamodule.classes, step)
+            tracker.save_files("results.json", "samples/*")
 
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            miou = task.evaluations["val"].miou
+            self.curve.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "miou": miou})
+            for tracker in _trackers(trainer):
+                tracker.log_best(max(point["miou"] for point in self.curve))
         if trainer.state.fn == "validate" and self.checkpoint:
             self._add(trainer, task, "val", f"val of {self.checkpoint.name}")
 
@@ -85,12 +107,16 @@ class ResultsWriter(Callback):
         home = self.checkpoint if self.checkpoint.is_dir() else self.checkpoint.parent
         entry = self._evaluation(trainer, task, stage, self.checkpoint.name, name)
         for key, evaluation in entry.items():
-            stem = home / key.replace(", ", "-").replace(" ", "-")
+            for tracker in _trackers(trainer):
+                tracker.log_scores(slug(key), evaluation, trainer.global_step)
+            stem = home / slug(key)
             print(f"{key}\n{per_class_table(evaluation)}\nwritten: {', '.join(map(str, save_scores(stem, evaluation)))}")
         if self.run.owns(self.checkpoint) and self.run.results_file.is_file():
             results = json.loads(self.run.results_file.read_text())
             results["evaluations"] |= entry
             write_json(self.run.results_file, results)
+            for tracker in _trackers(trainer):
+                tracker.save_files("results.json")
 
     def _evaluation(
         self, trainer: Trainer, task: LightningModule, stage: str, checkpoint: str | None, name: str | None = None
@@ -108,6 +134,10 @@ class ResultsWriter(Callback):
     def _best(self, trainer: Trainer) -> dict | None:
         score = trainer.checkpoint_callback.best_model_score if trainer.checkpoint_callback else None
         return None if score is None else {"checkpoint": "best.ckpt", "miou": score.item()}
+
+
+def _trackers(trainer: Trainer) -> list[WandbTracker]:
+    return [logger for logger in trainer.loggers if isinstance(logger, WandbTracker)]
 
 
 def write_json(file: Path, content: dict) -> None:

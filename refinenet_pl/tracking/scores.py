@@ -14,7 +14,7 @@ def per_class_table(evaluation: dict) -> str:
     Args:
         evaluation: `Scores` as a dict.
     """
-    rows = [[name, *(_percent(value) for value in values)] for name, *values in _rows(evaluation)]
+    rows = [[name, *(_percent(value) for value in values)] for name, *values in per_class_rows(evaluation)]
     means = ["mean", _percent(evaluation["miou"]), _percent(evaluation["mean_accuracy"]), ""]
     overall = ["all pixels", "", _percent(evaluation["pixel_accuracy"]), _percent(1.0)]
     header = ["class", "IoU %", "accuracy %", "pixels %"]
@@ -32,7 +32,7 @@ def save_scores(stem: Path, evaluation: dict) -> list[Path]:
     with table.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["class", "iou", "accuracy", "share_of_pixels"])
-        for name, *values in _rows(evaluation):
+        for name, *values in per_class_rows(evaluation):
             writer.writerow([name, *("" if value is None else repr(value) for value in values)])
     draw_confusion(evaluation).savefig(picture, dpi=150)
     return [table, picture]
@@ -62,7 +62,8 @@ def draw_confusion(evaluation: dict) -> Figure:
     return figure
 
 
-def _rows(evaluation: dict) -> list[tuple]:
+def per_class_rows(evaluation: dict) -> list[tuple]:
+    """Name, IoU, accuracy, share of labelled pixels of each class, as fractions; None where a class has no such figure."""
     labelled = np.array(evaluation["confusion"]).sum(1)
     shares = (labelled / max(1, labelled.sum())).tolist()
     return list(zip(evaluation["iou"], evaluation["iou"].values(), evaluation["accuracy"].values(), shares, strict=True))

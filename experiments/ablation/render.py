@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ def render(report: Report, form: str = "markdown") -> str:
     """The table and its notes in one of `FORMATS`; CSV has no notes, and one column for each number."""
     if form == "csv":
         return _csv(report)
-    header, rows = _cells(report)
+    header, content = entries(report)
+    rows = [[entry.text for entry in row] for row in content]
     right = ("left", *["right"] * (len(header) - 1))
     if form == "latex":
         body = tabulate(rows, header, tablefmt="latex_booktabs", colalign=right, disable_numparse=True)
@@ -51,26 +54,50 @@ def write(report: Report, directory: str | Path) -> list[Path]:
     return files
 
 
-def _cells(report: Report) -> tuple[list[str], list[list[str]]]:
-    header = ["network", "mIoU %", "seeds", "difference"]
+@dataclass(frozen=True)
+class Entry:
+    """What stands in a cell of the table.
+
+    Attributes:
+        text: The words.
+        value: What rows are sorted by; None where there is nothing.
+    """
+
+    text: str
+    value: float | None = None
+
+
+def entries(report: Report) -> tuple[list[str], list[list[Entry]]]:
+    """The table's header, and what stands in its rows."""
+    header = ["network", "mIoU %", "seeds", "difference", "more than noise"]
     header += ["paper %"] if report.has_paper else []
     header += ["multi-scale %"] if report.table.multi_scale else []
     header += ["paper, multi-scale %"] if report.has_paper_multi_scale else []
     header += ["parameters", "training"]
     rows = []
-    for row in report.rows:
-        cells = [row.cell.label, _estimate(row.miou) or "missing", f"{len(row.miou.values)}/{len(report.seeds)}"]
-        cells.append("reference" if row.cell.name == report.reference else _difference(row))
+    for place, row in enumerate(report.rows):
+        cells = [
+            Entry(row.cell.label, place),
+            Entry(_estimate(row.miou) or _absent(row), row.miou.mean),
+            Entry(_seeds(row, report), len(row.miou.values)),
+        ]
+        is_reference = row.cell.name == report.reference
+        cells.append(Entry("reference", 0.0) if is_reference else Entry(_difference(row), row.difference.mean))
+        cells.append(Entry("" if is_reference else verdict(row), row.significance and row.significance.adjusted_p))
         if report.has_paper:
-            cells.append("" if row.paper is None else f"{row.paper:.1f}")
+            cells.append(_figure(row.paper))
         if report.table.multi_scale:
-            cells.append(_estimate(row.multi_scale) or "missing")
+            cells.append(Entry(_estimate(row.multi_scale) or "missing", row.multi_scale.mean))
         if report.has_paper_multi_scale:
-            cells.append("" if row.paper_multi_scale is None else f"{row.paper_multi_scale:.1f}")
-        cells.append("" if row.parameters is None else f"{row.parameters / 1e6:.2f} M")
-        cells.append("" if row.seconds is None else duration(row.seconds))
+            cells.append(_figure(row.paper_multi_scale))
+        cells.append(Entry("" if row.parameters is None else f"{row.parameters / 1e6:.2f} M", row.parameters))
+        cells.append(Entry("" if row.seconds is None else duration(row.seconds), row.seconds))
         rows.append(cells)
     return header, rows
+
+
+def _figure(value: float | None) -> Entry:
+    return Entry("" if value is None else f"{value:.1f}", value)
 
 
 def _estimate(estimate: Estimate, sign: str = "") -> str:
@@ -84,6 +111,24 @@ def _difference(row: Row) -> str:
     text = _estimate(row.difference, "+")
     pairs = len(row.difference.values)
     return f"{text} ({pairs} of {len(row.miou.values)})" if text and pairs < len(row.miou.values) else text
+
+
+def verdict(row: Row) -> str:
+    """Whether a row's difference is more than noise, in words."""
+    if row.significance is None:
+        return "needs two seeds" if row.difference.values else ""
+    p = row.significance.adjusted_p
+    return f"{'yes' if row.significance.is_shown else 'not shown'}, p {f'= {p:.3f}' if p >= 0.0005 else '< 0.001'}"
+
+
+def _absent(row: Row) -> str:
+    return "failed" if "failed" in row.unfinished.values() else "missing"
+
+
+def _seeds(row: Row, report: Report) -> str:
+    states = Counter(row.unfinished.values())
+    said = [f"{states[state]} {state}" for state in ("failed", "stopped", "running") if states[state]]
+    return f"{len(row.miou.values)}/{len(report.seeds)}" + (f" ({', '.join(said)})" if said else "")
 
 
 def duration(seconds: float) -> str:
@@ -106,6 +151,12 @@ def notes(report: Report) -> list[str]:
         f"mIoU on the split {report.split}, {seeds}; {spread}. Difference: {paired}, to the row “{reference}”. "
         "Training: mean time of one run."
     ]
+    if report.compared:
+        rows = "one row" if report.compared == 1 else f"{report.compared} rows"
+        texts.append(
+            f"More than noise: paired t-test of the difference over seeds, p by Holm's method for {rows}; yes below 0.05. "
+            "Where it is not shown there may be a difference all the same: more seeds tell."
+        )
     if report.table.multi_scale:
         scales = ", ".join(f"{scale:g}" for scale in report.table.multi_scale)
         texts.append(f"multi-scale %: the same networks with probabilities averaged over the scales {scales}.")
@@ -139,12 +190,15 @@ def _csv(report: Report) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     header = ["cell", "label", "seeds", "miou_mean", "miou_sd", "difference_mean", "difference_sd"]
+    header += ["difference_low", "difference_high", "p", "p_holm"]
     header += ["paper"] if report.has_paper else []
     header += ["multi_scale_mean", "multi_scale_sd"] if report.table.multi_scale else []
     header += ["paper_multi_scale"] if report.has_paper_multi_scale else []
     writer.writerow([*header, "parameters", "training_seconds", *(f"miou_seed{seed}" for seed in report.seeds)])
     for row in report.rows:
         numbers: list[Any] = [row.miou.mean, row.miou.spread, row.difference.mean, row.difference.spread]
+        test = row.significance
+        numbers += [None] * 4 if test is None else [test.low, test.high, test.p, test.adjusted_p]
         numbers += [row.paper] if report.has_paper else []
         numbers += [row.multi_scale.mean, row.multi_scale.spread] if report.table.multi_scale else []
         numbers += [row.paper_multi_scale] if report.has_paper_multi_scale else []

@@ -1,0 +1,136 @@
+"""One self-contained page of HTML from groups of runs: nothing on it comes from elsewhere."""
+
+import base64
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from experiments.ablation.records import Report
+from experiments.ablation.render import entries, notes
+from experiments.page import charts
+from experiments.page.collect import LABEL, PICTURE, PREDICTION, Group
+
+HERE = Path(__file__).parent
+
+
+def build_page(groups: list[Group], title: str) -> str:
+    """The page.
+
+    Args:
+        groups: What it is about.
+        title: Its heading.
+    """
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    numbers = iter(range(10**6))
+    return environment.get_template("page.html.jinja").render(
+        title=title,
+        sections=[_section(group, numbers) for group in groups],
+        style=Markup((HERE / "page.css").read_text()),
+        script=Markup((HERE / "page.js").read_text()),
+    )
+
+
+@dataclass(frozen=True)
+class Key:
+    """How a cell of the table is told apart in the charts."""
+
+    label: str
+    colour: str
+    glyph: str
+
+
+def _section(group: Group, numbers) -> dict:
+    report = group.report
+    header, rows = entries(report)
+    drawn = {
+        "Difference to the reference, with 95 % confidence intervals": charts.differences(report),
+        "mIoU against epoch: mean, and each seed": charts.curves(group),
+        "Parameters against mIoU": charts.parameters(report),
+        "Speed of training against mIoU": charts.speed(report),
+    }
+    return {
+        "id": re.sub(r"[^\w-]", "-", group.name),
+        "name": group.name,
+        "table": report.table,
+        "recipe": report.recipe,
+        "split": report.split,
+        "header": header,
+        "rows": [
+            {"entries": row, "missing": not source.miou.values, "key": key}
+            for row, source, key in zip(rows, report.rows, _keys(report), strict=True)
+        ],
+        "charts": {heading: _inline(svg, next(numbers)) for heading, svg in drawn.items() if svg},
+        "cut": any(row.significance for row in report.rows),
+        "heat": _heat(group),
+        "classes": group.classes,
+        "samples": _samples(group),
+        "legend": _legend(group),
+        "notes": notes(report),
+    }
+
+
+def _keys(report: Report) -> list[Key]:
+    styles = [charts.style_of(place) for place in range(len(report.rows))]
+    return [
+        Key(row.cell.label, colour, charts.MARKERS[marker]) for row, (colour, marker) in zip(report.rows, styles, strict=True)
+    ]
+
+
+def _inline(svg: str, number: int) -> Markup:
+    """The chart with names of its own, for on one page no two things may have the same."""
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="c{number}-\1"', svg)
+    return Markup(re.sub(r'(href="#|url\(#)', rf"\g<1>c{number}-", svg))
+
+
+def _heat(group: Group) -> list[tuple[str, list[float | None]]]:
+    """IoU by class of each row that has any."""
+    rows = [(row.cell.label, [group.iou(row, name) for name in group.classes]) for row in group.report.rows]
+    return [(label, values) for label, values in rows if any(value is not None for value in values)]
+
+
+def _samples(group: Group) -> list[dict]:
+    """The sample pictures with the ground truth and what each row makes of them."""
+    by_row = [(row.cell.label, group.samples(row)) for row in group.report.rows]
+    names = sorted({name for _, stems in by_row for name in stems})
+    samples = []
+    for name in names:
+        stems = {label: found[name] for label, found in by_row if name in found}
+        first = next(iter(stems.values()))
+        shown = [("picture", _data(first, PICTURE)), ("ground truth", _data(first, LABEL))]
+        shown += [(label, _data(stem, PREDICTION)) for label, stem in stems.items()]
+        samples.append({"name": name, "images": [(label, data) for label, data in shown if data]})
+    return samples
+
+
+def _legend(group: Group) -> list[tuple[str, str]]:
+    """(class, colour) of the classes on the sample pictures, from the palette that the masks carry."""
+    masks = [
+        path for row in group.report.rows for stem in group.samples(row).values() for path in _files(stem, LABEL, PREDICTION)
+    ]
+    present: set[int] = set()
+    palette: list[int] = []
+    for path in masks:
+        with Image.open(path) as mask:
+            present |= set(np.unique(np.asarray(mask)).tolist())
+            palette = mask.getpalette() or palette
+    names = dict(enumerate(group.classes))
+    colours = {index: "#{:02x}{:02x}{:02x}".format(*palette[3 * index : 3 * index + 3]) for index in present}
+    return [(names.get(index, "void"), colours[index]) for index in sorted(present)]
+
+
+def _files(stem: Path, *endings: str) -> list[Path]:
+    paths = [stem.with_name(stem.name + ending) for ending in endings]
+    return [path for path in paths if path.is_file()]
+
+
+def _data(stem: Path, ending: str) -> str | None:
+    """A file as a data URL; None where there is none."""
+    for path in _files(stem, ending):
+        kind = "jpeg" if path.suffix == ".jpg" else "png"
+        return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return None
