@@ -1,13 +1,21 @@
 #!/usr/bin/env python
-"""The README's pictures: `python experiments/figures.py scenes` and `python experiments/figures.py camvid CHECKPOINT`."""
+"""The README's pictures.
+
+python experiments/figures.py scenes
+python experiments/figures.py camvid CHECKPOINT
+python experiments/figures.py page REPORT
+"""
 
 import argparse
+import io
+import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from PIL import Image
 
 from refinenet_pl.data.camvid import CamVid
 from refinenet_pl.data.dataset import SegmentationDataset
@@ -68,18 +76,38 @@ def camvid(checkpoint: Path, root: Path) -> None:
     sheet(dataset, rows, DOCS / "camvid.png", height=2.1)
 
 
+def page(report: Path) -> None:
+    """A page of `report.py`, as it is seen on a desk and, in the dark, on a phone; needs Chromium."""
+    from playwright.sync_api import sync_playwright  # a package of the tests
+
+    height, shots = 1560, []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for width, scheme in (1280, "light"), (390, "dark"):
+            opened = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            opened.goto(report.resolve().as_uri())
+            shots.append(Image.open(io.BytesIO(opened.screenshot())))
+        browser.close()
+    both = Image.new("RGB", (sum(shot.width for shot in shots) + 24, height), "white")
+    both.paste(shots[0])
+    both.paste(shots[1], (shots[0].width + 24, 0))
+    both.save(DOCS / "page.png", optimize=True)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", choices=["scenes", "camvid"])
-    parser.add_argument("checkpoint", nargs="?", type=Path, help="for camvid: the run's best.ckpt")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", choices=["scenes", "camvid", "page"])
+    parser.add_argument("file", nargs="?", type=Path, help="for camvid: the run's best.ckpt; for page: the page")
     parser.add_argument("--root", type=Path, default=Path("data/camvid"), help="for camvid: where the data set lies")
     options = parser.parse_args()
     if options.which == "scenes":
         scenes()
-    elif options.checkpoint is None:
-        parser.error("camvid needs a checkpoint")
+    elif options.file is None:
+        parser.error(f"{options.which} needs a file")
+    elif options.which == "page":
+        page(options.file)
     else:
-        camvid(options.checkpoint, options.root)
+        camvid(options.file, options.root)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ EXAMPLES = """\
 examples:
   python experiments/report.py runs -o report.html
   python experiments/report.py runs/chained_pooling@camvid --split test -o report.html
-  python experiments/report.py gathered --wandb ENTITY/PROJECT -o report.html      the runs of several machines
+  python experiments/report.py --wandb ENTITY/PROJECT -o report.html      the runs of several machines, gathered
 
 The page needs no server and loads nothing. The tables are printed too, as Markdown.
 """
@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0, or 2 where there is nothing to report.
     """
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path, metavar="DIR", help="of all runs, or of one group, TABLE@RECIPE")
+    words = "of all runs, or of one group, TABLE@RECIPE; with --wandb where they are gathered (default then: gathered)"
+    parser.add_argument("directory", type=Path, nargs="?", metavar="DIR", help=words)
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="the page (default: report.html)")
     parser.add_argument("--split", default="val", help="the evaluation to report (default: val)")
     parser.add_argument("--tables", nargs="+", default=[], metavar="FILE", help="tables that are not in experiments/tables")
@@ -43,11 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
     words = "first gather this project's runs into DIR, where those that are there stay"
     parser.add_argument("--wandb", metavar="ENTITY/PROJECT", help=words)
     options = parser.parse_args(arguments)
+    if not (options.directory or options.wandb):
+        parser.error("name a directory of runs, or a W&B project with --wandb")
+    directory = options.directory or Path("gathered")
     try:
         if options.wandb:
-            for line in gather(options.wandb, options.directory):
+            for line in gather(options.wandb, directory):
                 print(line, file=sys.stderr)
-        groups = collect(options.directory, options.tables, options.split)
+        groups = collect(directory, options.tables, options.split)
         with replaced(options.output) as stream:
             stream.write(build_page(groups, options.title).encode())
     except (GatherError, RecordError, TableError) as error:

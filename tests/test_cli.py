@@ -6,12 +6,14 @@ import json
 import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
+import torch
 from conftest import REPOSITORY
 from PIL import Image
 from running import SMALL, run
 
 from refinenet_pl.cli import main
 from refinenet_pl.data.scenes import Scenes
+from refinenet_pl.tasks.checkpoint import load_for_prediction
 from refinenet_pl.tracking.run import Run
 
 
@@ -56,6 +58,20 @@ def test_a_run_leaves_its_whole_record(trained):
     rows = list(csv.DictReader((directory / "metrics" / "train" / "version_0" / "metrics.csv").open()))
     logged = [float(row["val/miou"]) for row in rows if row.get("val/miou")]
     assert len(logged) == 2 and logged[-1] == pytest.approx(validation["miou"], abs=1e-6)
+
+
+def test_samples_are_what_the_last_network_predicts(trained):
+    task, classes = load_for_prediction(trained.directory / "last.ckpt")
+    dataset = Scenes(split="val", size=64, samples=24, seed=0)
+    for index in 5, 9, 14, 18:
+        image, label = dataset.read(index)
+        stem = str(trained.directory / "samples" / dataset.name(index))
+        with Image.open(f"{stem}-prediction.png") as prediction, Image.open(f"{stem}-label.png") as kept:
+            with torch.inference_mode():
+                mask = task.predict_mask(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])[0]
+            assert np.array_equal(prediction, mask) and np.array_equal(kept, label)
+            assert prediction.getpalette()[:33] == [channel for colour in classes.palette for channel in colour]
+        assert Image.open(f"{stem}-picture.jpg").size == (64, 64)
 
 
 def test_a_finished_run_ends_at_once_and_stays_as_it_is(trained):

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,7 @@ def test_nothing_is_logged_twice(folders):
     assert steps == list(range(20)), "each of two epochs of ten steps"
     names = {name for name, _ in values}
     assert {"lr-AdamW/decoder", "train/pictures_per_second", "val/miou", "val-multi-scale/miou"} <= names
+    assert not [name for name in names if "/iou/" in name], "classes are a table"
     assert len([step for name, step in values if name == "val/miou"]) == 2, "two epochs; the other scales have another name"
 
 
@@ -150,6 +153,20 @@ def test_offline_run_that_is_sent_later_is_one_run_in_its_group(synced, stopped_
 def report(project: str, directory: Path, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "experiments/report.py", directory, "--wandb", project, "-o", directory / "page.html"]
     return subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True)
+
+
+def test_test_is_a_run_of_its_own_in_the_same_group(stopped_once, tmp_path):
+    copied = replace(stopped_once, root=str(tmp_path / "runs"))
+    shutil.copytree(stopped_once.root, copied.root, ignore=shutil.ignore_patterns("wandb"))
+    named = ["--seed_everything=3", "--run.table=chained_pooling", "--run.cell=pool_conv_4", f"--run.root={copied.root}"]
+    run("test", *SMALL, *named, **OFFLINE)
+    (folder,) = (copied.directory / "wandb").glob("offline-run-*")
+    started = next(record["run"] for record in inspect(folder) if record["type"] == "run")
+    assert started["run_group"] == "chained_pooling@scenes" and started["job_type"] == "test"
+    found = summary(folder)["summary"]
+    assert found["test/miou"] == pytest.approx(results(copied)["evaluations"]["test"]["miou"], rel=1e-6)
+    assert {"test/classes", "test/confusion"} <= set(found)
+    assert json.loads((folder / "files" / "results.json").read_text()) == results(copied), "with the test's scores"
 
 
 def test_table_from_the_server_is_the_table_from_the_disk(synced, stopped_once, tmp_path):

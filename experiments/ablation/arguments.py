@@ -16,6 +16,7 @@ examples:
   python experiments/ablate.py sweep cascade --on nyudv2 --seeds 3 --processes 4 > sweep.yaml
   python experiments/ablate.py commands cascade --on nyudv2 --seeds 3 > runs.sh      to run them elsewhere
   python experiments/ablate.py table cascade --on nyudv2 --split test --format latex
+  python experiments/report.py runs -o report.html       all tables as one page
 
 Runs that have finished are never repeated; a run that was stopped goes on where it was. What stands behind `--` goes to each
 run's training command. Runs with other such arguments belong under another --root.

@@ -50,12 +50,13 @@ def gather(project: str, directory: Path) -> Iterator[str]:
                 yield f"{run.group} {run.name}: was trained in {directory}, stays as it is"
             else:
                 names = [file.name for file in found.files()]
+                is_training = found.job_type == "train"
                 if "results.json" in names:
                     _copy(found, names, run)
-                    copied[run] = copied.get(run, 0) + (found.job_type == "train")
-                elif found.state in _FAILED and not run.results_file.exists():
+                    copied[run] = copied.get(run, 0) + is_training
+                elif is_training and found.state in _FAILED and not run.results_file.exists():
                     _note_failure(run, found.state)
-                elif found.job_type == "train":
+                elif is_training:
                     yield f"{run.group} {run.name}: {found.state}, no results yet"
     except Exception as error:  # W&B's client has many kinds, not all of them its own
         cure = "write it as ENTITY/PROJECT, and log in (wandb login) or set WANDB_API_KEY"

@@ -2,7 +2,9 @@
 
 import base64
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ def build_page(groups: list[Group], title: str) -> str:
         title: Its heading.
     """
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    numbers = iter(range(10**6))
+    numbers = count()
     return environment.get_template("page.html.jinja").render(
         title=title,
         sections=[_section(group, numbers) for group in groups],
@@ -44,7 +46,7 @@ class Key:
     glyph: str
 
 
-def _section(group: Group, numbers) -> dict:
+def _section(group: Group, numbers: Iterator[int]) -> dict:
     report = group.report
     header, rows = entries(report)
     drawn = {

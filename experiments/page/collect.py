@@ -99,10 +99,12 @@ def collect(directory: Path, tables: list[str], split: str) -> list[Group]:
 def _table(name: str, folder: Path) -> Table | None:
     """The table of that name, or one of the runs as they are; None where the directory holds no runs."""
     try:
-        return read_table(find_table(name))
+        file = find_table(name)
     except TableError:
-        if name.endswith((".yaml", ".yml")):
+        if name.endswith((".yaml", ".yml")):  # one that was asked for
             raise
+    else:
+        return read_table(file)
     cells = {path.name: Cell(path.name, path.name) for path in sorted(folder.iterdir()) if any(path.glob("seed*"))}
     if not cells:
         return None

@@ -58,7 +58,8 @@ class SampleWriter(Callback):
             return
         dataset, classes = trainer.datamodule.validation, trainer.datamodule.classes
         indices = np.unique(np.linspace(0, len(dataset) - 1, PICTURES + 2).round().astype(int)[1:-1])
-        self.samples = [_predict(task, dataset, int(index), classes) for index in indices]
+        with trainer.precision_plugin.forward_context():
+            self.samples = [_predict(task, dataset, int(index), classes) for index in indices]
         try:
             for sample in self.samples:
                 write_sample(self.folder, sample, classes)

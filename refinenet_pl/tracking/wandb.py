@@ -74,7 +74,9 @@ class WandbTracker(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self._attempt(lambda wandb_run: wandb_run.log(metrics | ({} if step is None else {"trainer/global_step": step})))
+        # A chart for each of 150 classes would hide the others. A finished run has a table of them, and the CSV files have all.
+        shown = {name: value for name, value in metrics.items() if "/iou/" not in name}
+        self._attempt(lambda wandb_run: wandb_run.log(shown | ({} if step is None else {"trainer/global_step": step})))
 
     def log_best(self, miou: float) -> None:
         """Put the best validation mIoU into the summary, where `val/miou` is the last."""
@@ -146,7 +148,7 @@ class WandbTracker(WandbLogger):
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
-        arguments = {**self._wandb_init, "mode": mode}
+        arguments = {name: value for name, value in self._wandb_init.items() if value is not None} | {"mode": mode}
         if mode != "disabled":
             self.run.directory.mkdir(parents=True, exist_ok=True)
             arguments["id"] = f"{self.run.group}-{self.run.name}-{self.job_type}-{_key(self.run)}".replace("@", "-")
