@@ -136,7 +136,7 @@ def test_the_tables_are_there():
         "initialization": 5,
         "learning_rate_sensitivity": 10,
         "rcu_removal": 5,
-        "relu_placement": 4,
+        "relu_placement": 3,
     }
     with pytest.raises(TableError, match="there are cascade, chained_pooling"):
         find_table("cascades")
