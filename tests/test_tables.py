@@ -458,6 +458,13 @@ def test_runs_that_differ_in_more_than_the_cell_are_warned_about(table_file, tmp
     assert "**Warning:**" in render(report)
 
 
+def test_where_values_went_is_no_difference(table_file, tmp_path):
+    table = read_table(table_file)
+    record(table, "paper", 0, tmp_path, 0.6, config__track="wandb")
+    record(table, "shallow", 0, tmp_path, 0.5, config__track="csv")
+    assert build_report(table, "scenes", str(tmp_path), [0]).warnings == []
+
+
 def test_other_settings_than_the_papers_are_warned_about(tmp_path):
     table = read_table(find_table("cascade"))
     record(table, "cascade_4", 0, tmp_path, 0.4, "nyudv2", config__model__network__init_args__encoder_name="resnet18")

@@ -52,7 +52,7 @@ def stopped_once(tmp_path_factory) -> Run:
         '--data.dataset_options={"size": 64, "samples": 80}', "--model.test_scales=[0.5,1.0]",
     ]  # fmt: skip
     environment = {**OFFLINE, "HOME": str(home)}
-    assert kill_at(arguments, r"Epoch 0: +[3-6]0%", signal.SIGTERM, **environment)[0] == STOPPED
+    assert kill_at(arguments, r"Epoch 1: +[3-6]0%", signal.SIGTERM, **environment)[0] == STOPPED
     run(*arguments, **environment)
     return Run("scenes", "chained_pooling", "pool_conv_4", 3, str(root))
 

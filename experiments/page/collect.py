@@ -109,4 +109,4 @@ def _table(name: str, folder: Path) -> Table | None:
     if not cells:
         return None
     reference = "paper" if "paper" in cells else next(iter(cells))
-    return Table(name, f"Runs of {name}", "no table of the paper", "", reference, cells)
+    return Table(name, f"Runs of {name}", "none of the paper's", "These runs belong to no table.", reference, cells)
