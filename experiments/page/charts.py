@@ -87,20 +87,20 @@ def curves(group: Group) -> str | None:
 
 
 def parameters(report: Report) -> str | None:
-    """mIoU against the number of parameters; None where no row has both."""
+    """mIoU against the number of parameters; None where fewer than two rows have both."""
     points = [(place, row.parameters and row.parameters / 1e6, row) for place, row in enumerate(report.rows)]
     return _cost(points, report.split, "parameters, millions")
 
 
 def speed(report: Report) -> str | None:
-    """mIoU against training speed; None where no row has both."""
+    """mIoU against training speed; None where fewer than two rows have both."""
     points = [(place, pictures_per_second(row), row) for place, row in enumerate(report.rows)]
     return _cost(points, report.split, "training, pictures a second")
 
 
 def _cost(points: Sequence[tuple[int, float | None, Row]], split: str, label: str) -> str | None:
     points = [(place, cost, row) for place, cost, row in points if cost is not None and row.miou.values]
-    if not points:
+    if len(points) < 2:
         return None
     with rc_context(_STYLE):
         figure, axes = _figure(3.2)
