@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The command line's words; None for the process's own.
 
     Returns:
-        The exit code: 0, or 2 where there is nothing to report.
+        The exit code: 0, or 2 where there is nothing to report or no page can be written.
     """
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     words = "of all runs, or of one group, TABLE@RECIPE; with --wandb where they are gathered (default then: gathered)"
@@ -56,6 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
             stream.write(build_page(groups, options.title).encode())
     except (GatherError, RecordError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}; make room or give permission to write", file=sys.stderr)
         return 2
     print("\n".join(render(group.report) for group in groups))
     print(f"Written: {options.output}", file=sys.stderr)

@@ -1,13 +1,13 @@
 """Files that are replaced as a whole or not at all, and what they may be called."""
 
+import contextlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 
-@contextmanager
+@contextlib.contextmanager
 def replaced(path: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes become the file when the block ends without an error.
 
@@ -29,7 +29,8 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it would take the place of the error that matters
+            unfinished.unlink(missing_ok=True)
 
 
 def slug(name: str) -> str:

@@ -25,7 +25,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    """Three cells of a table of nine, three seeds, one of them failed; and a run of no table."""
+    """Three cells of a table of ten, three seeds, one of them failed; and a run of no table."""
     root = tmp_path_factory.mktemp("runs")
     table = read_table(REPOSITORY / "experiments/tables/chained_pooling.yaml")
     names, chance = list(Scenes.classes.names), np.random.default_rng(0)
@@ -181,6 +181,13 @@ def test_page_stands_alone(made):
     assert not re.search(r"""(src|href|url\()\s*=?\s*["']?(https?:)?//""", text)
     names = re.findall(r'\bid="([^"]+)"', text)
     assert len(names) == len(set(names)) > 50
+
+
+def test_page_that_cannot_be_written_is_named(runs, tmp_path):
+    command = [sys.executable, "experiments/report.py", runs, "-o", tmp_path]
+    printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert printed.returncode == 2 and "Traceback" not in printed.stderr
+    assert f"error: {tmp_path}: Is a directory; make room or give permission to write" in printed.stderr
 
 
 def test_directory_without_runs_is_named(tmp_path):

@@ -174,6 +174,7 @@ def test_table_from_the_server_is_the_table_from_the_disk(synced, stopped_once, 
     failed = {"name": "failed", "displayName": "no_unit-seed3", "groupName": "chained_pooling@scenes", "jobType": "train"}
     config = json.dumps({key: {"value": value} for key, value in other.items()})
     synced.runs["failed"] = {**failed, "config": config, "files": {}, "history": [], "exitcode": 1}
+    synced.runs["cut"] = {**failed, "name": "cut", "config": config, "files": {"results.json": b'{"form'}, "history": []}
     synced.runs["strange"] = {**failed, "name": "strange", "config": "{}", "files": {}, "history": []}
     made = report("team/refinenet_pl", tmp_path / "gathered", **synced.environment)
     assert made.returncode == 0, made.stderr
@@ -184,6 +185,7 @@ def test_table_from_the_server_is_the_table_from_the_disk(synced, stopped_once, 
     assert re.search(r"no chained pooling, no ReLU +\| +failed \| +0/1 \(1 failed\)", made.stdout)
     assert "no_unit-seed3: not a run of this repository, left out" in made.stderr and "1 runs, into" in made.stderr
     assert "val_00016: 4 blocks, pooling first" in (tmp_path / "gathered" / "page.html").read_text()
+    assert "chained_pooling@scenes no_unit-seed3: its results.json cannot be read, left out" in made.stderr
     again = report("team/refinenet_pl", Path(stopped_once.root), **synced.environment)
     assert "was trained in" in again.stderr and "stays as it is" in again.stderr
 

@@ -37,6 +37,7 @@ def gather(project: str, directory: Path) -> Iterator[str]:
 
     Raises:
         GatherError: See there.
+        OSError: The directory cannot be written; the error names the file.
     """
     import wandb  # takes seconds that other commands need not wait for
 
@@ -52,13 +53,17 @@ def gather(project: str, directory: Path) -> Iterator[str]:
                 names = [file.name for file in found.files()]
                 is_training = found.job_type == "train"
                 if "results.json" in names:
-                    _copy(found, names, run)
-                    copied[run] = copied.get(run, 0) + is_training
+                    if _copy(found, names, run):
+                        copied[run] = copied.get(run, 0) + is_training
+                    else:
+                        yield f"{run.group} {run.name}: its results.json cannot be read, left out"
                 elif is_training and found.state in _FAILED and not run.results_file.exists():
                     _note_failure(run, found.state)
                 elif is_training:
                     yield f"{run.group} {run.name}: {found.state}, no results yet"
     except Exception as error:  # W&B's client has many kinds, not all of them its own
+        if isinstance(error, OSError) and error.filename:  # not the server, but the directory
+            raise
         cure = "write it as ENTITY/PROJECT, and log in (wandb login) or set WANDB_API_KEY"
         raise GatherError(f"W&B's project {project}: {error}; {cure}") from error
     for run, times in copied.items():
@@ -77,17 +82,21 @@ def _run(config: dict[str, Any], directory: Path) -> Run | None:
     return Run(**names, seed=seed, root=str(directory))
 
 
-def _copy(found: Any, names: list[str], run: Run) -> None:
+def _copy(found: Any, names: list[str], run: Run) -> bool:
+    """Copy a run's files; not one of them where its results.json is damaged."""
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             if name == "results.json" or _SAMPLE.fullmatch(name):
                 found.file(name).download(root=folder, replace=True).close()
-        record = Path(folder, "results.json")
-        json.loads(record.read_text())  # a file that was cut short ends here, and the one before stays
+        try:
+            json.loads(Path(folder, "results.json").read_text())
+        except ValueError:
+            return False
         for path in sorted(Path(folder).rglob("*.*")):
             with replaced(run.directory / path.relative_to(folder)) as stream:
                 stream.write(path.read_bytes())
     log_file(run).unlink(missing_ok=True)
+    return True
 
 
 def _note_failure(run: Run, state: str) -> None:

@@ -67,7 +67,6 @@ def _section(group: Group, numbers: Iterator[int]) -> dict:
             for row, source, key in zip(rows, report.rows, _keys(report), strict=True)
         ],
         "charts": {heading: _inline(svg, next(numbers)) for heading, svg in drawn.items() if svg},
-        "cut": any(row.significance for row in report.rows),
         "heat": _heat(group),
         "classes": group.classes,
         "samples": _samples(group),

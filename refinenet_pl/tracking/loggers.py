@@ -1,9 +1,11 @@
 """Where a run's values go: W&B, CSV files, or nowhere."""
 
+import contextlib
+from pathlib import Path
 from typing import Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from refinenet_pl.tracking.run import Run
 from refinenet_pl.tracking.wandb import WandbTracker
@@ -12,13 +14,23 @@ Track = Literal["wandb", "csv", "none"]
 
 
 class SafeCSVLogger(CSVLogger):
-    """CSV files that a full disk leaves incomplete, with a warning, instead of ending the training."""
+    """CSV files that a full disk leaves as they were, with a warning, instead of ending the training.
 
+    Lightning's own empties the file before it writes it with a new column, and all that was in it would be lost.
+    """
+
+    @rank_zero_only
     def save(self) -> None:
+        writer = self.experiment
+        file, columns = Path(writer.metrics_file_path), list(writer.metrics_keys)
+        before = file.read_bytes() if file.exists() else None
         try:
             super().save()
         except OSError as error:
-            rank_zero_warn(f"{self.log_dir}/metrics.csv: {error.strerror}; its values are kept and written when there is room")
+            writer.metrics_keys = columns
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True) if before is None else file.write_bytes(before)
+            rank_zero_warn(f"{file}: {error.strerror}; the values are kept, and written when there is room")
 
 
 def build_loggers(track: Track, run: Run, config: dict, job_type: str, revision: str | None) -> list[Logger]:
