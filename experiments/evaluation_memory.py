@@ -44,13 +44,13 @@ def measure(case: dict) -> dict:
     """Run one case in this process; gives peak memory in bytes, seconds, device and torch's version."""
     import torch
 
-    from refinenet_pl.evaluation import fusion
+    from refinenet_pl.evaluation import strips
     from refinenet_pl.evaluation.inference import Inference
     from refinenet_pl.network.refinenet import RefineNet
     from refinenet_pl.tracking.results import device_name
 
     if not case.get("strips", True):
-        fusion.STRIP_BYTES = 2**62
+        strips.STRIP_BYTES = 2**62
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = _resident()
     torch.manual_seed(0)

@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from refinenet_pl.memory import keep_freed_memory
+
 COMMANDS = {
     "fit": ("refinenet_pl.commands.training", "train a network on a recipe"),
     "validate": ("refinenet_pl.commands.training", "score a run's checkpoint on the validation split"),
@@ -27,6 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif arguments[0] not in COMMANDS:
         sys.exit(f"{_usage()}\n\nerror: there is no command {arguments[0]!r}")
     else:
+        keep_freed_memory()
         # A command's libraries take seconds to import; only the chosen one's are.
         importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments)
 

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from refinenet_pl import RefineNet
-from refinenet_pl.network.dropout import Dropout, sample_seeds
+from refinenet_pl.network.dropout import Dropout, number_layers, sample_seeds
 
 SEEDS = [11, 12, 2**63 - 1, 14]
 
 
 def drop(x: torch.Tensor, seeds, layers: int = 1, rate: float = 0.5) -> list[torch.Tensor]:
-    dropouts = [Dropout(rate) for _ in range(layers)]
+    dropouts = torch.nn.ModuleList(Dropout(rate) for _ in range(layers))
+    number_layers(dropouts)
     with sample_seeds(seeds):
         return [dropout(x) for dropout in dropouts]
 

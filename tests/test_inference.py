@@ -8,7 +8,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from refinenet_pl.evaluation import fusion
+from refinenet_pl.evaluation import strips
 from refinenet_pl.evaluation.confusion import scores
 from refinenet_pl.evaluation.inference import PAPER_SCALES, Inference
 from refinenet_pl.network.refinenet import RefineNet
@@ -266,7 +266,7 @@ def test_probabilities_sum_to_one_at_the_size_of_the_picture(network):
 def test_strips_bound_the_memory_and_change_nothing(network, inference, monkeypatch):
     image = pictures(1, 61, 83)[0]
     whole = probabilities(inference, network, image)
-    monkeypatch.setattr(fusion, "STRIP_BYTES", 4 * CLASSES * 83 * 7)
+    monkeypatch.setattr(strips, "STRIP_BYTES", 4 * CLASSES * 83 * 7)
     rows = [rows for rows, _ in inference.log_probabilities(network, image, lambda x: x.float() / 255)]
     assert [r.start for r in rows] == list(range(0, 61, 7)) and rows[-1].stop == 61
     assert torch.allclose(probabilities(inference, network, image), whole, atol=1e-6)

@@ -18,6 +18,7 @@ from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.paired import read_list
 from refinenet_pl.data.pictures import read_image
 from refinenet_pl.evaluation.inference import Protocol
+from refinenet_pl.network.deployment import prepare_for_inference
 from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.tasks.checkpoint import load_for_prediction
 from refinenet_pl.tasks.segmentation import SegmentationTask
@@ -34,6 +35,7 @@ def predict(
     device: str | None = None,
     only: Path | None = None,
     submission: str | None = None,
+    compile: bool | None = None,
     **inference: Any,
 ) -> None:
     """Segment pictures.
@@ -48,6 +50,7 @@ def predict(
         device: As torch names it; None for a GPU where there is one.
         only: A text file of names, one a line; other pictures are left out.
         submission: Name of an evaluation server.
+        compile: Whether torch.compile makes the network; None for what the run had.
         inference: What to change in the run's `Inference`.
 
     Raises:
@@ -58,13 +61,13 @@ def predict(
     if only:
         paths = select(paths, only)
     if submission:
-        predict_for_server(paths, ckpt_path, output, device, submission, inference)
+        predict_for_server(paths, ckpt_path, output, device, submission, compile, inference)
         return
     written = {(output / f"{name}{ending}.png").resolve() for _, name in paths for ending in ("", "_color", "_overlay")}
     for path, _ in paths:
         if path.resolve() in written:
             raise DataError(f"{path}: a prediction would be written over this picture; give another folder as output")
-    task, classes = prepare(ckpt_path, device, inference)
+    task, classes = prepare(ckpt_path, device, compile, inference)
     output.mkdir(parents=True, exist_ok=True)
     for _, name, image, mask in segment(task, paths):
         save_prediction(output / name, image, mask, classes)
@@ -72,10 +75,16 @@ def predict(
 
 
 def predict_for_server(
-    paths: list[tuple[Path, str]], ckpt_path: Path, output: Path, device: str | None, server: str, inference: dict
+    paths: list[tuple[Path, str]],
+    ckpt_path: Path,
+    output: Path,
+    device: str | None,
+    server: str,
+    compile: bool | None,
+    inference: dict,
 ) -> None:
     """Segment pictures into the archive that an evaluation server takes, and the folder that it was packed from."""
-    task, classes = prepare(ckpt_path, device, inference)
+    task, classes = prepare(ckpt_path, device, compile, inference)
     submission = SERVERS[server]
     if classes.names != submission.classes().names:
         raise CheckpointError(f"{ckpt_path}: knows other classes than those that the server of {server} asks for")
@@ -84,14 +93,16 @@ def predict_for_server(
     print(f"{len(paths)} pictures segmented; submit {submission.pack(output)}")
 
 
-def prepare(ckpt_path: Path, device: str | None, inference: dict) -> tuple[SegmentationTask, Classes]:
+def prepare(ckpt_path: Path, device: str | None, compile: bool | None, inference: dict) -> tuple[SegmentationTask, Classes]:
     """The task on its device, predicting as it would be tested unless told otherwise, and its classes."""
-    task, classes = load_for_prediction(ckpt_path)
+    task, classes = load_for_prediction(ckpt_path, compile)
     try:
         task.inference = replace(task.test_inference, **{name: value for name, value in inference.items() if value is not None})
     except ValueError as error:
         sys.exit(f"error: {error}")
-    return task.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))), classes
+    task.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    prepare_for_inference(task.network, task.hparams.compile)
+    return task, classes
 
 
 def segment(task: SegmentationTask, paths: list[tuple[Path, str]]) -> Iterator[tuple[Path, str, np.ndarray, np.ndarray]]:
@@ -168,6 +179,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; without it, a GPU where there is one")
     parser.add_argument("--only", type=Path, help="a text file of names, one a line: leave out all other pictures")
     parser.add_argument("--submission", choices=list(SERVERS), help="write what this evaluation server takes instead")
+    parser.add_argument("--compile", type=bool | None, help="true or false: whether torch.compile makes the network")
     # Without these, as the run's recipe has it for its test.
     parser.add_argument("--scales", type=list[float] | None, help="scales to average over, like [0.5,1.0]")
     parser.add_argument("--flip", type=bool | None, help="average over mirrored pictures too: true or false")

@@ -39,7 +39,10 @@ TRAINER_DEFAULTS = {
 }
 
 # A run may go on under other values of these: they change how it is computed or shown, not what.
-WITHOUT_EFFECT = {"track", "run.root", "data.root", "data.num_workers"} | {
+WITHOUT_EFFECT = {
+    "track", "run.root", "data.root", "data.num_workers", "model.compile",
+    "model.network.init_args.checkpoint_activations",
+} | {
     f"trainer.{name}"
     for name in (
         "accelerator", "accumulate_grad_batches", "devices", "enable_model_summary", "enable_progress_bar",
@@ -175,6 +178,7 @@ class RunCLI(LightningCLI):
         if checkpoint.is_dir():
             model, weights = with_model_directory(model, checkpoint), {}
         model.inference = model.test_inference
+        model.evaluated_only = True
         try:
             evaluate(model, datamodule=datamodule, verbose=False, **weights)
         except RuntimeError as error:

@@ -100,5 +100,6 @@ class AugmentedDataset(Dataset):
             )
         seed = derive_seed(self.seed, epoch, index)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # The one that the transforms draw from. torch.manual_seed would also note, with a traceback, to seed the GPUs.
+            torch.default_generator.manual_seed(seed)
             return self.transform(sample) | {"seed": seed}

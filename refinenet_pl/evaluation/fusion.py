@@ -1,16 +1,13 @@
 """Averaging what several views of a picture say about it, at the picture's size, without ever holding all of it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from refinenet_pl.evaluation.strips import enlarge_strip, exact_products, resize_matrix, strips
 from refinenet_pl.network.resize import Upsampling, resize
-
-STRIP_BYTES = 64 * 2**20
-"""Size of the class scores of one strip of rows; three to four tensors of it exist at a time."""
 
 # The authors' code clamps log probabilities here before it resizes them.
 LOG_FLOOR = -20.0
@@ -46,8 +43,8 @@ def average(views: list[View], size: tuple[int, int]) -> Iterator[tuple[slice, T
         Rows and their log probabilities, float32 (N, C, rows, width).
     """
     samplings = [_sampling(view, size) for view in views]
-    for rows in _strips(views[0].logits, size):
-        parts = (_enlarged(view.logits, *sampling, rows) for view, sampling in zip(views, samplings, strict=True))
+    for rows in strips(views[0].logits.shape, size):
+        parts = (enlarge_strip(view.logits, *sampling, rows) for view, sampling in zip(views, samplings, strict=True))
         if len(views) == 1:
             yield rows, next(parts).log_softmax(1)
             continue
@@ -79,10 +76,10 @@ def fuse_in_log_space(views: list[View], size: tuple[int, int]) -> Iterator[tupl
             fused = _resize_probabilities(fused, target) + _resize_probabilities(other, target)
         fused = fused.clamp(0, 1)
     logs = fused.log().clamp(min=LOG_FLOOR)
-    sampling = [_matrix(of, to, "bicubic", logs) for of, to in zip(logs.shape[-2:], size, strict=True)]
-    for rows in _strips(logs, size):
+    sampling = [resize_matrix(of, to, "bicubic", logs) for of, to in zip(logs.shape[-2:], size, strict=True)]
+    for rows in strips(logs.shape, size):
         # Resized logarithms are no longer those of probabilities that sum to 1; which one is largest does not change.
-        yield rows, _enlarged(logs, *sampling, rows).log_softmax(1)
+        yield rows, enlarge_strip(logs, *sampling, rows).log_softmax(1)
 
 
 def _eight_bits(probabilities: Tensor) -> Tensor:
@@ -96,44 +93,10 @@ def _resize_probabilities(probabilities: Tensor, size: tuple[int, int]) -> Tenso
         return resize(probabilities.log().clamp(min=LOG_FLOOR), size, "bicubic").exp()
 
 
-def _strips(scores: Tensor, size: tuple[int, int]) -> Iterator[slice]:
-    pictures, classes = scores.shape[:2]
-    rows = max(1, STRIP_BYTES // (4 * pictures * classes * size[1]))
-    return (slice(top, min(top + rows, size[0])) for top in range(0, size[0], rows))
-
-
 def _sampling(view: View, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Matrices from the view's rows and columns to those of the labels: to the scaled picture's first, then to the labels'."""
     rows, columns = (
-        _matrix(scaled, target, "bilinear", view.logits) @ _matrix(cells, covered, view.how, view.logits)[:scaled]
+        resize_matrix(scaled, target, "bilinear", view.logits) @ resize_matrix(cells, covered, view.how, view.logits)[:scaled]
         for cells, covered, scaled, target in zip(view.logits.shape[-2:], view.covered, view.size, size, strict=True)
     )
     return rows, columns.flip(0) if view.flipped else columns
-
-
-def _matrix(source: int, target: int, how: Upsampling, like: Tensor) -> Tensor:
-    """`resize` along one side as a matrix, (target, source): what it makes of each unit vector."""
-    unit = torch.eye(source, dtype=like.dtype, device=like.device)[None, :, None, :]
-    with exact_products(like.device):
-        return resize(unit, (1, target), how)[0, :, 0].T
-
-
-def _enlarged(scores: Tensor, rows: Tensor, columns: Tensor, strip: slice) -> Tensor:
-    """Some rows of an enlarged map: (N, C, h, w) -> (N, C, rows of the strip, width)."""
-    weights = rows[strip]
-    used = weights.abs().amax(0).nonzero()
-    first, last = int(used[0]), int(used[-1]) + 1
-    with exact_products(scores.device):
-        return weights[:, first:last] @ scores[..., first:last, :] @ columns.T
-
-
-@contextmanager
-def exact_products(device: torch.device) -> Iterator[None]:
-    """Interpolation in full float32, whatever precision the network's own products are allowed."""
-    allowed = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refinenet_pl.evaluation.fusion import View, average, exact_products, fuse_in_log_space
+from refinenet_pl.evaluation.fusion import View, average, fuse_in_log_space
+from refinenet_pl.evaluation.strips import exact_products
 from refinenet_pl.evaluation.tiles import tiled_score_map
 from refinenet_pl.network.bicubic import Factor, resize_bicubic
 from refinenet_pl.network.refinenet import VoidChannel

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinenet_pl.network import sizes
+from refinenet_pl.network.pooling import pool
 from refinenet_pl.network.resize import Upsampling, enlarge
 
 Shortcut = Literal["identity", "relu"]
@@ -113,15 +114,12 @@ class ChainedResidualPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Float (N, channels, H, W) -> the same shape."""
-        total = stage = F.relu(x) if self.relu else x
+        total = first = stage = F.relu(x) if self.relu else x
         for conv in self.convs:
-            stage = conv(_pool(stage)) if self.order == "pool_conv" else _pool(conv(stage))
-            total = total + stage
+            stage = conv(pool(stage)) if self.order == "pool_conv" else pool(conv(stage))
+            # In place from the second sum on: nothing else needs those before it, while the first still is to be pooled.
+            total = total + stage if total is first else total.add_(stage)
         return F.relu(total) if self.shortcut == "relu" and self.convs else total
-
-
-def _pool(x: Tensor) -> Tensor:
-    return F.max_pool2d(x, kernel_size=5, stride=1, padding=2)
 
 
 class RefineNetBlock(nn.Module):

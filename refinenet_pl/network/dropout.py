@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -13,21 +14,22 @@ class Dropout(nn.Dropout):
 
     So a sample loses the same features whichever process it is on, whatever else is in its batch, and when the step is
     repeated after an interruption.
+
+    Attributes:
+        layer: Tells the layers of a network apart, so that each has masks of its own; see `number_layers`.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0 or (drawn := _drawn.get()) is None:
-            return super().forward(x)
-        if len(drawn.seeds) != len(x):
-            raise ValueError(f"{len(drawn.seeds)} seeds for a batch of {len(x)} samples")
-        return x * torch.stack([self._mask(x, seed) for seed in drawn.of(self)]).movedim(-1, 1)
+    layer = 0
 
-    def _mask(self, x: Tensor, seed: int) -> Tensor:
-        """One sample's factors, channels last, which is how the network's features lie in memory."""
-        generator = torch.Generator(x.device).manual_seed(seed)
-        mask = torch.empty(*x.shape[2:], x.shape[1], device=x.device, dtype=x.dtype)
-        kept = 1 - self.p
-        return mask.bernoulli_(kept, generator=generator).mul_(1 / kept if kept else 0)
+    def forward(self, x: Tensor) -> Tensor:
+        return x * _factors(x.detach(), self.p, self.layer) if self.training and self.p > 0 else x
+
+
+def number_layers(network: nn.Module) -> None:
+    """Number the dropout layers of a network that drop anything."""
+    layers = [module for module in network.modules() if isinstance(module, Dropout) and module.p > 0]
+    for number, layer in enumerate(layers):
+        layer.layer = number
 
 
 @contextmanager
@@ -37,23 +39,40 @@ def sample_seeds(seeds: Sequence[int] | None) -> Iterator[None]:
     Args:
         seeds: Integers from 0 to 2**63 - 1.
     """
-    token = _drawn.set(None if seeds is None else _Drawn(seeds))
+    token = _seeds.set(seeds)
     try:
         yield
     finally:
-        _drawn.reset(token)
+        _seeds.reset(token)
 
 
-class _Drawn:
-    def __init__(self, seeds: Sequence[int]):
-        self.seeds = seeds
-        self.layers: dict[int, int] = {}
+# An operator of its own, which torch.compile takes as it is: it could not look into generators and context variables.
+@torch.library.custom_op("refinenet_pl::dropout_factors", mutates_args=())
+def _factors(x: Tensor, rate: float, layer: int) -> Tensor:
+    """What to multiply features by, of their shape: 0 or 1 / (1 - rate). They lie in memory with the channels last."""
+    seeds, kept = _seeds.get(), 1 - rate
+    if seeds is None:
+        return _empty(x).copy_(F.dropout(torch.ones_like(x), rate))
+    factors = _empty(x)
+    if len(seeds) != len(x):
+        raise ValueError(f"{len(seeds)} seeds for a batch of {len(x)} samples")
+    else:
+        for factor, seed in zip(factors, seeds, strict=True):
+            # A large odd step, so that the layers of neighbouring seeds do not share masks.
+            seed = (seed + layer * 0x9E3779B97F4A7C15) % 2**63
+            generator = torch.Generator(x.device).manual_seed(seed)
+            factor.movedim(0, -1).bernoulli_(kept, generator=generator)
+    return factors.mul_(1 / kept if kept else 0)
 
-    def of(self, layer: nn.Module) -> list[int]:
-        """The seeds of one layer: as many as samples, and others for each layer, in the order in which layers are first met."""
-        number = self.layers.setdefault(id(layer), len(self.layers))
-        # A large odd step, so that the layers of neighbouring seeds do not share masks.
-        return [(seed + number * 0x9E3779B97F4A7C15) % 2**63 for seed in self.seeds]
+
+@_factors.register_fake
+def _(x: Tensor, rate: float, layer: int) -> Tensor:
+    return _empty(x)
 
 
-_drawn: ContextVar[_Drawn | None] = ContextVar("drawn", default=None)
+def _empty(x: Tensor) -> Tensor:
+    shape = (len(x), *x.shape[2:], x.shape[1])
+    return torch.empty(shape, device=x.device, dtype=x.dtype).movedim(-1, 1)
+
+
+_seeds: ContextVar[Sequence[int] | None] = ContextVar("seeds", default=None)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from refinenet_pl.network import sizes
 from refinenet_pl.network.blocks import PoolingOrder, Shortcut, convolution
 from refinenet_pl.network.cascade import RefineNetDecoder
-from refinenet_pl.network.dropout import Dropout
+from refinenet_pl.network.dropout import Dropout, number_layers
 from refinenet_pl.network.encoders import Normalization, build_encoder, normalization_of
 from refinenet_pl.network.initialization import DecoderInit, initialize
 from refinenet_pl.network.resize import Upsampling, resize
@@ -60,6 +60,8 @@ class RefineNet(SegmentationModel):
         void_channel: Which of the `classes` channels means void: `first`, `last`, or None where none does. The network is the
             same; what evaluates it must know.
         aux_params: Arguments of smp's `ClassificationHead` on the deepest features, or None for no such head.
+        checkpoint_activations: Whether training keeps only what enters each RefineNet block and computes the rest of it anew in
+            the backward pass: less memory for about a third more time. The gradients are the same.
 
     Raises:
         ValueError: An argument outside its range; the message says which.
@@ -98,6 +100,7 @@ class RefineNet(SegmentationModel):
         normalization: tuple[Sequence[float], Sequence[float]] | None = None,
         void_channel: VoidChannel | None = None,
         aux_params: dict | None = None,
+        checkpoint_activations: bool = False,
     ):
         super().__init__()
         _check(cascade, image_scales, kernel_size, encoder_depth, input_scale)
@@ -139,6 +142,7 @@ class RefineNet(SegmentationModel):
             kernel_size=kernel_size,
             upsampling=upsampling,
             dropout=dropout,
+            checkpoint_activations=checkpoint_activations,
         )
         self.segmentation_head = nn.Sequential(
             Dropout(dropout if head_dropout is None else head_dropout),
@@ -149,6 +153,7 @@ class RefineNet(SegmentationModel):
         self.normalization = normalization_of(encoder_name) if normalization is None else Normalization(*normalization)
         self.void_channel = void_channel
         initialize(self.decoder, self.segmentation_head, decoder_init)
+        number_layers(self)
         # Pooling and convolution are several times faster in this layout on CPUs, and it is the one of GPUs' matrix units.
         self.to(memory_format=torch.channels_last)
 

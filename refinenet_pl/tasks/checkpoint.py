@@ -12,11 +12,12 @@ from refinenet_pl.tasks.model_directory import read_model_directory
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 
-def load_for_prediction(path: Path) -> tuple[SegmentationTask, Classes]:
+def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[SegmentationTask, Classes]:
     """Load a task and the classes it was trained on.
 
     Args:
         path: A checkpoint written by `python -m refinenet_pl fit`, or a model directory.
+        compile: See `SegmentationTask`; None for what the run had.
 
     Returns:
         The task in evaluation mode, and the data set's classes.
@@ -26,7 +27,8 @@ def load_for_prediction(path: Path) -> tuple[SegmentationTask, Classes]:
     """
     if path.is_dir():
         network, classes = read_model_directory(path)
-        return SegmentationTask(network, len(classes), classes.ignore_index, void_channel=network.void_channel).eval(), classes
+        arguments = {"void_channel": network.void_channel, "compile": bool(compile)}
+        return SegmentationTask(network, len(classes), classes.ignore_index, **arguments).eval(), classes
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -41,7 +43,8 @@ def load_for_prediction(path: Path) -> tuple[SegmentationTask, Classes]:
             f"{path}: holds no {', '.join(sorted(missing))}, so this package's fit did not write it; import a published "
             "checkpoint first (python -m refinenet_pl import)"
         )
-    task = SegmentationTask(build_network(checkpoint["network"]), **own_arguments(checkpoint["hyper_parameters"]))
+    arguments = own_arguments(checkpoint["hyper_parameters"]) | ({} if compile is None else {"compile": compile})
+    task = SegmentationTask(build_network(checkpoint["network"]), **arguments)
     task.load_state_dict(checkpoint["state_dict"])
     return task.eval(), Classes.from_dict(checkpoint["data_classes"])
 

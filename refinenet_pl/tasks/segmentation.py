@@ -14,11 +14,13 @@ from torchmetrics import MeanMetric
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.samplers import derive_seed
 from refinenet_pl.evaluation.confusion import ConfusionMatrix, Scores, scores
-from refinenet_pl.evaluation.inference import Inference, Protocol, void_last, whole_image_logits
+from refinenet_pl.evaluation.inference import Inference, Protocol, score_map, void_last, whole_image_logits
 from refinenet_pl.files import slug
+from refinenet_pl.network.deployment import prepare_for_inference
 from refinenet_pl.network.dropout import sample_seeds
 from refinenet_pl.network.refinenet import VoidChannel
 from refinenet_pl.tasks.gradients import StepLoss
+from refinenet_pl.tasks.loss import cross_entropy, enlarged_cross_entropy
 from refinenet_pl.tasks.optimization import OptimizerName, build_optimizer, build_schedule
 
 
@@ -41,8 +43,9 @@ class SegmentationTask(LightningModule):
         warmup_steps: Steps over which the rate rises from a hundredth.
         freeze_batch_norm: Whether batch normalisation keeps its moments in training, as in the authors' code; its scale and
             shift are trained all the same.
-        loss_at: `image`: the logits are enlarged to the labels' size. `score_map`: the labels are shrunk to the logits' size,
-            as in the authors' code; for a network with a `score_map` method.
+        loss_at: `image`: the logits are enlarged to the labels' size, in strips of rows that bound the memory. `score_map`:
+            the labels are shrunk to the logits' size, as in the authors' code; for a network with a `score_map` method.
+        compile: Whether torch.compile makes the network. The first step then takes a minute or more; checkpoints are the same.
         class_weights: Weight of each class in the loss; None for equal weights, as in the paper.
         protocol: `standard`, or `paper` to score as the authors' code does, see `Inference`; classes that do not occur in the
             labels are then left out of the mean. The authors' factor of 1.2 is the network's `input_scale`, for training has it
@@ -72,6 +75,7 @@ class SegmentationTask(LightningModule):
         warmup_steps: int = 0,
         freeze_batch_norm: bool = True,
         loss_at: Literal["image", "score_map"] = "image",
+        compile: bool = False,
         class_weights: list[float] | None = None,
         protocol: Protocol = "standard",
         void_output: bool | None = None,
@@ -91,6 +95,10 @@ class SegmentationTask(LightningModule):
         if encoder_learning_rate_factor == 0 and hasattr(network, "encoder"):
             network.encoder.requires_grad_(False)
         self.network = network
+        if compile:
+            from refinenet_pl.tasks.compilation import compile_network  # seconds of import that few need
+
+            compile_network(network)
         mean, std = getattr(network, "normalization", ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
@@ -109,6 +117,8 @@ class SegmentationTask(LightningModule):
         )
         # How pictures are predicted now; commands that do not train set it to `test_inference`.
         self.inference = replace(self.test_inference, scales=(1.0,), flip=False)
+        # Set by commands that do not train, so that the network may take a form that cannot be trained.
+        self.evaluated_only = False
         self.data_classes: Classes | None = None
         # How to build the network again: smp's models remember their arguments; the command line tells those of all others.
         name = f"{type(network).__module__}.{type(network).__qualname__}"
@@ -137,17 +147,22 @@ class SegmentationTask(LightningModule):
             # For what draws random numbers in networks of others; RefineNet's own dropout goes by sample.
             torch.manual_seed(derive_seed(*seeds))
         with sample_seeds(seeds):
-            if self.hparams.loss_at == "score_map":
-                logits = self.network.score_map(image)
-                label = F.interpolate(label[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
-            else:
-                logits = whole_image_logits(self.network, image)
-        total, weight = self._loss(void_last(logits, self.hparams.void_channel).log_softmax(1), label)
+            scores = void_last(score_map(self.network, image), self.hparams.void_channel)
+        if self.hparams.loss_at == "score_map":
+            label = F.interpolate(label[:, None].float(), scores.shape[-2:], mode="nearest-exact")[:, 0].long()
+        how = getattr(self.network, "upsampling", "bilinear")
+        total, weight = enlarged_cross_entropy(scores, label, how, self.class_weights, self.hparams.ignore_index)
         return self.step_loss.add(total, weight)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         loss = self.step_loss.finish(self.network.parameters(), self.trainer)
         self.log("train/loss", loss, prog_bar=True)
+
+    def on_validation_start(self) -> None:
+        self._prepare()
+
+    def on_test_start(self) -> None:
+        self._prepare()
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
         self._evaluate("val", batch)
@@ -187,22 +202,17 @@ class SegmentationTask(LightningModule):
         if classes is not None:
             checkpoint["data_classes"] = classes.to_dict()
 
+    def _prepare(self) -> None:
+        if self.evaluated_only:
+            prepare_for_inference(self.network, self.hparams.compile)
+
     def _normalize(self, image: Tensor) -> Tensor:
         return (image.as_subclass(Tensor).to(self.mean.dtype) - self.mean) / self.std
-
-    def _loss(self, log_probabilities: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed cross-entropy over labelled pixels, and the sum of their weights."""
-        ignore_index = self.hparams.ignore_index
-        weights = None if self.class_weights is None else self.class_weights[: log_probabilities.shape[1]]
-        total = F.nll_loss(log_probabilities, label, weights, ignore_index=ignore_index, reduction="sum")
-        valid = label[label != ignore_index]
-        weight = self.class_weights[valid].sum() if self.class_weights is not None else valid.numel()
-        return total, torch.as_tensor(weight, device=total.device, dtype=total.dtype)
 
     def _evaluate(self, stage: str, batch: dict) -> None:
         label = batch["mask"].as_subclass(Tensor)
         for rows, log_probabilities in self.log_probabilities(batch["image"]):
-            total, weight = self._loss(log_probabilities, label[:, rows])
+            total, weight = cross_entropy(log_probabilities, label[:, rows], self.class_weights, self.hparams.ignore_index)
             if weight > 0:
                 self.losses[stage].update(total.double() / weight, weight)
             self.confusions[stage].update(log_probabilities.argmax(1), label[:, rows])

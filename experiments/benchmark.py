@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""How fast, beside other networks, and what each change to make it so gave.
+
+`python experiments/benchmark.py` measures everything on a GPU where there is one, else on the CPU; `--quick` ends within three
+minutes on two cores. What it finds goes to `experiments/results/benchmark_DEVICE.json` and `.csv`, and as Markdown to the
+screen; `--table RECORD` prints a record again. Everything that is compared is timed in one process and in turns.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results"
+REPOSITORY = RESULTS.parent.parent
+PARTS = ("networks", "changes", "parts", "memory", "data", "start")
+START = {
+    "python -m refinenet_pl --help": ["--help"],
+    "python -m refinenet_pl fit, one step and one validation": [
+        "fit", "-c", "experiments/recipes/scenes.yaml", "--trainer.fast_dev_run", "1", "--trainer.enable_progress_bar", "false",
+    ],
+}  # fmt: skip
+
+
+def measure(parts: list[str], quick: bool, device_wanted: str | None) -> dict:
+    """Measure the parts that are asked for; see the files in `experiments/speed`."""
+    import torch
+
+    from experiments.speed import changes, compare, memory, pipeline
+    from experiments.speed.measure import device_peak, in_turns, summary
+    from refinenet_pl.tracking.results import git_state
+
+    device = torch.device(device_wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+    gpu = device.type == "cuda"
+    dtype = torch.bfloat16 if gpu else torch.float32
+    torch.manual_seed(0)
+    record = {
+        "device": torch.cuda.get_device_name(device) if gpu else f"{_processor()}, {torch.get_num_threads()} threads",
+        "dtype": str(dtype).split(".")[1],
+        "date": date.today().isoformat(),
+        "quick": quick,
+        "git": git_state(),
+        "versions": {name: version(name) for name in ("torch", "torchvision", "segmentation-models-pytorch", "timm")},
+        "peak_operations_per_second": device_peak(device, dtype),
+    }
+    rounds = 2 if quick else 7
+    if "networks" in parts:
+        sizes, batch = ([160], 2) if quick else ([512, 480], 8 if gpu else 2)
+        record["networks"] = compare.compare(device, sizes, rounds, batch, dtype)
+    if "changes" in parts:
+        size = 192 if quick else 512
+        record["changes"] = changes.on_gpu(device, size, rounds) if gpu else changes.on_cpu(size, rounds)
+    if "parts" in parts:
+        record["parts"] = changes.parts(rounds)
+    if "memory" in parts:
+        record["memory"] = memory.training_memory(device)
+    if "data" in parts:
+        record["data"] = {"pipeline": pipeline.pipeline(), "libraries": pipeline.libraries(rounds)}
+    if "start" in parts:
+        tasks = {name: lambda words=words: _run(words) for name, words in START.items()}
+        found = in_turns(tasks, torch.device("cpu"), 3)
+        record["start"] = [{"command": name} | summary(seconds) for name, seconds in found.items()]
+    return record
+
+
+def _run(words: list[str]) -> None:
+    command = [sys.executable, "-m", "refinenet_pl", *words]
+    subprocess.run(command, check=True, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = "what to measure (default: everything; with --quick, networks and changes)"
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{words}: {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="smaller pictures and fewer rounds; writes no record")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...")
+    parser.add_argument("--output", type=Path, help="the record; the CSV file is written beside it")
+    parser.add_argument("--table", type=Path, metavar="RECORD", help="print a record and measure nothing")
+    options = parser.parse_args()
+    sys.path.insert(0, str(REPOSITORY))
+    from experiments.speed.tables import tables, write_csv
+    from refinenet_pl.files import slug
+    from refinenet_pl.tracking.results import write_json
+
+    if options.table:
+        record = json.loads(options.table.read_text())
+    else:
+        parts = options.parts or (["networks", "changes"] if options.quick else PARTS)
+        record = measure(parts, options.quick, options.device)
+        output = options.output
+        if output is None and not options.quick:
+            output = RESULTS / f"benchmark_{slug(record['device'])}.json"
+        if output is not None:
+            earlier = json.loads(output.read_text()) if output.exists() and options.parts else {}
+            record = earlier | record
+            write_json(output, record)
+            write_csv(output.with_suffix(".csv"), record)
+            print(f"written: {os.path.relpath(output)}, {os.path.relpath(output.with_suffix('.csv'))}")
+    print(f"{record['device']}, {record['dtype']}, {record['date']}, {record['versions']}\n")
+    peak = record["peak_operations_per_second"]
+    print(f"Largest matrix product measured: {peak / 1e12:.3f} TFLOP/s\n")
+    print("\n\n".join(tables(record).values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Measurements of `experiments/benchmark.py`, a file each."""

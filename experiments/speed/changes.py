@@ -1,0 +1,154 @@
+"""What each change to the network's computation gives, one on top of the other."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from experiments.speed.compare import inference, pictures_of_noise, training_step
+from experiments.speed.contenders import CONTENDERS
+from experiments.speed.measure import give_back_memory, in_turns, seconds_of, summary
+from refinenet_pl.memory import keep_freed_memory
+from refinenet_pl.network.deployment import prepare_for_inference
+from refinenet_pl.network.folding import fold_batch_norm
+from refinenet_pl.network.pooling import pool
+from refinenet_pl.network.winograd import CHANNELS, WinogradConv2d
+
+NETWORKS = ["RefineNet, ResNet-50", "Light-Weight RefineNet, ResNet-50", "RefineNet 32 wide, EfficientNet-Lite0"]
+ALONE = "its convolutions alone"
+
+
+def on_cpu(size: int, rounds: int) -> list[dict]:
+    """Inference of one picture in float32: from a network as torch makes it to the prepared one."""
+    device, rows = torch.device("cpu"), []
+    for contender in (contender for contender in CONTENDERS if contender.name in NETWORKS):
+        network = contender()
+        x = pictures_of_noise(1, size, device)
+        folded = copy.deepcopy(network)
+        fold_batch_norm(folded)
+        prepared = prepare_for_inference(copy.deepcopy(network))
+        # (what, task, whether freed memory is kept)
+        tasks: list[tuple[str, Callable[[], object], bool]] = [
+            ("contiguous, as torch makes it", _run(_contiguous(network), x.contiguous()), False),
+            ("channels last", _run(network, x), False),
+            ("+ freed memory kept", _run(network, x), True),
+            ("+ batch normalisation folded", _run(folded, x), True),
+            ("+ Winograd", _run(prepared, x), True),
+            (ALONE, _convolutions(network, x), True),
+        ]
+        reference = tasks[0][1]()
+        seconds: dict[str, list[float]] = {name: [] for name, _, _ in tasks}
+        for _ in range(rounds):
+            for name, task, kept in tasks:
+                keep_freed_memory() if kept else give_back_memory()
+                task()
+                seconds[name].append(seconds_of(task, device))
+        for name, task, _ in tasks:
+            error = None if name == ALONE else float((task() - reference).abs().max() / reference.abs().max())
+            rows.append({"network": contender.name, "change": name, "largest_difference": error} | summary(seconds[name]))
+    return rows
+
+
+def on_gpu(device: torch.device, size: int, rounds: int) -> list[dict]:
+    """Inference of one picture and training of ResNet-101 at 480x480: from eager float32 to compiled bfloat16."""
+    rows = []
+    for name in [*NETWORKS, "RefineNet, ResNet-101"]:
+        for mode, make, pictures, side in (("inference", inference, 1, size), ("training", training_step, 8, 480)):
+            contender = next(contender for contender in CONTENDERS if contender.name == name)
+            tasks = {
+                "contiguous float32, eager": make(_contiguous(contender().to(device)), pictures, side, device, torch.float32),
+                "channels last float32, eager": make(contender().to(device), pictures, side, device, torch.float32),
+                "channels last bfloat16, eager": make(contender().to(device), pictures, side, device, torch.bfloat16),
+            }
+            for dtype in (torch.float32, torch.bfloat16):
+                compiled = contender().to(device)
+                compiled.compile() if mode == "inference" else None
+                if mode == "training":
+                    compiled.score_map = torch.compile(compiled.score_map)
+                tasks[f"channels last {str(dtype).split('.')[1]}, compiled"] = make(compiled, pictures, side, device, dtype)
+            for change, seconds in in_turns(tasks, device, rounds).items():
+                row = {"network": name, "mode": mode, "change": change, "size": side, "pictures": pictures}
+                rows.append(row | summary(seconds))
+            del tasks
+            torch.cuda.empty_cache()
+    return rows
+
+
+def parts(rounds: int) -> list[dict]:
+    """Ways to pool and to convolve, on the CPU."""
+    rows, device = [], torch.device("cpu")
+    keep_freed_memory()
+    for side in (128, 64, 32):
+        last = torch.randn(1, 256, side, side).contiguous(memory_format=torch.channels_last)
+        first = last.contiguous()
+        conv = nn.Conv2d(256, 256, 3, padding=1).to(memory_format=torch.channels_last)
+        plain, fast = copy.deepcopy(conv).to(memory_format=torch.contiguous_format), WinogradConv2d(conv)
+        assert 256 in CHANNELS
+        tasks = {
+            "pooling, contiguous": lambda x=first: pool(x),
+            "pooling, contiguous, 1x5 then 5x1": lambda x=first: _separable(x),
+            "pooling, channels last": lambda x=last: pool(x),
+            "pooling, channels last, 1x5 then 5x1": lambda x=last: _separable(x),
+            "pooling, channels last, maxima of shifted maps": lambda x=last: _shifted(x),
+            "3x3 convolution, contiguous": lambda x=first, conv=plain: conv(x),
+            "3x3 convolution, channels last": lambda x=last, conv=conv: conv(x),
+            "3x3 convolution, channels last, Winograd": lambda x=last, conv=fast: conv(x),
+        }
+        with torch.inference_mode():
+            assert torch.equal(_shifted(last), pool(last)) and torch.equal(_separable(last), pool(last))
+            for name, seconds in in_turns(tasks, device, rounds).items():
+                rows.append({"part": name, "channels": 256, "size": side} | summary(seconds))
+    return rows
+
+
+def _run(network: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+    def run() -> Tensor:
+        with torch.inference_mode():
+            return network(x)
+
+    return run
+
+
+def _contiguous(network: nn.Module) -> nn.Module:
+    """A network in torch's own layout, whatever layout it would choose."""
+    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    network.features = lambda x: [list(network.encoder(x)[2:])]
+    return network
+
+
+def _convolutions(network: nn.Module, x: Tensor) -> Callable[[], None]:
+    """All of a network's convolutions on their own inputs, and nothing else."""
+    calls: list[tuple[nn.Module, Tensor]] = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: calls.append((module, inputs[0].clone())))
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    with torch.inference_mode():
+        network(x)
+    for hook in hooks:
+        hook.remove()
+
+    def run() -> None:
+        with torch.inference_mode():
+            for module, features in calls:
+                module(features)
+
+    return run
+
+
+def _separable(x: Tensor) -> Tensor:
+    return F.max_pool2d(F.max_pool2d(x, (1, 5), 1, (0, 2)), (5, 1), 1, (2, 0))
+
+
+def _shifted(x: Tensor) -> Tensor:
+    """Maxima of two, four and five neighbours, along both sides."""
+    padded = F.pad(x, (2, 2, 2, 2), value=-torch.inf)
+    for side in (2, 3):
+        length = padded.shape[side]
+        two = torch.maximum(padded.narrow(side, 0, length - 1), padded.narrow(side, 1, length - 1))
+        four = torch.maximum(two.narrow(side, 0, length - 3), two.narrow(side, 2, length - 3))
+        padded = torch.maximum(four.narrow(side, 0, length - 4), padded.narrow(side, 4, length - 4))
+    return padded

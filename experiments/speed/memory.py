@@ -1,0 +1,67 @@
+"""What a training step takes at most, by where its loss is and what it keeps for the backward pass."""
+
+from unittest import mock
+
+import torch
+
+from experiments.speed.compare import pictures_of_noise
+from experiments.speed.measure import peak_memory, seconds_of
+from refinenet_pl.evaluation import strips
+from refinenet_pl.memory import keep_freed_memory
+from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.tasks.segmentation import SegmentationTask
+
+# (network, encoder and its width, classes, pictures of 400x400)
+NETWORKS = [
+    ("RefineNet, ResNet-50", {"encoder_name": "resnet50"}, 21, 2),
+    ("RefineNet, ResNet-50", {"encoder_name": "resnet50"}, 150, 2),
+    (
+        "RefineNet 32 wide, EfficientNet-Lite0",
+        {"encoder_name": "tu-tf_efficientnet_lite0", "width": 32, "deepest_width": 64},
+        150,
+        8,
+    ),
+]
+# (loss at, in strips, activations computed anew)
+VARIANTS = [
+    ("image", False, False),
+    ("image", True, False),
+    ("score_map", True, False),
+    ("image", True, True),
+    ("score_map", True, True),
+]
+SIDE = 400
+
+
+def training_memory(device: torch.device) -> list[dict]:
+    """A row for each network and variant."""
+    rows = []
+    for name, arguments, classes, pictures in NETWORKS:
+        for loss_at, in_strips, anew in VARIANTS:
+            torch.manual_seed(0)
+            network = RefineNet(**arguments, encoder_weights=None, classes=classes, checkpoint_activations=anew)
+            task = SegmentationTask(network, classes, loss_at=loss_at).to(device).train()
+            batch = {
+                "image": pictures_of_noise(pictures, SIDE, device).clamp(0, 255).byte(),
+                "mask": torch.randint(classes, (pictures, SIDE, SIDE), device=device),
+            }
+
+            def step(task=task, batch=batch) -> None:
+                task.training_step(batch, 0).backward()
+                task.step_loss.parts.clear()
+
+            with mock.patch.object(strips, "STRIP_BYTES", strips.STRIP_BYTES if in_strips else 2**62):
+                step()  # gradients are there from now on, as in every step but the first
+                gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
+                peak = peak_memory(step, network, device)
+                keep_freed_memory()
+                seconds = min(seconds_of(step, device) for _ in range(3))
+            rows.append(
+                {
+                    "network": name, "classes": classes, "pictures": pictures, "size": SIDE, "loss_at": loss_at,
+                    "in_strips": in_strips, "checkpoint_activations": anew,
+                    "peak_bytes": None if peak is None else peak + gradients, "least_ms": round(1e3 * seconds, 1),
+                }
+            )  # fmt: skip
+            print(rows[-1], flush=True)
+    return rows

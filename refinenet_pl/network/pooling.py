@@ -1,0 +1,50 @@
+"""The 5x5 pooling of chained residual pooling."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_WINDOW = {"kernel_size": [5, 5], "stride": [1, 1], "padding": [2, 2]}
+
+
+def pool(x: Tensor) -> Tensor:
+    """The greatest of 5x5 values, with stride 1: float (N, C, H, W) -> the same shape."""
+    if torch.compiler.is_dynamo_compiling() and torch.is_grad_enabled():
+        return _pool(x)[0]
+    return F.max_pool2d(x, **_WINDOW)
+
+
+# torch.compile writes out the 25 comparisons of each pooling's backward pass, and then thinks about their indices for hours. As
+# operators of their own it calls torch's kernels for them.
+@torch.library.custom_op("refinenet_pl::pool", mutates_args=())
+def _pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    return F.max_pool2d(x, **_WINDOW, return_indices=True)
+
+
+@torch.library.custom_op("refinenet_pl::pool_backward", mutates_args=())
+def _pool_backward(gradient: Tensor, x: Tensor, indices: Tensor) -> Tensor:
+    window = {**_WINDOW, "dilation": [1, 1], "ceil_mode": False, "indices": indices}
+    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    gradient = gradient.contiguous(memory_format=layout)
+    return torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, **window).contiguous(memory_format=layout)
+
+
+@_pool.register_fake
+def _(x: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(x, dtype=torch.int64)
+
+
+@_pool_backward.register_fake
+def _(gradient: Tensor, x: Tensor, indices: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _keep(ctx, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(inputs[0], output[1])
+
+
+def _backward(ctx, gradient: Tensor, _: Tensor | None) -> Tensor:
+    return _pool_backward(gradient, *ctx.saved_tensors)
+
+
+_pool.register_autograd(_backward, setup_context=_keep)
