@@ -85,3 +85,17 @@ def test_a_networks_training_scores_depend_on_the_sample_alone():
             other = network(x[2:3])
     assert torch.allclose(whole[2:3], single, atol=1e-6)
     assert not torch.allclose(single, other, atol=1e-3)
+
+
+def test_the_layers_of_a_network_are_numbered():
+    network = RefineNet("resnet18", encoder_weights=None, width=8, deepest_width=8, classes=3, dropout=0.5, encoder_depth=5)
+    layers = [module.layer for module in network.modules() if isinstance(module, Dropout) and module.p > 0]
+    assert layers == list(range(len(layers))) and len(layers) > 0
+    two = RefineNet("resnet50", encoder_weights=None, width=8, deepest_width=8, classes=3, dropout=0.5)
+    assert [m.layer for m in two.modules() if isinstance(m, Dropout) and m.p > 0] == [0, 1, 2]
+
+
+def test_torchs_own_checks_of_the_operator():
+    x = torch.rand(2, 3, 4, 5)
+    with sample_seeds(SEEDS[:2]):
+        torch.library.opcheck(torch.ops.refinenet_pl.dropout_factors, (x, 0.5, 1))

@@ -11,9 +11,10 @@ from experiments.speed.compare import inference, pictures_of_noise, training_ste
 from experiments.speed.contenders import CONTENDERS
 from experiments.speed.measure import give_back_memory, in_turns, seconds_of, summary
 from refinenet_pl.memory import keep_freed_memory
+from refinenet_pl.network.blocks import ChainedResidualPooling
 from refinenet_pl.network.deployment import prepare_for_inference
 from refinenet_pl.network.folding import fold_batch_norm
-from refinenet_pl.network.pooling import pool
+from refinenet_pl.network.pooling import pool, pool_along_sides
 from refinenet_pl.network.winograd import CHANNELS, WinogradConv2d
 
 NETWORKS = ["RefineNet, ResNet-50", "Light-Weight RefineNet, ResNet-50", "RefineNet 32 wide, EfficientNet-Lite0"]
@@ -28,6 +29,10 @@ def on_cpu(size: int, rounds: int) -> list[dict]:
         x = pictures_of_noise(1, size, device)
         folded = copy.deepcopy(network)
         fold_batch_norm(folded)
+        sides = copy.deepcopy(folded)
+        for module in sides.modules():
+            if isinstance(module, ChainedResidualPooling):
+                module.pool = pool_along_sides
         prepared = prepare_for_inference(copy.deepcopy(network))
         # (what, task, whether freed memory is kept)
         tasks: list[tuple[str, Callable[[], object], bool]] = [
@@ -35,6 +40,7 @@ def on_cpu(size: int, rounds: int) -> list[dict]:
             ("channels last", _run(network, x), False),
             ("+ freed memory kept", _run(network, x), True),
             ("+ batch normalisation folded", _run(folded, x), True),
+            ("+ pooling along the sides", _run(sides, x), True),
             ("+ Winograd", _run(prepared, x), True),
             (ALONE, _convolutions(network, x), True),
         ]
@@ -88,16 +94,16 @@ def parts(rounds: int) -> list[dict]:
         assert 256 in CHANNELS
         tasks = {
             "pooling, contiguous": lambda x=first: pool(x),
-            "pooling, contiguous, 1x5 then 5x1": lambda x=first: _separable(x),
+            "pooling, contiguous, 1x5 then 5x1": lambda x=first: pool_along_sides(x),
             "pooling, channels last": lambda x=last: pool(x),
-            "pooling, channels last, 1x5 then 5x1": lambda x=last: _separable(x),
+            "pooling, channels last, 1x5 then 5x1": lambda x=last: pool_along_sides(x),
             "pooling, channels last, maxima of shifted maps": lambda x=last: _shifted(x),
             "3x3 convolution, contiguous": lambda x=first, conv=plain: conv(x),
             "3x3 convolution, channels last": lambda x=last, conv=conv: conv(x),
             "3x3 convolution, channels last, Winograd": lambda x=last, conv=fast: conv(x),
         }
         with torch.inference_mode():
-            assert torch.equal(_shifted(last), pool(last)) and torch.equal(_separable(last), pool(last))
+            assert torch.equal(_shifted(last), pool(last)) and torch.equal(pool_along_sides(last), pool(last))
             for name, seconds in in_turns(tasks, device, rounds).items():
                 rows.append({"part": name, "channels": 256, "size": side} | summary(seconds))
     return rows
@@ -137,10 +143,6 @@ def _convolutions(network: nn.Module, x: Tensor) -> Callable[[], None]:
                 module(features)
 
     return run
-
-
-def _separable(x: Tensor) -> Tensor:
-    return F.max_pool2d(F.max_pool2d(x, (1, 5), 1, (0, 2)), (5, 1), 1, (2, 0))
 
 
 def _shifted(x: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def pipeline() -> list[dict]:
 
 def _samples(folder: Path, workers: int) -> dict:
     # Repeated as links, so that an epoch is long beside what its start costs.
-    data = SegmentationDataModule("folder", str(folder), global_batch=8, crop_size=(400, 400), num_workers=workers)
+    options = {"global_batch": 8, "crop_size": (400, 400), "num_workers": workers, "val_split": "train"}
+    data = SegmentationDataModule("folder", str(folder), **options)
     data.setup("fit")
     loader = data.train_dataloader()
     threads = torch.get_num_threads()

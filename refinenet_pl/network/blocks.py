@@ -108,6 +108,7 @@ class ChainedResidualPooling(nn.Module):
     ):
         super().__init__()
         self.convs = nn.ModuleList(convolution(channels, channels, kernel_size) for _ in range(blocks))
+        self.pool = pool
         self.order = order
         self.relu = relu
         self.shortcut = shortcut
@@ -116,7 +117,7 @@ class ChainedResidualPooling(nn.Module):
         """Float (N, channels, H, W) -> the same shape."""
         total = first = stage = F.relu(x) if self.relu else x
         for conv in self.convs:
-            stage = conv(pool(stage)) if self.order == "pool_conv" else pool(conv(stage))
+            stage = conv(self.pool(stage)) if self.order == "pool_conv" else self.pool(conv(stage))
             # In place from the second sum on: nothing else needs those before it, while the first still is to be pooled.
             total = total + stage if total is first else total.add_(stage)
         return F.relu(total) if self.shortcut == "relu" and self.convs else total

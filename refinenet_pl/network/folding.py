@@ -69,7 +69,7 @@ def _observed(network: nn.Module, trial: Tensor) -> tuple[Tensor, list[tuple[str
     handles = [
         module.register_forward_hook(watch(name))
         for name, module in network.named_modules()
-        if type(module) is nn.Conv2d or (isinstance(module, nn.BatchNorm2d) and module.track_running_stats)
+        if isinstance(module, nn.Conv2d) or (isinstance(module, nn.BatchNorm2d) and module.track_running_stats)
     ]
     try:
         scores = _scores(network, trial)

@@ -14,6 +14,15 @@ def pool(x: Tensor) -> Tensor:
     return F.max_pool2d(x, **_WINDOW)
 
 
+def pool_along_sides(x: Tensor) -> Tensor:
+    """The same as the greatest along one side of the greatest along the other: 10 comparisons and not 25.
+
+    On CPUs, where freed memory is kept, a third faster than `pool`. Not for training: of several values that are the greatest,
+    as zeros often are, it passes the gradient to another.
+    """
+    return F.max_pool2d(F.max_pool2d(x, (1, 5), 1, (0, 2)), (5, 1), 1, (2, 0))
+
+
 # torch.compile writes out the 25 comparisons of each pooling's backward pass, and then thinks about their indices for hours. As
 # operators of their own it calls torch's kernels for them.
 @torch.library.custom_op("refinenet_pl::pool", mutates_args=())

@@ -72,7 +72,7 @@ class WinogradConv2d(nn.Module):
                 number, -1, across, TILE, TILE, out_channels
             )
             out[:, top : top + rows] = values.permute(0, 1, 3, 2, 4, 5)
-        out = out.view(number, down * TILE, across * TILE, -1)[:, :height, :width]
+        out = out.view(number, down * TILE, across * TILE, -1)[:, :height, :width].contiguous()
         return (out if self.bias is None else out.add_(self.bias)).permute(0, 3, 1, 2)
 
 
