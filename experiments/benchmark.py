@@ -87,14 +87,16 @@ def main() -> None:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...")
     parser.add_argument("--output", type=Path, help="the record; the CSV file is written beside it")
     parser.add_argument("--table", type=Path, metavar="RECORD", help="print a record and measure nothing")
+    parser.add_argument("--size", type=int, help="with --table: networks at this size of pictures alone")
     options = parser.parse_args()
     sys.path.insert(0, str(REPOSITORY))
-    from experiments.speed.tables import tables, write_csv
+    from experiments.speed.tables import of_size, tables, write_csv
     from refinenet_pl.files import slug
     from refinenet_pl.tracking.results import write_json
 
     if options.table:
         record = json.loads(options.table.read_text())
+        record = of_size(record, options.size) if options.size else record
     else:
         parts = options.parts or (["networks", "changes"] if options.quick else PARTS)
         record = measure(parts, options.quick, options.device)

@@ -46,6 +46,7 @@ def measure(case: dict) -> dict:
 
     from refinenet_pl.evaluation import strips
     from refinenet_pl.evaluation.inference import Inference
+    from refinenet_pl.network.deployment import prepare_for_inference
     from refinenet_pl.network.refinenet import RefineNet
     from refinenet_pl.tracking.results import device_name
 
@@ -54,7 +55,8 @@ def measure(case: dict) -> dict:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = _resident()
     torch.manual_seed(0)
-    network = RefineNet("resnet101", None, classes=case["classes"], input_scale=1.2, decoder_init="scaled").eval().to(device)
+    network = RefineNet("resnet101", None, classes=case["classes"], input_scale=1.2, decoder_init="scaled").to(device)
+    prepare_for_inference(network)
     names = ("protocol", "scales", "flip", "tile", "short_edge")
     inference = Inference(**{name: case[name] for name in names if name in case}, void_channel="last")
     picture = torch.randint(256, (1, 3, case["height"], case["width"]), dtype=torch.uint8, device=device)

@@ -12,6 +12,7 @@ from running import SMALL, results, run
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from refinenet_pl.commands import predict
 from refinenet_pl.network.pooling import _pool, _pool_backward, pool
 from refinenet_pl.network.refinenet import RefineNet
 from refinenet_pl.tasks import compilation
@@ -129,7 +130,7 @@ def test_fit_test_and_predict_compiled(tmp_path):
     assert np.abs(np.subtract(*scores)).sum() <= 0.001 * np.sum(scores[0])  # a few pixels between two classes
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    for number, size in enumerate(((64, 64), (70, 50), (33, 90), (64, 65), (80, 80), (64, 64))):
+    for number, size in enumerate(((64, 64), (70, 50), (64, 64))):
         noise = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
         Image.fromarray(noise).save(pictures / f"{number}.png")
     checkpoint = next(tmp_path.rglob("last.ckpt"))
@@ -140,10 +141,12 @@ def test_fit_test_and_predict_compiled(tmp_path):
         words = ("predict", str(pictures), "--ckpt_path", str(checkpoint), "--output", str(output), "--compile", value)
         done = run(*words, **cache)
         assert done.returncode == 0 and "cannot be compiled" not in done.stdout, done.stdout
-        masks[value] = [np.array(Image.open(output / f"{number}.png")) for number in range(6)]
+        masks[value] = [np.array(Image.open(output / f"{number}.png")) for number in range(3)]
     for one, other in zip(masks["true"], masks["false"], strict=True):
         assert (one != other).mean() < 0.002
     shutil.rmtree(tmp_path / "cache")
+    task, _ = predict.prepare(checkpoint, "cpu", False, {})
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in task.network.modules()), "prepared"
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

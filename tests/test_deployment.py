@@ -121,6 +121,13 @@ def test_a_network_that_folding_would_change_is_left_as_it_was():
     assert torch.equal(network(x), before) and sorted(network.state_dict()) == names
 
 
+def test_a_network_for_pictures_of_other_sizes_is_left_as_it_is():
+    network = trained(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2)))
+    before = network(torch.ones(1, 3, 3, 3))
+    assert fold_batch_norm(network) == 0 and norms(network) == 1
+    assert torch.equal(network(torch.ones(1, 3, 3, 3)), before)
+
+
 def test_a_network_without_convolutions_has_nothing_to_fold():
     assert fold_batch_norm(nn.Sequential(nn.Linear(3, 2))) == 0
 

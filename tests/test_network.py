@@ -12,6 +12,7 @@ from refinenet_pl.network.cascade import RefineNetDecoder, Tap, wire
 from refinenet_pl.network.initialization import initialize
 from refinenet_pl.network.refinenet import RefineNet
 from refinenet_pl.network.resize import resize
+from refinenet_pl.tasks.loss import enlarged_cross_entropy
 
 PACKAGED = "tu-tf_efficientnet_lite0"
 LIGHT_WEIGHT = {"kernel_size": 1, "path_rcus": 0, "output_rcus": 0, "head_rcus": 0, "head_dropout": 0.0}
@@ -409,6 +410,37 @@ def test_channels_last_is_kept_to_the_logits(upsampling):
     assert logits.is_contiguous(memory_format=torch.channels_last)
     weights = [p for p in network.parameters() if p.dim() == 4]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+@pytest.mark.parametrize("loss", ["scores", "strips"])
+def test_channels_last_is_kept_in_training(loss):
+    network = tiny(dropout=0.5, encoder_weights=None).train()
+    other = []
+
+    def look(module, found, expected):
+        for value in (*found, *expected):
+            if value is not None and value.dim() == 4 and not value.is_contiguous(memory_format=torch.channels_last):
+                other.append((module, value.shape, value.stride()))
+
+    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    for module in convolutions[:-1]:  # what reaches the classifier is as the loss has it
+        module.register_full_backward_hook(look)
+
+    def kept(tensor):
+        if tensor.dim() == 4 and tensor.is_floating_point() and not tensor.is_contiguous(memory_format=torch.channels_last):
+            other.append(("kept", tensor.shape, tensor.stride()))
+        return tensor
+
+    x, label = torch.randn(2, 3, 65, 97), torch.randint(3, (2, 65, 97))
+    with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
+        scores = network.score_map(x)
+    if loss == "strips":
+        enlarged_cross_entropy(scores, label, "bilinear", None, 255)[0].backward()
+    else:
+        scores.square().sum().backward()
+    assert not other
+    weights = [p for p in network.parameters() if p.dim() == 4 and p.grad is not None]
+    assert len(weights) > 50 and all(w.grad.is_contiguous(memory_format=torch.channels_last) for w in weights)
 
 
 # --- what smp's users expect ------------------------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from experiments import evaluation_memory, processes
+from experiments import benchmark, evaluation_memory, processes
 from experiments.ablation.records import build_report
 from experiments.ablation.render import render
 from experiments.ablation.tables import find_table, read_table
+from experiments.speed import changes, tables
 from refinenet_pl.network.describe import describe
 from refinenet_pl.network.refinenet import RefineNet
 
@@ -66,6 +67,30 @@ def test_the_readme_prints_what_processes_change_as_recorded():
     assert [(row["processes"], row["threads"], row["accumulated"]) for row in record["trained"]] == processes.SHARES
     assert tuple(row["processes"] for row in record["evaluated"]) == processes.EVALUATED
     assert all(row["confusion"] == record["evaluated"][0]["confusion"] for row in record["evaluated"]), "the README says so"
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("benchmark_*.json")), ids=lambda file: file.stem)
+def test_the_readme_prints_the_benchmark_as_recorded(file, tmp_path):
+    record = json.loads(file.read_text())
+    printed = tables.tables(tables.of_size(record, 512))
+    assert set(printed) == set(benchmark.PARTS)
+    for name in ("networks", "changes", "memory", "data", "start"):
+        assert printed[name] in README, f"{name}: python experiments/benchmark.py --table {file} --size 512"
+    assert f"{record['device']}, {record['dtype']}, {record['date']}" in README
+    assert not record["quick"] and record["git"]["dirty"] is False
+    tables.write_csv(tmp_path / "again.csv", record)
+    assert (tmp_path / "again.csv").read_text() == file.with_suffix(".csv").read_text()
+
+
+def test_the_targets_that_the_readme_says_are_met_are_met():
+    record = json.loads((RESULTS / "benchmark_AMD-EPYC-2-threads.json").read_text())
+    times = {(row["network"], row["change"]): row["median_ms"] for row in record["changes"]}
+    full = "RefineNet, ResNet-50"
+    assert times[full, "contiguous, as torch makes it"] > 1.5 * times[full, "+ Winograd"]
+    assert times[full, "+ Winograd"] < 1.1 * times[full, changes.ALONE]
+    rows = {row["network"]: row["median_ms"] for row in record["networks"] if (row["mode"], row["size"]) == ("inference", 512)}
+    for peer in ("FPN, ResNet-50", "DeepLabV3Plus, ResNet-50"):
+        assert rows["Light-Weight RefineNet, ResNet-50"] < 1.1 * rows[peer]
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,20 @@ def step(task: SegmentationTask, *batches: dict) -> torch.Tensor:
     return task.step_loss.finish(task.network.parameters(), fitter)
 
 
+# Evaluation alone
+
+
+def test_commands_that_do_not_train_make_the_network_faster():
+    task = SegmentationTask(Tiny(), 3, VOID)
+    torch.nn.init.uniform_(task.network.encoder[1].running_var, 0.5, 2.0)
+    fitter, scores = trainer(), []
+    for task.evaluated_only in (False, True):
+        fitter.test(task, datamodule=Memory(), verbose=False)
+        assert isinstance(task.network.encoder[1], nn.BatchNorm2d) is not task.evaluated_only
+        scores.append(task.evaluations["test"].miou)
+    assert scores[0] == pytest.approx(scores[1]) and scores[0] > 0
+
+
 # Loss
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from experiments.speed.compare import inference, pictures_of_noise, training_step
 from experiments.speed.contenders import CONTENDERS
-from experiments.speed.measure import give_back_memory, in_turns, seconds_of, summary
+from experiments.speed.measure import give_back_memory, in_turns, multiply_adds, seconds_of, summary
 from refinenet_pl.memory import keep_freed_memory
 from refinenet_pl.network.blocks import ChainedResidualPooling
 from refinenet_pl.network.deployment import prepare_for_inference
@@ -68,15 +68,17 @@ def on_gpu(device: torch.device, size: int, rounds: int) -> list[dict]:
                 "channels last float32, eager": make(contender().to(device), pictures, side, device, torch.float32),
                 "channels last bfloat16, eager": make(contender().to(device), pictures, side, device, torch.bfloat16),
             }
-            for dtype in (torch.float32, torch.bfloat16):
-                compiled = contender().to(device)
-                compiled.compile() if mode == "inference" else None
-                if mode == "training":
-                    compiled.score_map = torch.compile(compiled.score_map)
-                tasks[f"channels last {str(dtype).split('.')[1]}, compiled"] = make(compiled, pictures, side, device, dtype)
+            # CUDA graphs are for inference alone: a training step's tensors live on into the optimiser.
+            for kind in ("default", "reduce-overhead") if mode == "inference" else ("default",):
+                for dtype in (torch.float32, torch.bfloat16):
+                    compiled = contender().to(device)
+                    compiled.score_map = torch.compile(compiled.score_map, dynamic=False, mode=kind)
+                    words = f"channels last {str(dtype).split('.')[1]}, compiled" + ", CUDA graphs" * (kind != "default")
+                    tasks[words] = make(compiled, pictures, side, device, dtype)
+            counted = multiply_adds(contender(), torch.zeros(1, 3, side, side))
             for change, seconds in in_turns(tasks, device, rounds).items():
                 row = {"network": name, "mode": mode, "change": change, "size": side, "pictures": pictures}
-                rows.append(row | summary(seconds))
+                rows.append(row | {"multiply_adds": counted} | summary(seconds))
             del tasks
             torch.cuda.empty_cache()
     return rows

@@ -12,6 +12,11 @@ def tables(record: dict) -> dict[str, str]:
     return {name: make(record) for name, make in makers.items() if name in record}
 
 
+def of_size(record: dict, size: int) -> dict:
+    """A record whose networks are those at one size of pictures."""
+    return record | {"networks": [row for row in record["networks"] if row["size"] == size]}
+
+
 def networks(record: dict) -> str:
     """RefineNets and their peers, a row for each network and size."""
     rows, peak = [], record["peak_operations_per_second"]
@@ -37,15 +42,21 @@ def networks(record: dict) -> str:
 def changes(record: dict) -> str:
     """What each change gives."""
     rows, first = [], record["changes"][0]["change"]
+    counted = any("multiply_adds" in row for row in record["changes"])
     for row in record["changes"]:
         same = ("network", "mode")
         base = next(r for r in record["changes"] if r["change"] == first and all(r.get(k) == row.get(k) for k in same))
         error = row.get("largest_difference")
-        rows.append(
-            (row["network"], ", ".join(filter(None, [row.get("mode"), row["change"]])), _time(row),
-             f"{base['median_ms'] / row['median_ms']:.2f}", "" if error is None else f"{error:.0e}")
-        )  # fmt: skip
-    return _table(("network", "change", "ms", "times as fast", "largest difference of a score"), rows, left=2)
+        cells = [row["network"], ", ".join(filter(None, [row.get("mode"), row["change"]])), _time(row)]
+        cells += [f"{base['median_ms'] / row['median_ms']:.2f}"]
+        if counted:
+            passes = 3 * row["pictures"] if row["mode"] == "training" else row["pictures"]
+            share = 2e3 * passes * row["multiply_adds"] / row["median_ms"] / record["peak_operations_per_second"]
+            rows.append((*cells, f"{100 * share:.0f} %"))
+        else:
+            rows.append((*cells, "" if error is None else f"{error:.0e}"))
+    last = "of peak" if counted else "largest difference of a score"
+    return _table(("network", "change", "ms", "times as fast", last), rows, left=2)
 
 
 def parts(record: dict) -> str:

@@ -201,10 +201,10 @@ class RefineNet(SegmentationModel):
         Returns:
             Logits, float (N, classes, H, W); with `aux_params` also the classification logits, float (N, aux classes).
         """
+        if self.classification_head is None:
+            return resize(self.score_map(x), x.shape[-2:], self.upsampling)
         features = self.features(x)
         logits = resize(self.segmentation_head(self.decoder(features)), x.shape[-2:], self.upsampling)
-        if self.classification_head is None:
-            return logits
         return logits, self.classification_head(features[0][-1])
 
     @classmethod

@@ -68,9 +68,8 @@ class WinogradConv2d(nn.Module):
             # The 36 products, each of all tiles, are one convolution of 36 groups: oneDNN is faster than a batch of products.
             tiles = (self.window @ strip).view(1, 1, -1, WINDOW**2 * channels).permute(0, 3, 1, 2)
             products = F.conv2d(tiles, self.kernels, groups=WINDOW**2).permute(0, 2, 3, 1)
-            values = (self.tile @ products.reshape(-1, WINDOW**2, out_channels)).view(
-                number, -1, across, TILE, TILE, out_channels
-            )
+            values = self.tile @ products.reshape(-1, WINDOW**2, out_channels)
+            values = values.view(number, -1, across, TILE, TILE, out_channels)
             out[:, top : top + rows] = values.permute(0, 1, 3, 2, 4, 5)
         out = out.view(number, down * TILE, across * TILE, -1)[:, :height, :width].contiguous()
         return (out if self.bias is None else out.add_(self.bias)).permute(0, 3, 1, 2)
