@@ -18,7 +18,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
 REPOSITORY = RESULTS.parent.parent
-PARTS = ("networks", "changes", "parts", "memory", "data", "start")
+PARTS = ("networks", "changes", "freed", "parts", "memory", "data", "start")
 START = {
     "python -m refinenet_pl --help": ["--help"],
     "python -m refinenet_pl fit, one step and one validation": [
@@ -55,6 +55,8 @@ def measure(parts: list[str], quick: bool, device_wanted: str | None) -> dict:
     if "changes" in parts:
         size = 192 if quick else 512
         record["changes"] = changes.on_gpu(device, size, rounds) if gpu else changes.on_cpu(size, rounds)
+    if "freed" in parts:
+        record["freed"] = changes.freed_memory(256 if quick else 512, 1 if quick else 3)
     if "parts" in parts:
         record["parts"] = changes.parts(rounds)
     if "memory" in parts:

@@ -144,6 +144,23 @@ def test_a_prepared_refinenet_gives_the_same_scores(compiled):
     assert_same_scores(prepared, before, x)
 
 
+@pytest.mark.parametrize("arguments", [{}, {"cascade": 2}, {"image_scales": (1.2, 0.6)}, {"path_rcus": 1}, {"kernel_size": 3}])
+def test_two_projections_in_a_row_become_one(arguments):
+    light_weight = {"kernel_size": 1, "path_rcus": 0, "output_rcus": 0, "head_rcus": 0}
+    network = RefineNet(
+        "resnet18", None, classes=3, width=8, deepest_width=16, decoder_init="scaled", **light_weight | arguments
+    )
+    trained(network)
+    x = torch.randn(1, 3, 65, 97)
+    before = network(x).detach()
+    prepare_for_inference(network)
+    merged = sum(isinstance(conv, nn.Identity) for block in network.decoder.blocks for conv in block.fusion.convs)
+    # The deepest block of the full cascade of one scale has one path and nothing to fuse.
+    expected = {"": 3, "cascade": 4, "image_scales": 7, "path_rcus": 0, "kernel_size": 0}
+    assert merged == expected["".join(arguments)]
+    assert_same_scores(network, before, x)
+
+
 @pytest.mark.parametrize("build", [smp.FPN, smp.DeepLabV3Plus, smp.PSPNet, smp.UPerNet])
 def test_networks_of_others_are_prepared_too(build):
     network = trained(build("resnet18", encoder_weights=None, classes=3))

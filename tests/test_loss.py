@@ -95,4 +95,4 @@ def test_activations_computed_anew_give_the_same_gradients_from_less_memory(shor
         scores.square().sum().backward()
         gradients.append([parameter.grad for parameter in each.parameters()])
     torch.testing.assert_close(*gradients)
-    assert kept[1] < 0.7 * kept[0]
+    assert kept[1] < 0.75 * kept[0]

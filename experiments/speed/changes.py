@@ -1,7 +1,10 @@
 """What each change to the network's computation gives, one on top of the other."""
 
 import copy
+import statistics
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 
 from experiments.speed.compare import inference, pictures_of_noise, training_step
 from experiments.speed.contenders import CONTENDERS
-from experiments.speed.measure import give_back_memory, in_turns, multiply_adds, seconds_of, summary
+from experiments.speed.measure import in_turns, multiply_adds, summary
 from refinenet_pl.memory import keep_freed_memory
 from refinenet_pl.network.blocks import ChainedResidualPooling
 from refinenet_pl.network.deployment import prepare_for_inference
@@ -18,7 +21,8 @@ from refinenet_pl.network.pooling import pool, pool_along_sides
 from refinenet_pl.network.winograd import CHANNELS, WinogradConv2d
 
 NETWORKS = ["RefineNet, ResNet-50", "Light-Weight RefineNet, ResNet-50", "RefineNet 32 wide, EfficientNet-Lite0"]
-ALONE = "its convolutions alone"
+FREED = NETWORKS
+PLAIN, PREPARED, ALONE = "contiguous, as torch makes it", "+ 1x1 in a row merged, Winograd", "its convolutions alone"
 
 
 def on_cpu(size: int, rounds: int) -> list[dict]:
@@ -34,27 +38,43 @@ def on_cpu(size: int, rounds: int) -> list[dict]:
             if isinstance(module, ChainedResidualPooling):
                 module.pool = pool_along_sides
         prepared = prepare_for_inference(copy.deepcopy(network))
-        # (what, task, whether freed memory is kept)
-        tasks: list[tuple[str, Callable[[], object], bool]] = [
-            ("contiguous, as torch makes it", _run(_contiguous(network), x.contiguous()), False),
-            ("channels last", _run(network, x), False),
-            ("+ freed memory kept", _run(network, x), True),
-            ("+ batch normalisation folded", _run(folded, x), True),
-            ("+ pooling along the sides", _run(sides, x), True),
-            ("+ Winograd", _run(prepared, x), True),
-            (ALONE, _convolutions(network, x), True),
-        ]
-        reference = tasks[0][1]()
-        seconds: dict[str, list[float]] = {name: [] for name, _, _ in tasks}
-        for _ in range(rounds):
-            for name, task, kept in tasks:
-                keep_freed_memory() if kept else give_back_memory()
-                task()
-                seconds[name].append(seconds_of(task, device))
-        for name, task, _ in tasks:
-            error = None if name == ALONE else float((task() - reference).abs().max() / reference.abs().max())
-            rows.append({"network": contender.name, "change": name, "largest_difference": error} | summary(seconds[name]))
+        tasks = {
+            PLAIN: _run(_contiguous(network), x.contiguous()),
+            "channels last": _run(network, x),
+            "+ batch normalisation folded": _run(folded, x),
+            "+ pooling along the sides": _run(sides, x),
+            PREPARED: _run(prepared, x),
+            ALONE: _convolutions(network, x),
+        }
+        keep_freed_memory()
+        reference = tasks[PLAIN]()
+        for name, seconds in in_turns(tasks, device, rounds).items():
+            error = None if name == ALONE else float((tasks[name]() - reference).abs().max() / reference.abs().max())
+            rows.append({"network": contender.name, "change": name, "largest_difference": error} | summary(seconds))
     return rows
+
+
+def freed_memory(size: int, rounds: int) -> list[dict]:
+    """Inference of one picture, channels last, with and without freed memory kept: processes of their own, in turns."""
+    rows = []
+    for name in FREED:
+        seconds: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(rounds):
+            for kept, values in seconds.items():
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                    values.append(process.submit(_seconds_with, name, size, kept).result())
+        for kept, values in seconds.items():
+            rows.append({"network": name, "freed_memory": "kept" if kept else "given back"} | summary(values))
+    return rows
+
+
+def _seconds_with(name: str, size: int, kept: bool) -> float:
+    if kept:
+        keep_freed_memory()
+    device = torch.device("cpu")
+    network = next(contender for contender in CONTENDERS if contender.name == name)()
+    task = _run(network, pictures_of_noise(1, size, device))
+    return statistics.median(in_turns({name: task}, device, 3)[name])
 
 
 def on_gpu(device: torch.device, size: int, rounds: int) -> list[dict]:

@@ -55,7 +55,7 @@ def training_memory(device: torch.device) -> list[dict]:
                 gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
                 peak = peak_memory(step, network, device)
                 keep_freed_memory()
-                seconds = min(seconds_of(step, device) for _ in range(3))
+                seconds = min(seconds_of(step, device) for _ in range(2))
             rows.append(
                 {
                     "network": name, "classes": classes, "pictures": pictures, "size": SIDE, "loss_at": loss_at,

@@ -8,7 +8,15 @@ from tabulate import tabulate
 
 def tables(record: dict) -> dict[str, str]:
     """Markdown of each part of a record, by the part's name."""
-    makers = {"networks": networks, "changes": changes, "parts": parts, "memory": memory, "data": data, "start": start}
+    makers = {
+        "networks": networks,
+        "changes": changes,
+        "freed": freed,
+        "parts": parts,
+        "memory": memory,
+        "data": data,
+        "start": start,
+    }
     return {name: make(record) for name, make in makers.items() if name in record}
 
 
@@ -57,6 +65,12 @@ def changes(record: dict) -> str:
             rows.append((*cells, "" if error is None else f"{error:.0e}"))
     last = "of peak" if counted else "largest difference of a score"
     return _table(("network", "change", "ms", "times as fast", last), rows, left=2)
+
+
+def freed(record: dict) -> str:
+    """Freed memory, kept or given back."""
+    rows = [(row["network"], row["freed_memory"], _time(row)) for row in record["freed"]]
+    return _table(("network", "freed memory", "ms"), rows, left=2)
 
 
 def parts(record: dict) -> str:

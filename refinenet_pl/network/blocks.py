@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from refinenet_pl.network import sizes
 from refinenet_pl.network.pooling import pool
@@ -134,6 +135,8 @@ class RefineNetBlock(nn.Module):
         output_rcus: RCUs at the end; 1 in the paper.
         pooling_blocks, pooling_order, pooling_relu: See `ChainedResidualPooling`.
         kernel_size, upsampling, shortcut: See the parts.
+        checkpoint_activations: Whether training keeps only what enters each part (the RCUs, the fusion, the pooling), and the
+            backward pass computes what is within anew.
     """
 
     def __init__(
@@ -148,22 +151,53 @@ class RefineNetBlock(nn.Module):
         shortcut: Shortcut = "identity",
         kernel_size: int = 3,
         upsampling: Upsampling = "bilinear",
+        checkpoint_activations: bool = False,
     ):
         super().__init__()
         self.out_channels = min(path_channels)
-        self.paths = nn.ModuleList(residual_conv_units(path_rcus, c, kernel_size, shortcut) for c in path_channels)
+        self.checkpoint_activations = checkpoint_activations
+        self.paths = nn.ModuleList(
+            residual_conv_units(path_rcus, c, kernel_size, shortcut, checkpoint_activations) for c in path_channels
+        )
         self.fusion = MultiResolutionFusion(path_channels, kernel_size, upsampling, shortcut)
         self.pooling = ChainedResidualPooling(
             self.out_channels, pooling_blocks, kernel_size, pooling_order, pooling_relu, shortcut
         )
-        self.output = residual_conv_units(output_rcus, self.out_channels, kernel_size, shortcut)
+        self.output = residual_conv_units(output_rcus, self.out_channels, kernel_size, shortcut, checkpoint_activations)
 
     def forward(self, paths: Sequence[Tensor]) -> Tensor:
         """Float maps (N, path_channels[i], H_i, W_i) -> (N, min(path_channels), max H_i, max W_i)."""
         refined = [path(x) for path, x in zip(self.paths, paths, strict=True)]
+        if self.checkpoint_activations and self.training:
+            return self.output(_anew(self.pooling, _anew(self.fusion, refined)))
         return self.output(self.pooling(self.fusion(refined)))
 
 
-def residual_conv_units(number: int, channels: int, kernel_size: int, shortcut: Shortcut) -> nn.Sequential:
-    """`number` RCUs in a row; with 0 the input comes back."""
-    return nn.Sequential(*(ResidualConvUnit(channels, kernel_size, shortcut) for _ in range(number)))
+class ResidualConvUnits(nn.Sequential):
+    """Residual convolution units in a row; with none the input comes back.
+
+    Attributes:
+        checkpoint_activations: See `RefineNetBlock`.
+    """
+
+    checkpoint_activations = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float (N, channels, H, W) -> the same shape."""
+        for unit in self:
+            x = _anew(unit, x) if self.checkpoint_activations and self.training else unit(x)
+        return x
+
+
+def residual_conv_units(
+    number: int, channels: int, kernel_size: int, shortcut: Shortcut, checkpoint_activations: bool = False
+) -> ResidualConvUnits:
+    """`number` RCUs in a row."""
+    units = ResidualConvUnits(*(ResidualConvUnit(channels, kernel_size, shortcut) for _ in range(number)))
+    units.checkpoint_activations = checkpoint_activations
+    return units
+
+
+def _anew(module: nn.Module, inputs: Tensor | Sequence[Tensor]) -> Tensor:
+    # Nothing within draws random numbers.
+    return checkpoint(module, inputs, use_reentrant=False, preserve_rng_state=False)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from refinenet_pl.network.blocks import RefineNetBlock, Shortcut, convolution, residual_conv_units
 from refinenet_pl.network.dropout import Dropout
@@ -68,7 +67,8 @@ class RefineNetDecoder(nn.Module):
         dropout: Rate on features wider than 512 channels, before the adapting convolution.
         kernel_size: Of all convolutions, odd; 3 in the paper.
         shortcut: `relu` puts a ReLU behind every sum.
-        checkpoint_activations: Whether the backward pass computes the activations within each block, and within the head, anew.
+        checkpoint_activations: Whether the backward pass computes the activations within each part of a block, and of the head,
+            anew.
         **block: The other arguments of `RefineNetBlock`.
     """
 
@@ -101,11 +101,11 @@ class RefineNetDecoder(nn.Module):
                 adaptations.append(nn.Sequential(Dropout(rate), convolution(channels, out_channels, kernel_size)))
             path_channels = earlier + [adaptation[1].out_channels for adaptation in adaptations]
             self.adaptations.append(adaptations)
-            self.blocks.append(RefineNetBlock(path_channels, kernel_size=kernel_size, shortcut=shortcut, **block))
+            same = {"kernel_size": kernel_size, "shortcut": shortcut, "checkpoint_activations": checkpoint_activations}
+            self.blocks.append(RefineNetBlock(path_channels, **same, **block))
             earlier = [self.blocks[-1].out_channels]
         self.out_channels = earlier[0]
-        self.checkpoint_activations = checkpoint_activations
-        self.head = residual_conv_units(head_rcus, self.out_channels, kernel_size, shortcut)
+        self.head = residual_conv_units(head_rcus, self.out_channels, kernel_size, shortcut, checkpoint_activations)
 
     def forward(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
         """Refine from the deepest stage to the first.
@@ -119,11 +119,5 @@ class RefineNetDecoder(nn.Module):
         earlier: list[Tensor] = []
         for taps, adaptations, block in zip(self.wiring, self.adaptations, self.blocks, strict=True):
             adapted = [adapt(features[tap.scale][tap.stage - 1]) for tap, adapt in zip(taps, adaptations, strict=True)]
-            earlier = [self._run(block, earlier + adapted)]
-        return self._run(self.head, earlier[0])
-
-    def _run(self, module: nn.Module, inputs: Tensor | list[Tensor]) -> Tensor:
-        if self.checkpoint_activations and self.training:
-            # Nothing within draws random numbers.
-            return checkpoint(module, inputs, use_reentrant=False, preserve_rng_state=False)
-        return module(inputs)
+            earlier = [block(earlier + adapted)]
+        return self.head(earlier[0])

@@ -60,8 +60,8 @@ class RefineNet(SegmentationModel):
         void_channel: Which of the `classes` channels means void: `first`, `last`, or None where none does. The network is the
             same; what evaluates it must know.
         aux_params: Arguments of smp's `ClassificationHead` on the deepest features, or None for no such head.
-        checkpoint_activations: Whether training keeps only what enters each RefineNet block and computes the rest of it anew in
-            the backward pass: less memory for about a third more time. The gradients are the same.
+        checkpoint_activations: Whether training keeps only what enters each part of a RefineNet block and computes the rest
+            anew in the backward pass: less memory for about a third more time. The gradients are the same.
 
     Raises:
         ValueError: An argument outside its range; the message says which.
