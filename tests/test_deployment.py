@@ -159,6 +159,7 @@ def test_two_projections_in_a_row_become_one(arguments):
     expected = {"": 3, "cascade": 4, "image_scales": 7, "path_rcus": 0, "kernel_size": 0}
     assert merged == expected["".join(arguments)]
     assert_same_scores(network, before, x)
+    assert_same_scores(prepare_for_inference(network), before, x)  # a second time changes nothing
 
 
 @pytest.mark.parametrize("build", [smp.FPN, smp.DeepLabV3Plus, smp.PSPNet, smp.UPerNet])

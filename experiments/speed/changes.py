@@ -83,6 +83,7 @@ def on_gpu(device: torch.device, size: int, rounds: int) -> list[dict]:
     for name in [*NETWORKS, "RefineNet, ResNet-101"]:
         for mode, make, pictures, side in (("inference", inference, 1, size), ("training", training_step, 8, 480)):
             contender = next(contender for contender in CONTENDERS if contender.name == name)
+            torch.compiler.reset()  # or all networks together would soon be too many for it
             tasks = {
                 "contiguous float32, eager": make(_contiguous(contender().to(device)), pictures, side, device, torch.float32),
                 "channels last float32, eager": make(contender().to(device), pictures, side, device, torch.float32),

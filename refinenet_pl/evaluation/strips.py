@@ -39,9 +39,10 @@ def enlarge_strip(scores: Tensor, rows: Tensor, columns: Tensor, strip: slice) -
         columns: Matrix from w to the width.
         strip: Which rows.
     """
-    weights = rows[strip]
-    used = weights.abs().amax(0).nonzero()
-    first, last = int(used[0]), int(used[-1]) + 1
+    weights, first, last = rows[strip], 0, scores.shape[-2]
+    if len(weights) < len(rows):  # only the rows of the map that these rows are made of
+        used = weights.abs().amax(0).nonzero()
+        first, last = int(used[0]), int(used[-1]) + 1
     with exact_products(scores.device):
         return weights[:, first:last] @ scores[..., first:last, :] @ columns.T
 

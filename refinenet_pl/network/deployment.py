@@ -22,7 +22,7 @@ def merge_projections(decoder: RefineNetDecoder) -> None:
             if len(path) or not block.fusion.convs:
                 continue
             first, second = adaptation[-1], block.fusion.convs[place]
-            if first.kernel_size == second.kernel_size == (1, 1):
+            if isinstance(second, nn.Conv2d) and first.kernel_size == second.kernel_size == (1, 1):
                 merged = convolution(first.in_channels, second.out_channels, 1).to(first.weight)
                 merged.weight.copy_((second.weight.flatten(1) @ first.weight.flatten(1))[..., None, None])
                 adaptation[-1], block.fusion.convs[place] = merged, nn.Identity()

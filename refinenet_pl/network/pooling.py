@@ -17,7 +17,7 @@ def pool(x: Tensor) -> Tensor:
 def pool_along_sides(x: Tensor) -> Tensor:
     """The same as the greatest along one side of the greatest along the other: 10 comparisons and not 25.
 
-    On CPUs, where freed memory is kept, a third faster than `pool`. Not for training: of several values that are the greatest,
+    On CPUs, where freed memory is kept, faster than `pool`. Not for training: of several values that are the greatest,
     as zeros often are, it passes the gradient to another.
     """
     return F.max_pool2d(F.max_pool2d(x, (1, 5), 1, (0, 2)), (5, 1), 1, (2, 0))

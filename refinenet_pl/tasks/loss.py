@@ -25,9 +25,10 @@ def cross_entropy(
     """
     weights = None if class_weights is None else class_weights[: log_probabilities.shape[1]]
     total = F.nll_loss(log_probabilities, label, weights, ignore_index=ignore_index, reduction="sum")
-    valid = label[label != ignore_index]
-    weight = valid.numel() if class_weights is None else class_weights[valid].sum()
-    return total, torch.as_tensor(weight, device=total.device, dtype=total.dtype)
+    # Without picking pixels out, for which a GPU would have to wait until it knows how many they are.
+    valid = label != ignore_index
+    weight = valid if class_weights is None else class_weights[label.where(valid, 0)] * valid
+    return total, weight.sum().to(total.dtype)
 
 
 def enlarged_cross_entropy(
