@@ -58,20 +58,23 @@ class WinogradConv2d(nn.Module):
         """Float32 (N, in_channels, H, W) -> (N, out_channels, H, W), with the channels last in memory."""
         number, channels, height, width = x.shape
         down, across = -(-height // TILE), -(-width // TILE)
-        padded = F.pad(x, (1, 1 + across * TILE - width, 1, 1 + down * TILE - height)).permute(0, 2, 3, 1)
-        windows = padded.unfold(1, WINDOW, TILE).unfold(2, WINDOW, TILE).permute(0, 1, 2, 4, 5, 3)
         out_channels = len(self.kernels) // WINDOW**2
-        out = x.new_empty(number, down, TILE, across, TILE, out_channels)
+        out = x.new_empty(number, height, width, out_channels)
         rows = max(1, STRIP_BYTES // (4 * WINDOW**2 * number * across * channels))
+        # Nothing else than the strips exists beside input and output, or large pictures would take several times as much.
         for top in range(0, down, rows):
-            strip = windows[:, top : top + rows].reshape(-1, WINDOW**2, channels)
+            first, last = TILE * top, TILE * min(top + rows, down)
+            seen = x[:, :, max(first - 1, 0) : last + 1]
+            sides = (1, 1 + across * TILE - width, max(1 - first, 0), max(last + 1 - height, 0))
+            windows = F.pad(seen, sides).permute(0, 2, 3, 1).unfold(1, WINDOW, TILE).unfold(2, WINDOW, TILE)
+            strip = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, WINDOW**2, channels)
             # The 36 products, each of all tiles, are one convolution of 36 groups: oneDNN is faster than a batch of products.
             tiles = (self.window @ strip).view(1, 1, -1, WINDOW**2 * channels).permute(0, 3, 1, 2)
             products = F.conv2d(tiles, self.kernels, groups=WINDOW**2).permute(0, 2, 3, 1)
             values = self.tile @ products.reshape(-1, WINDOW**2, out_channels)
-            values = values.view(number, -1, across, TILE, TILE, out_channels)
-            out[:, top : top + rows] = values.permute(0, 1, 3, 2, 4, 5)
-        out = out.view(number, down * TILE, across * TILE, -1)[:, :height, :width].contiguous()
+            values = values.view(number, -1, across, TILE, TILE, out_channels).transpose(2, 3)
+            values = values.reshape(number, last - first, across * TILE, out_channels)
+            out[:, first:last] = values[:, : height - first, :width]
         return (out if self.bias is None else out.add_(self.bias)).permute(0, 3, 1, 2)
 
 
