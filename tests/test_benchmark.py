@@ -53,6 +53,13 @@ def test_peak_memory_is_that_of_the_task_and_the_weights():
     assert measure.peak_memory(lambda: torch.ones(16 * 2**20), network, CPU) == pytest.approx(128 * 2**20, rel=0.15)
 
 
+def test_what_is_kept_for_the_backward_pass_is_counted_once_and_without_weights():
+    layer, x = nn.Linear(2**8, 2**8), torch.randn(2**10, 2**8)
+    # The input and the output, kept by two operations; not the weights that the second product keeps as well.
+    layers = nn.Sequential(layer, nn.Sigmoid(), layer)
+    assert memory.kept_for_backward(lambda: layers(x).square().sum(), layers) == 3 * x.nbytes
+
+
 def test_multiply_adds_are_counted():
     assert measure.multiply_adds(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(1, 3, 10, 20)) == 3 * 8 * 9 * 10 * 20
 
@@ -79,6 +86,8 @@ def test_everything_is_measured_and_written(few, tmp_path, monkeypatch, capsys):
     assert len(errors) == 5 and all(0 <= error < 1e-4 for error in errors)
     assert [row["freed_memory"] for row in record["freed"]] == ["given back", "kept"]
     assert [row["loss_at"] for row in record["memory"]] == [variant[0] for variant in memory.VARIANTS]
+    image, _, score_map, image_anew, score_map_anew = (row["kept_bytes"] for row in record["memory"])
+    assert score_map < image and image_anew < image and score_map_anew < score_map
     assert all(row["samples_per_second"] > 0 for row in record["data"]["pipeline"])
     rows = list(csv.DictReader(output.with_suffix(".csv").open()))
     assert len(rows) == len(record["networks"]) + len(record["changes"])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from refinenet_pl.network import winograd
+from refinenet_pl.network import pooling, winograd
 from refinenet_pl.network.deployment import prepare_for_inference
 from refinenet_pl.network.folding import fold_batch_norm
 from refinenet_pl.network.refinenet import RefineNet
@@ -50,6 +50,17 @@ def test_winograd_is_the_convolution(size, bias, strips, monkeypatch):
     assert found.shape == expected.shape
     assert torch.allclose(found.double(), expected, atol=1e-5)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (7, 9), (1, 1), (2, 40)])
+@pytest.mark.parametrize("strips", [1, 2000, 2**30])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pooling_along_the_sides_is_the_pooling(size, strips, layout, monkeypatch):
+    monkeypatch.setattr(pooling, "STRIP_BYTES", strips)
+    x = torch.randn(2, 5, *size).contiguous(memory_format=layout)
+    found = pooling.pool_along_sides(x)
+    assert torch.equal(found, F.max_pool2d(x, 5, 1, 2))
+    assert found.is_contiguous(memory_format=layout)
 
 
 @pytest.mark.parametrize(

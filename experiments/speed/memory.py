@@ -1,8 +1,10 @@
-"""What a training step takes at most, by where its loss is and what it keeps for the backward pass."""
+"""What a training step takes at most, and what it keeps for the backward pass, by where its loss is and what is made anew."""
 
+from collections.abc import Callable
 from unittest import mock
 
 import torch
+from torch import Tensor, nn
 
 from experiments.speed.compare import pictures_of_noise
 from experiments.speed.measure import peak_memory, seconds_of
@@ -33,6 +35,22 @@ VARIANTS = [
 SIDE = 400
 
 
+def kept_for_backward(forward: Callable[[], Tensor], network: nn.Module) -> int:
+    """Bytes of the tensors that a forward pass leaves for its backward pass, the network's weights apart."""
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        loss = forward()
+    del loss  # until here nothing of it is freed, and so no two have the same address
+    return sum(size for address, size in kept.items() if address not in weights)
+
+
 def training_memory(device: torch.device) -> list[dict]:
     """A row for each network and variant."""
     rows = []
@@ -54,12 +72,14 @@ def training_memory(device: torch.device) -> list[dict]:
                 step()  # gradients are there from now on, as in every step but the first
                 gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
                 peak = peak_memory(step, network, device)
+                kept = kept_for_backward(lambda task=task, batch=batch: task.training_step(batch, 0), network)
                 keep_freed_memory()
                 seconds = min(seconds_of(step, device) for _ in range(2))
             rows.append(
                 {
                     "network": name, "classes": classes, "pictures": pictures, "size": SIDE, "loss_at": loss_at,
                     "in_strips": in_strips, "checkpoint_activations": anew,
+                    "kept_bytes": kept,
                     "peak_bytes": None if peak is None else peak + gradients, "least_ms": round(1e3 * seconds, 1),
                 }
             )  # fmt: skip

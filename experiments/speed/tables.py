@@ -87,10 +87,12 @@ def memory(record: dict) -> str:
     rows = [
         (row["network"], row["classes"], row["pictures"],
          "image, in strips" if row["loss_at"] == "image" and row["in_strips"] else loss[row["loss_at"]],
-         "computed anew" if row["checkpoint_activations"] else "kept", _gibibytes(row), f"{row['least_ms']:.0f}")
+         "computed anew" if row["checkpoint_activations"] else "kept", f"{row['kept_bytes'] / 2**30:.2f} GiB",
+         _gibibytes(row), f"{row['least_ms']:.0f}")
         for row in record["memory"]
     ]  # fmt: skip
-    return _table(("network", "classes", "pictures", "loss at", "activations", "peak memory", "step, ms"), rows, left=1)
+    header = ("network", "classes", "pictures", "loss at", "activations", "kept for backward", "peak memory", "step, ms")
+    return _table(header, rows, left=1)
 
 
 def data(record: dict) -> str:
