@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -27,8 +28,8 @@ START = {
 }  # fmt: skip
 
 
-def measure(parts: list[str], quick: bool, device_wanted: str | None) -> dict:
-    """Measure the parts that are asked for; see the files in `experiments/speed`."""
+def measure(parts: list[str], quick: bool, device_wanted: str | None) -> Iterator[dict]:
+    """Measure the parts that are asked for, see the files in `experiments/speed`; give the record anew after each of them."""
     import torch
 
     from experiments.speed import changes, compare, memory, pipeline
@@ -38,6 +39,22 @@ def measure(parts: list[str], quick: bool, device_wanted: str | None) -> dict:
     device = torch.device(device_wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
     gpu = device.type == "cuda"
     dtype = torch.bfloat16 if gpu else torch.float32
+    rounds = 2 if quick else 7
+    sizes, size, batch = ([160], 192, 2) if quick else ([512, 480], 512, 8 if gpu else 2)
+
+    def start() -> list[dict]:
+        found = in_turns({name: lambda words=words: _run(words) for name, words in START.items()}, torch.device("cpu"), 3)
+        return [{"command": name} | summary(seconds) for name, seconds in found.items()]
+
+    measures = {
+        "networks": lambda: compare.compare(device, sizes, rounds, batch, dtype),
+        "changes": lambda: changes.on_gpu(device, size, rounds) if gpu else changes.on_cpu(size, rounds),
+        "freed": lambda: changes.freed_memory(256 if quick else 512, 1 if quick else 3),
+        "parts": lambda: changes.parts(rounds),
+        "memory": lambda: memory.training_memory(device),
+        "data": lambda: {"pipeline": pipeline.pipeline(), "libraries": pipeline.libraries(rounds)},
+        "start": start,
+    }
     torch.manual_seed(0)
     record = {
         "device": torch.cuda.get_device_name(device) if gpu else f"{_processor()}, {torch.get_num_threads()} threads",
@@ -48,26 +65,10 @@ def measure(parts: list[str], quick: bool, device_wanted: str | None) -> dict:
         "versions": {name: version(name) for name in ("torch", "torchvision", "segmentation-models-pytorch", "timm")},
         "peak_operations_per_second": device_peak(device, dtype),
     }
-    rounds = 2 if quick else 7
-    if "networks" in parts:
-        sizes, batch = ([160], 2) if quick else ([512, 480], 8 if gpu else 2)
-        record["networks"] = compare.compare(device, sizes, rounds, batch, dtype)
-    if "changes" in parts:
-        size = 192 if quick else 512
-        record["changes"] = changes.on_gpu(device, size, rounds) if gpu else changes.on_cpu(size, rounds)
-    if "freed" in parts:
-        record["freed"] = changes.freed_memory(256 if quick else 512, 1 if quick else 3)
-    if "parts" in parts:
-        record["parts"] = changes.parts(rounds)
-    if "memory" in parts:
-        record["memory"] = memory.training_memory(device)
-    if "data" in parts:
-        record["data"] = {"pipeline": pipeline.pipeline(), "libraries": pipeline.libraries(rounds)}
-    if "start" in parts:
-        tasks = {name: lambda words=words: _run(words) for name, words in START.items()}
-        found = in_turns(tasks, torch.device("cpu"), 3)
-        record["start"] = [{"command": name} | summary(seconds) for name, seconds in found.items()]
-    return record
+    for part in PARTS:
+        if part in parts:
+            record[part] = measures[part]()
+            yield record
 
 
 def _run(words: list[str]) -> None:
@@ -101,15 +102,16 @@ def main() -> None:
         record = of_size(record, options.size) if options.size else record
     else:
         parts = options.parts or (["networks", "changes"] if options.quick else PARTS)
-        record = measure(parts, options.quick, options.device)
         output = options.output
-        if output is None and not options.quick:
-            output = RESULTS / f"benchmark_{slug(record['device'])}.json"
+        for measured in measure(parts, options.quick, options.device):
+            if output is None and not options.quick:
+                output = RESULTS / f"benchmark_{slug(measured['device'])}.json"
+            earlier = json.loads(output.read_text()) if output and output.exists() and options.parts else {}
+            record = earlier | measured
+            if output is not None:
+                write_json(output, record)
+                write_csv(output.with_suffix(".csv"), record)
         if output is not None:
-            earlier = json.loads(output.read_text()) if output.exists() and options.parts else {}
-            record = earlier | record
-            write_json(output, record)
-            write_csv(output.with_suffix(".csv"), record)
             print(f"written: {os.path.relpath(output)}, {os.path.relpath(output.with_suffix('.csv'))}")
     print(f"{record['device']}, {record['dtype']}, {record['date']}, {record['versions']}\n")
     peak = record["peak_operations_per_second"]

@@ -1,7 +1,8 @@
 """What a training step takes at most, and what it keeps for the backward pass, by where its loss is and what is made anew."""
 
 from collections.abc import Callable
-from unittest import mock
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import torch
 from torch import Tensor, nn
@@ -52,36 +53,49 @@ def kept_for_backward(forward: Callable[[], Tensor], network: nn.Module) -> int:
 
 
 def training_memory(device: torch.device) -> list[dict]:
-    """A row for each network and variant."""
+    """A row for each network and variant, each measured in a process of its own."""
     rows = []
     for name, arguments, classes, pictures in NETWORKS:
         for loss_at, in_strips, anew in VARIANTS:
-            torch.manual_seed(0)
-            network = RefineNet(**arguments, encoder_weights=None, classes=classes, checkpoint_activations=anew)
-            task = SegmentationTask(network, classes, loss_at=loss_at).to(device).train()
-            batch = {
-                "image": pictures_of_noise(pictures, SIDE, device).clamp(0, 255).byte(),
-                "mask": torch.randint(classes, (pictures, SIDE, SIDE), device=device),
-            }
-
-            def step(task=task, batch=batch) -> None:
-                task.training_step(batch, 0).backward()
-                task.step_loss.parts.clear()
-
-            with mock.patch.object(strips, "STRIP_BYTES", strips.STRIP_BYTES if in_strips else 2**62):
-                step()  # gradients are there from now on, as in every step but the first
-                gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
-                peak = peak_memory(step, network, device)
-                kept = kept_for_backward(lambda task=task, batch=batch: task.training_step(batch, 0), network)
-                keep_freed_memory()
-                seconds = min(seconds_of(step, device) for _ in range(2))
-            rows.append(
-                {
-                    "network": name, "classes": classes, "pictures": pictures, "size": SIDE, "loss_at": loss_at,
-                    "in_strips": in_strips, "checkpoint_activations": anew,
-                    "kept_bytes": kept,
-                    "peak_bytes": None if peak is None else peak + gradients, "least_ms": round(1e3 * seconds, 1),
-                }
-            )  # fmt: skip
+            row = {
+                "network": name, "classes": classes, "pictures": pictures, "size": SIDE, "loss_at": loss_at,
+                "in_strips": in_strips, "checkpoint_activations": anew,
+            }  # fmt: skip
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                rows.append(row | process.submit(_measured, row, arguments, device).result())
             print(rows[-1], flush=True)
     return rows
+
+
+def _measured(row: dict, arguments: dict, device: torch.device) -> dict:
+    classes, pictures, side = row["classes"], row["pictures"], row["size"]
+    torch.manual_seed(0)
+    network = RefineNet(
+        **arguments, encoder_weights=None, classes=classes, checkpoint_activations=row["checkpoint_activations"]
+    )
+    task = SegmentationTask(network, classes, loss_at=row["loss_at"]).to(device).train()
+    batch = {
+        "image": pictures_of_noise(pictures, side, device).clamp(0, 255).byte(),
+        "mask": torch.randint(classes, (pictures, side, side), device=device),
+    }
+
+    def forward() -> Tensor:
+        loss = task.training_step(batch, 0)
+        task.step_loss.parts.clear()
+        return loss
+
+    def step() -> None:
+        forward().backward()
+
+    if not row["in_strips"]:
+        strips.STRIP_BYTES = 2**62
+    step()  # gradients are there from now on, as in every step but the first
+    gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
+    kept, peak = kept_for_backward(forward, network), peak_memory(step, network, device)
+    keep_freed_memory()
+    seconds = min(seconds_of(step, device) for _ in range(2))
+    return {
+        "kept_bytes": kept,
+        "peak_bytes": None if peak is None else peak + gradients,
+        "least_ms": round(1e3 * seconds, 1),
+    }

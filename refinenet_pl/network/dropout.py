@@ -53,15 +53,13 @@ def _factors(x: Tensor, rate: float, layer: int) -> Tensor:
     seeds, kept = _seeds.get(), 1 - rate
     if seeds is None:
         return _empty(x).copy_(F.dropout(torch.ones_like(x), rate))
-    factors = _empty(x)
     if len(seeds) != len(x):
         raise ValueError(f"{len(seeds)} seeds for a batch of {len(x)} samples")
-    else:
-        for factor, seed in zip(factors, seeds, strict=True):
-            # A large odd step, so that the layers of neighbouring seeds do not share masks.
-            seed = (seed + layer * 0x9E3779B97F4A7C15) % 2**63
-            generator = torch.Generator(x.device).manual_seed(seed)
-            factor.movedim(0, -1).bernoulli_(kept, generator=generator)
+    factors = _empty(x)
+    for factor, seed in zip(factors, seeds, strict=True):
+        # A large odd step, so that the layers of neighbouring seeds do not share masks.
+        generator = torch.Generator(x.device).manual_seed((seed + layer * 0x9E3779B97F4A7C15) % 2**63)
+        factor.movedim(0, -1).bernoulli_(kept, generator=generator)
     return factors.mul_(1 / kept if kept else 0)
 
 

@@ -40,8 +40,8 @@ def pool_along_sides(x: Tensor) -> Tensor:
     return out
 
 
-# torch.compile writes out the 25 comparisons of each pooling's backward pass, and then thinks about their indices for hours. As
-# operators of their own it calls torch's kernels for them.
+# torch.compile writes out the 25 comparisons of each pooling's backward pass, and thinks about their indices without end: a
+# RefineNet block did not compile in five minutes. As operators of their own it calls torch's kernels for them.
 @torch.library.custom_op("refinenet_pl::pool", mutates_args=())
 def _pool(x: Tensor) -> tuple[Tensor, Tensor]:
     return F.max_pool2d(x, **_WINDOW, return_indices=True)
