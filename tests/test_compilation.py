@@ -21,15 +21,19 @@ from refinenet_pl.tasks.compilation import SHAPES, compile_network
 from refinenet_pl.tracking.run import Run
 
 # A network that torch.compile is soon done with.
+FEW_PARTS = {"cascade": 1, "path_rcus": 0, "head_rcus": 0, "pooling_blocks": 1}
 LITTLE = [
     *SMALL,
     "--model.network.init_args.encoder_name=tu-test_resnet",
     "--model.network.init_args.encoder_weights=null",
-    "--model.network.init_args.cascade=1",
-    "--model.network.init_args.path_rcus=0",
-    "--model.network.init_args.head_rcus=0",
-    "--model.network.init_args.pooling_blocks=1",
+    *(f"--model.network.init_args.{name}={value}" for name, value in FEW_PARTS.items()),
+    "--data.evaluation_batch=1",
 ]
+
+
+def little_network() -> RefineNet:
+    options = {"width": 8, "deepest_width": 8, "classes": 3, "dropout": 0.5, "decoder_init": "scaled"}
+    return RefineNet("tu-test_resnet", None, **options, **FEW_PARTS)
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def graphs(monkeypatch) -> CompileCounterWithBackend:
 
 
 def test_many_sizes_are_few_compilations(graphs):
-    network = RefineNet("tu-test_resnet", None, width=8, deepest_width=8, classes=3, dropout=0.5, decoder_init="scaled")
+    network = little_network()
     names, plain = sorted(network.state_dict()), network.score_map
     compile_network(network)
     network.train()
@@ -61,7 +65,7 @@ def test_many_sizes_are_few_compilations(graphs):
 def test_sample_dropout_is_the_same_compiled(graphs):
     from refinenet_pl.network.dropout import sample_seeds
 
-    network = RefineNet("tu-test_resnet", None, width=8, deepest_width=8, classes=3, dropout=0.5, decoder_init="scaled")
+    network = little_network()
     plain = network.score_map
     compile_network(network)
     network.train()
@@ -130,8 +134,9 @@ def test_fit_test_and_predict_compiled(tmp_path):
     assert np.abs(np.subtract(*scores)).sum() <= 0.001 * np.sum(scores[0])  # a few pixels between two classes
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    for number, size in enumerate(((64, 64), (70, 50), (64, 64))):
-        noise = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for number in range(3):
+        # Of the size of the test's pictures, whose code is in the cache.
+        noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         Image.fromarray(noise).save(pictures / f"{number}.png")
     checkpoint = run_.directory / "last.ckpt"
     assert load_for_prediction(checkpoint, compile=False)[0].hparams.compile is False
