@@ -69,8 +69,8 @@ def peak_memory(task: Callable[[], object], network: nn.Module, device: torch.de
 def give_back_memory() -> None:
     """Undo `refinenet_pl.memory.keep_freed_memory`, and give what is free back to the system."""
     library = ctypes.CDLL(None)
-    for parameter, default in ((-4, 65536), (-1, 128 * 1024)):
-        library.mallopt(parameter, default)
+    for parameter in (-1, -3):
+        library.mallopt(parameter, 128 * 1024)
     library.malloc_trim(0)
 
 
