@@ -8,7 +8,7 @@ from torch import Tensor
 
 from refinenet_pl.network.resize import Upsampling, resize
 
-STRIP_BYTES = 64 * 2**20
+STRIP_BYTES = 16 * 2**20
 """Size of the class scores of one strip of rows; three to four tensors of it exist at a time."""
 
 

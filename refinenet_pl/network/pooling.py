@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Of the values of a strip of rows in `pool_along_sides`.
-STRIP_BYTES = 32 * 2**20
+# Of the values of a strip of rows in `pool_along_sides`; the indices beside them are then of 32 MiB, the most that is kept when
+# freed.
+STRIP_BYTES = 16 * 2**20
 
 _WINDOW = {"kernel_size": [5, 5], "stride": [1, 1], "padding": [2, 2]}
 
