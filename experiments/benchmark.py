@@ -61,14 +61,21 @@ def measure(parts: list[str], quick: bool, device_wanted: str | None) -> Iterato
         "dtype": str(dtype).split(".")[1],
         "date": date.today().isoformat(),
         "quick": quick,
-        "git": git_state(),
         "versions": {name: version(name) for name in ("torch", "torchvision", "segmentation-models-pytorch", "timm")},
-        "peak_operations_per_second": device_peak(device, dtype),
     }
+    if "networks" in parts or gpu:
+        record["peak_operations_per_second"] = device_peak(device, dtype)
+    state, record["git"] = git_state(), {}
     for part in PARTS:
         if part in parts:
             record[part] = measures[part]()
+            record["git"][part] = state
             yield record
+
+
+def merged(earlier: dict, measured: dict) -> dict:
+    """A record with the parts that were measured anew; each part has the git revision that it was measured at."""
+    return earlier | measured | {"git": earlier.get("git", {}) | measured["git"]}
 
 
 def _run(words: list[str]) -> None:
@@ -107,15 +114,15 @@ def main() -> None:
             if output is None and not options.quick:
                 output = RESULTS / f"benchmark_{slug(measured['device'])}.json"
             earlier = json.loads(output.read_text()) if output and output.exists() and options.parts else {}
-            record = earlier | measured
+            record = merged(earlier, measured)
             if output is not None:
                 write_json(output, record)
                 write_csv(output.with_suffix(".csv"), record)
         if output is not None:
             print(f"written: {os.path.relpath(output)}, {os.path.relpath(output.with_suffix('.csv'))}")
     print(f"{record['device']}, {record['dtype']}, {record['date']}, {record['versions']}\n")
-    peak = record["peak_operations_per_second"]
-    print(f"Largest matrix product measured: {peak / 1e12:.3f} TFLOP/s\n")
+    if "peak_operations_per_second" in record:
+        print(f"Largest matrix product measured: {record['peak_operations_per_second'] / 1e12:.3f} TFLOP/s\n")
     print("\n\n".join(tables(record).values()))
 
 

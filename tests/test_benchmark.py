@@ -101,9 +101,12 @@ def test_everything_is_measured_and_written(few, tmp_path, monkeypatch, capsys):
 
 def test_a_part_measured_again_leaves_the_others_in_the_record(few, tmp_path, monkeypatch):
     output = tmp_path / "record.json"
-    output.write_text(json.dumps({"data": "kept"}))
+    earlier = {"data": "kept", "git": {"data": {"revision": "0123456"}}, "peak_operations_per_second": 1.0}
+    output.write_text(json.dumps(earlier))
     monkeypatch.setattr("experiments.speed.tables.data", lambda record: record["data"])
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "parts", "--quick", "--device", "cpu", "--output", str(output)])
     benchmark.main()
     record = json.loads(output.read_text())
     assert record["data"] == "kept" and len(record["parts"]) == 24
+    assert record["git"]["data"] == {"revision": "0123456"} and record["git"]["parts"].keys() >= {"revision", "dirty"}
+    assert record["peak_operations_per_second"] == 1.0, "the other networks' shares are of the peak that was measured with them"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.speed.compare import pictures_of_noise
-from experiments.speed.measure import peak_memory, seconds_of
+from experiments.speed.measure import give_back_memory, peak_memory, seconds_of
 from refinenet_pl.evaluation import strips
 from refinenet_pl.memory import keep_freed_memory
 from refinenet_pl.network.refinenet import RefineNet
@@ -68,6 +68,8 @@ def training_memory(device: torch.device) -> list[dict]:
 
 
 def _measured(row: dict, arguments: dict, device: torch.device) -> dict:
+    # From the first tensor on, or what lies free in the heap by chance would count in one process and not in the next.
+    give_back_memory()
     classes, pictures, side = row["classes"], row["pictures"], row["size"]
     torch.manual_seed(0)
     network = RefineNet(
