@@ -26,9 +26,10 @@ def show_list(name: str | None) -> None:
         table = read_table(find_table(name))
         print(f"{table.title}\n{table.source}\n\n{table.claim}\n")
         for cell in table.cells.values():
-            changes = ", ".join(f"{key}={value}" for key, value in (cell.network | cell.task).items())
+            changes = ", ".join(f"{key}={value}" for key, value in (cell.network | cell.task | cell.recipe).items())
             mark = "  (reference)" if cell.name == table.reference else ""
-            print(f"  {cell.name:30} {cell.label}{mark}\n  {'':30} {changes or 'as in the paper'}")
+            what = cell.network_class or changes or ("as in the paper" if table.varied else "as in the recipe")
+            print(f"  {cell.name:30} {cell.label}{mark}\n  {'':30} {what}")
         print(f"\nPaper's figures for the recipes: {', '.join(table.published) or 'none'}")
         return
     print("Tables:")
@@ -42,7 +43,7 @@ def show_list(name: str | None) -> None:
 def show_table(options: argparse.Namespace, seeds: list[int], output: str | None, form: str = "markdown") -> None:
     table = read_table(find_table(options.table))
     recipe = Path(options.on).stem
-    report = build_report(table, recipe, options.root, seeds, options.cells, options.split, options.reference)
+    report = build_report(table, recipe, options.root, seeds, options.cells, options.split, options.reference, options.score)
     print(render(report, form), end="")
     if form == "csv":
         for text in notes(report):

@@ -20,11 +20,17 @@ def evaluation() -> dict:
 
 def test_table_has_a_row_for_each_class_and_the_means(evaluation):
     rows = [line.split() for line in per_class_table(evaluation).splitlines()]
-    assert rows[2] == ["sky", "60.0", "60.0", "50.0"]
-    assert rows[3] == ["road", "41.7", "50.0", "50.0"]
-    assert rows[4] == ["car", "-", "-", "0.0"]
-    assert rows[5] == ["mean", "50.8", "55.0"]
+    assert rows[2] == ["sky", "60.0", "-", "60.0", "50.0"]
+    assert rows[3] == ["road", "41.7", "-", "50.0", "50.0"]
+    assert rows[4] == ["car", "-", "-", "-", "0.0"]
+    assert rows[5] == ["mean", "50.8", "-", "55.0"]
     assert rows[6] == ["all", "pixels", "55.0", "100.0"]
+
+
+def test_boundary_iou_has_its_column(evaluation):
+    evaluation |= {"boundary_miou": 0.375, "boundary_iou": {"sky": 0.5, "road": 0.25, "car": None}}
+    rows = [line.split() for line in per_class_table(evaluation).splitlines()]
+    assert [row[2] for row in rows[2:6]] == ["50.0", "25.0", "-", "37.5"]
 
 
 def test_csv_holds_fractions_in_full_precision(evaluation, tmp_path):
@@ -33,7 +39,7 @@ def test_csv_holds_fractions_in_full_precision(evaluation, tmp_path):
     rows = list(csv.DictReader(table.open()))
     assert [row["class"] for row in rows] == NAMES
     assert float(rows[1]["iou"]) == 50 / 120 and float(rows[1]["share_of_pixels"]) == 0.5
-    assert rows[2] == {"class": "car", "iou": "", "accuracy": "", "share_of_pixels": "0.0"}
+    assert rows[2] == {"class": "car", "iou": "", "boundary_iou": "", "accuracy": "", "share_of_pixels": "0.0"}
     with Image.open(picture) as drawn:
         assert drawn.width > 300 and len(drawn.convert("RGB").getcolors(1 << 24)) > 50
 

@@ -98,6 +98,18 @@ def record(table, cell, seed, root, miou, recipe="scenes", seconds=60.0, **chang
         ("network: {cascade: 2}", "networks: {}", "cells.middle.networks: unknown key"),
         ("network: {cascade: 2}", "network: 2", "cells.middle.network: must be a mapping"),
         ("label: middle, ", "", "cells.middle.label: must be text"),
+        ("network: {cascade: 2}", "network_class: 2", "cells.middle.network_class: must be text"),
+        (
+            "network: {cascade: 2}",
+            "network: {}, network_class: a.B",
+            "cells.middle.network: has RefineNet's arguments",
+        ),
+        ("network: {cascade: 2}", "recipe: {crop_size: 2}", "cells.middle.recipe.crop_size: must be a key of a recipe"),
+        (
+            "network: {cascade: 2}",
+            "recipe: {model.network.init_args.cascade: 2}",
+            "cells.middle.recipe.model.network.init_args.cascade: other cells vary this as cascade",
+        ),
         (
             "network: {cascade: 2}",
             "network: {cascade: 1}",
@@ -135,8 +147,10 @@ def test_the_tables_are_there():
         "chained_pooling": 10,
         "initialization": 5,
         "learning_rate_sensitivity": 10,
+        "peers": 6,
         "rcu_removal": 5,
         "relu_placement": 3,
+        "training": 11,
     }
     with pytest.raises(TableError, match="there are cascade, chained_pooling"):
         find_table("cascades")
@@ -174,7 +188,7 @@ def test_only_figures_printed_in_the_paper_are_published_and_at_the_network_they
 
 def test_multi_scale_figures_are_those_printed_in_table_2():
     tables = [read_table(find_table(name)) for name in NAMES]
-    assert [table.name for table in tables if table.multi_scale] == ["initialization"]
+    assert [table.name for table in tables if table.published_multi_scale] == ["initialization"]
     table = read_table(find_table("initialization"))
     assert table.multi_scale == [0.4, 0.6, 0.8, 1.0, 1.2]
     assert table.published_multi_scale == {
@@ -253,14 +267,18 @@ def test_every_cell_has_a_command_that_parses_back(name, tmp_path):
     seen = set()
     for job in planned:
         arguments = shlex.split(jobs.shell_command(job))
-        options = [argument[2:].split("=", 1) for argument in arguments if argument.startswith("--model.")]
+        options = [argument[2:].split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument]
         parsed = {key: yaml.safe_load(value) for key, value in options}
         cell = table.cells[job.run.cell]
         for argument, value in cell.network.items():
             assert parsed[f"model.network.init_args.{argument}"] == value
         for argument, value in cell.task.items():
             assert parsed[f"model.{argument}"] == value
-        assert len(parsed) == len(table.varied) + bool(table.multi_scale)
+        assert cell.recipe.items() <= parsed.items()
+        if cell.network_class:
+            assert parsed == {"model.network": cell.network_class}
+        else:
+            assert len(parsed) == len(table.varied) + len(cell.recipe) + bool(table.multi_scale)
         seen.add(json.dumps(parsed, sort_keys=True))
     assert len(seen) == len(table.cells)
 
@@ -312,15 +330,15 @@ def test_figures(table_file, tmp_path):
         record(table, "shallow", seed, tmp_path, shallow)
     report = build_report(table, "scenes", str(tmp_path), [0, 1, 2])
     paper, shallow, middle = report.rows
-    assert paper.miou.mean == pytest.approx(62.0)
-    assert paper.miou.spread == pytest.approx(2.0)
+    assert paper.score.mean == pytest.approx(62.0)
+    assert paper.score.spread == pytest.approx(2.0)
     assert paper.difference.mean is None
-    assert shallow.miou.mean == pytest.approx(54.0)
-    assert shallow.miou.spread == pytest.approx(13**0.5)
+    assert shallow.score.mean == pytest.approx(54.0)
+    assert shallow.score.spread == pytest.approx(13**0.5)
     # Paired: -10, -9, -5, whose spread is not that of the rows' own.
     assert shallow.difference.mean == pytest.approx(-8.0)
     assert shallow.difference.spread == pytest.approx(7**0.5)
-    assert middle.miou.mean is None
+    assert middle.score.mean is None
     assert report.warnings == report.missing == []
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in render(report).splitlines() if line.startswith("|")]
     assert rows[0] == ["network", "mIoU %", "seeds", "difference", "more than noise", "parameters", "training"]
@@ -331,6 +349,61 @@ def test_figures(table_file, tmp_path):
     assert shallow.significance.high == pytest.approx(-8 + 4.303 * (7 / 3) ** 0.5, abs=1e-3)
     assert rows[4] == ["middle", "missing", "0/3", "", "", "", ""]
     assert "Git revision: 0123456789. Device: CPU, 2 threads." in render(report)
+
+
+def test_another_score_than_miou(table_file, tmp_path, capsys):
+    table = read_table(table_file)
+    for seed in range(2):
+        for cell, boundary in ("paper", 0.4 + seed / 100), ("shallow", 0.3 - seed / 100):
+            val = {"miou": 0.6, "boundary_miou": boundary}
+            record(table, cell, seed, tmp_path, 0.6, recipe="nyudv2", evaluations={"val": val})
+    record(table, "middle", 0, tmp_path, 0.6, recipe="nyudv2")
+    words = ["table", str(table_file), "--on", str(tmp_path / "nyudv2.yaml"), "--root", str(tmp_path)]
+    assert ablate.main([*words, "--score", "boundary_miou", "--output", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    assert rows[0][:4] == ["network", "boundary mIoU %", "seeds", "difference"] and "paper %" not in rows[0]
+    assert rows[2][1] == "40.5 ± 0.7" and rows[3][1] == "29.5 ± 0.7" and rows[3][3] == "\N{MINUS SIGN}11.0 ± 1.4"
+    assert "middle-seed0 has no boundary mIoU on val" in printed and "0.5 % of the picture's diagonal" in printed
+    stem = f"{table.name}@nyudv2-boundary_miou"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{stem}{end}" for end in (".csv", ".md", ".png")]
+    assert (tmp_path / "out" / f"{stem}.csv").read_text().startswith("cell,label,seeds,boundary_miou_mean,")
+
+
+def test_a_cell_may_be_another_network(tmp_path, capsys):
+    table = read_table(find_table("peers"))
+    fpn = table.cells["fpn"].network_class
+    (job,) = jobs.plan(table, jobs.find_recipe("scenes"), [0], ["fpn"], "runs")
+    assert f"--model.network={fpn}" in job.arguments and not any("init_args" in argument for argument in job.arguments)
+    for cell in "refinenet", "light_weight", "fpn":
+        record(table, cell, 0, tmp_path, 0.6)
+    config = {"class_path": fpn, "init_args": {"decoder_pyramid_channels": 256}}
+    record(table, "fpn", 0, tmp_path, 0.6, config__model__network=config)
+    report = build_report(table, "scenes", str(tmp_path), [0], ["refinenet", "light_weight", "fpn"])
+    assert report.warnings == []
+    # A RefineNet of another width would still be noticed, and so would another network than the table's.
+    record(table, "refinenet", 0, tmp_path, 0.6, config__model__network__init_args__width=128)
+    record(table, "fpn", 0, tmp_path, 0.6, config__model__network=config | {"class_path": "smp.Unet"})
+    warnings = build_report(table, "scenes", str(tmp_path), [0]).warnings
+    assert any(f"fpn ran with the network smp.Unet, but the table has {fpn}" in warning for warning in warnings)
+    assert any("model.network.init_args.width" in warning for warning in warnings)
+    assert ablate.main(["list", "peers"]) == 0
+    assert fpn in capsys.readouterr().out
+
+
+def test_a_cell_may_change_the_recipe(table_file, tmp_path):
+    table_file.write_text(TABLE.replace("network: {cascade: 2}", "recipe: {data.crop_size: [64, 96]}"))
+    table = read_table(table_file)
+    (job,) = jobs.plan(table, jobs.find_recipe("scenes"), [0], ["middle"], "runs")
+    assert "--data.crop_size=[64,96]" in job.arguments
+    for cell, size in ("paper", [64, 64]), ("shallow", [64, 64]), ("middle", [64, 96]):
+        record(table, cell, 0, tmp_path, 0.6, config__data__crop_size=size)
+    assert build_report(table, "scenes", str(tmp_path), [0]).warnings == []
+    record(table, "middle", 0, tmp_path, 0.6, config__data__crop_size=[64, 97])
+    record(table, "shallow", 0, tmp_path, 0.6, config__data__crop_size=[32, 32])
+    warnings = build_report(table, "scenes", str(tmp_path), [0]).warnings
+    assert any("middle ran with data.crop_size [64, 97], but the table has [64, 96]" in warning for warning in warnings)
+    assert any("the runs differ in data.crop_size: [64, 64] (paper seed 0); [32, 32] (shallow seed 0)" in w for w in warnings)
 
 
 def test_partial_seeds_and_other_split_and_reference(table_file, tmp_path):
@@ -348,7 +421,7 @@ def test_partial_seeds_and_other_split_and_reference(table_file, tmp_path):
     assert "paper-seed1 has not begun to train" in render(report) and "needs two seeds" in render(report)
     assert "middle-seed1 has no mIoU on val" in render(report)
     report = build_report(table, "scenes", str(tmp_path), [0], ["paper"], split="test", reference="shallow")
-    assert [row.miou.mean for row in report.rows] == [pytest.approx(30.0)]
+    assert [row.score.mean for row in report.rows] == [pytest.approx(30.0)]
     assert report.rows[0].difference.mean == pytest.approx(5.0)
     with pytest.raises(TableError, match="no cell nothing"):
         build_report(table, "scenes", str(tmp_path), [0], reference="nothing")

@@ -2,6 +2,7 @@
 
 import argparse
 
+from experiments.ablation.records import SCORES
 from experiments.ablation.render import FORMATS
 
 EXAMPLES = """\
@@ -42,6 +43,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     seeds.add_argument("--seeds", type=_positive, required=True, metavar="N", help="seeds 0 to N-1 of each cell")
     shown = argparse.ArgumentParser(add_help=False)
     shown.add_argument("--split", default="val", help="the evaluation to report (default: val)")
+    words = "the figures: mIoU (default), or that of the pixels along borders"
+    shown.add_argument("--score", choices=SCORES, default="miou", help=words)
     shown.add_argument("--reference", metavar="CELL", help="compare with this cell instead of the table's own reference")
 
     run = commands.add_parser(

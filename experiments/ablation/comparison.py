@@ -29,6 +29,9 @@ def wrong_settings(table: Table, recipe: str, records: Records) -> list[str]:
                 if known and not same(recorded, value):
                     text = f"ran with {setting.argument} {json.dumps(recorded)}, but the {whose} has {json.dumps(value)}"
                     found.setdefault(f"{cell} {text}", []).append(seed)
+        expected, recorded = table.cells[cell].network_class, get(record, "config", "model", "network", "class_path")
+        if expected is not None and recorded != expected:
+            found.setdefault(f"{cell} ran with the network {recorded}, but the table has {expected}", []).append(seed)
     return [f"{text} (seed {', '.join(map(str, seeds))})" for text, seeds in found.items()]
 
 
@@ -43,12 +46,15 @@ def differences(table: Table, records: Records) -> list[str]:
         A sentence for each difference.
     """
     varied = {f"config.{setting.key}" for setting in table.varied}
-    facts = {f"{cell} seed {seed}": _facts(record) for (cell, seed), record in records.items()}
+    facts = {run: _facts(record) for run, record in records.items()}
     sentences = []
     for key in sorted({key for known in facts.values() for key in known} - varied):
         runs: dict[str, list[str]] = {}
-        for name, known in facts.items():
-            runs.setdefault(json.dumps(known.get(key), sort_keys=True), []).append(name)
+        for (cell, seed), known in facts.items():
+            if key.removeprefix("config.") in table.cells[cell].recipe:
+                continue
+            if table.cells[cell].network_class is None or not key.startswith("config.model.network."):
+                runs.setdefault(json.dumps(known.get(key), sort_keys=True), []).append(f"{cell} seed {seed}")
         if len(runs) > 1:
             commonest = sorted(runs, key=lambda value: -len(runs[value]))
             words = [f"{_shorten(value)} ({_some(runs[value])})" for value in commonest[:3]]

@@ -65,6 +65,7 @@ def plan(
                 root,
             ]
             arguments += ["--seed_everything", str(seed)]
+            arguments += [f"--model.network={cell.network_class}"] if cell.network_class else []
             arguments += [setting.option(value) for setting, value in settings.items()]
             arguments += [f"--model.test_scales={table.multi_scale}".replace(" ", "")] if table.multi_scale else []
             jobs.append(Job(run, [*arguments, *extra]))

@@ -7,21 +7,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.ablation.records import Report
+from experiments.ablation.records import SCORES, Report
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers; shapes differ as well.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 
 
 def plot(report: Report, file: str | Path) -> None:
-    """Draw each seed's mIoU, the mean with its spread, the reference's mean and, where there are any, the paper's figures.
+    """Draw each seed's score, the mean with its spread, the reference's mean and, where there are any, the paper's figures.
 
     Args:
         report: The figures.
         file: The PNG to write.
     """
     rows = report.rows
-    labels = [textwrap.fill(row.cell.label + ("" if row.miou.values else " (missing)"), 34) for row in rows]
+    labels = [textwrap.fill(row.cell.label + ("" if row.score.values else " (missing)"), 34) for row in rows]
     lines = sum(max(2, label.count("\n") + 1) for label in labels)
     figure = Figure(figsize=(8.0, 1.7 + 0.23 * lines), layout="constrained")
     # A figure of its own, without pyplot's state: no window system is asked for, and nothing is left open.
@@ -29,23 +29,23 @@ def plot(report: Report, file: str | Path) -> None:
     axes = figure.add_subplot()
     drawn = {"seed": False, "mean": False, "paper": False}
     for y, row in enumerate(rows):
-        values = list(row.miou.values.values())
+        values = list(row.score.values.values())
         if values:
             drawn["seed"] = drawn["mean"] = True
-            spread = row.miou.spread or 0.0
-            axes.plot([row.miou.mean - spread, row.miou.mean + spread], [y, y], color=BLUE, linewidth=2, zorder=3)
-            axes.plot([row.miou.mean] * 2, [y - 0.28, y + 0.28], color=BLUE, linewidth=2.5, zorder=4)
+            spread = row.score.spread or 0.0
+            axes.plot([row.score.mean - spread, row.score.mean + spread], [y, y], color=BLUE, linewidth=2, zorder=3)
+            axes.plot([row.score.mean] * 2, [y - 0.28, y + 0.28], color=BLUE, linewidth=2.5, zorder=4)
             axes.plot(values, [y] * len(values), "o", color="white", markeredgecolor=BLUE, markersize=6, zorder=5)
         if row.paper is not None:
             drawn["paper"] = True
             axes.plot(row.paper, y, "D", color=ORANGE, markersize=7, zorder=2)
-    reference = next((row.miou.mean for row in rows if row.cell.name == report.reference), None)
+    reference = next((row.score.mean for row in rows if row.cell.name == report.reference), None)
     if reference is not None:
         axes.axvline(reference, color=GREY, linestyle="--", linewidth=1, zorder=1)
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.06)
-    axes.set_xlabel(f"mIoU on {report.split}, %")
+    axes.set_xlabel(f"{SCORES[report.score]} on {report.split}, %")
     axes.set_title(textwrap.fill(f"{report.table.title}: {report.recipe}", 80), fontsize=11)
     axes.grid(axis="x", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)

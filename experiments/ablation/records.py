@@ -12,6 +12,8 @@ from experiments.ablation.tables import Cell, Table
 from refinenet_pl.tracking.run import Run
 
 FORMAT = 1
+# What tables can be of, each a mean over the classes.
+SCORES = {"miou": "mIoU", "boundary_miou": "boundary mIoU"}
 _STATES = {"not started": "has not begun to train", "running": "is running", "stopped": "was stopped", "failed": "has failed"}
 
 
@@ -46,20 +48,20 @@ class Row:
     Attributes:
         cell: The cell.
         records: The seeds' results.json that exist.
-        miou: In per cent.
+        score: The report's score in per cent.
         unfinished: For the other seeds, what they are doing: `not started`, `running`, `stopped` or `failed`.
-        difference: mIoU minus the reference cell's of the same seed, in points; only seeds that both have; none for the
+        difference: The score minus the reference cell's of the same seed, in points; only seeds that both have; none for the
             reference itself.
         significance: Whether that is more than noise; None for fewer than two differences.
         paper: The paper's mIoU in per cent.
-        multi_scale: As `miou`, averaged over the table's test scales.
+        multi_scale: As `score`, averaged over the table's test scales.
         paper_multi_scale: The paper's mIoU for that.
     """
 
     cell: Cell
     records: dict[int, dict] = field(default_factory=dict)
     unfinished: dict[int, str] = field(default_factory=dict)
-    miou: Estimate = field(default_factory=lambda: Estimate({}))
+    score: Estimate = field(default_factory=lambda: Estimate({}))
     difference: Estimate = field(default_factory=lambda: Estimate({}))
     significance: Significance | None = None
     paper: float | None = None
@@ -85,6 +87,7 @@ class Report:
         table: The table.
         recipe: Name of the recipe.
         split: The split that the figures are of.
+        score: Which of `SCORES` they are.
         seeds: The seeds that each row should have.
         reference: Name of the cell that the rows are compared with.
         rows: One for each cell.
@@ -95,6 +98,7 @@ class Report:
     table: Table
     recipe: str
     split: str
+    score: str
     seeds: list[int]
     reference: str
     rows: list[Row]
@@ -103,11 +107,11 @@ class Report:
 
     @property
     def has_paper(self) -> bool:
-        return bool(self.table.published.get(self.recipe))
+        return self.score == "miou" and bool(self.table.published.get(self.recipe))
 
     @property
     def has_paper_multi_scale(self) -> bool:
-        return bool(self.table.published_multi_scale.get(self.recipe))
+        return self.score == "miou" and bool(self.table.published_multi_scale.get(self.recipe))
 
     @property
     def compared(self) -> int:
@@ -159,6 +163,7 @@ def build_report(
     cells: list[str] | None = None,
     split: str = "val",
     reference: str | None = None,
+    score: str = "miou",
 ) -> Report:
     """Read the records of a table and reduce them.
 
@@ -170,6 +175,7 @@ def build_report(
         cells: Names of the cells shown; None for all. The reference's records are read all the same.
         split: The evaluation that is reported.
         reference: Another reference than the table's own.
+        score: Which of `SCORES` the figures are.
 
     Raises:
         RecordError: A record cannot be read.
@@ -178,19 +184,19 @@ def build_report(
     reference = reference or table.reference
     missing: list[str] = []
     table.select([reference])
-    baseline = _read_row(table, reference, recipe, root, seeds, split, [])
+    baseline = _read_row(table, reference, recipe, root, seeds, (split, score), [])
     rows = []
     for cell in table.select(cells):
-        row = _read_row(table, cell.name, recipe, root, seeds, split, missing)
+        row = _read_row(table, cell.name, recipe, root, seeds, (split, score), missing)
         if cell.name != reference:
-            pairs = sorted(set(row.miou.values) & set(baseline.miou.values))
-            row.difference = Estimate({seed: row.miou.values[seed] - baseline.miou.values[seed] for seed in pairs})
+            pairs = sorted(set(row.score.values) & set(baseline.score.values))
+            row.difference = Estimate({seed: row.score.values[seed] - baseline.score.values[seed] for seed in pairs})
         rows.append(row)
     for row, test in zip(rows, compare([list(row.difference.values.values()) for row in rows]), strict=True):
         row.significance = test
     records = runs_of([baseline, *rows])
     warnings = wrong_settings(table, recipe, records) + differences(table, records)
-    return Report(table, recipe, split, list(seeds), reference, rows, missing, warnings)
+    return Report(table, recipe, split, score, list(seeds), reference, rows, missing, warnings)
 
 
 def runs_of(rows: list[Row]) -> dict[tuple[str, int], dict]:
@@ -198,7 +204,9 @@ def runs_of(rows: list[Row]) -> dict[tuple[str, int], dict]:
     return {(row.cell.name, seed): record for row in rows for seed, record in row.records.items()}
 
 
-def _read_row(table: Table, cell: str, recipe: str, root: str, seeds: Sequence[int], split: str, missing: list[str]) -> Row:
+def _read_row(
+    table: Table, cell: str, recipe: str, root: str, seeds: Sequence[int], figure: tuple[str, str], missing: list[str]
+) -> Row:
     row = Row(
         table.cells[cell],
         paper=table.published.get(recipe, {}).get(cell),
@@ -214,18 +222,19 @@ def _read_row(table: Table, cell: str, recipe: str, root: str, seeds: Sequence[i
             row.unfinished[seed] = state
             if run.directory.exists():
                 missing.append(f"{run.name} {' '.join(filter(None, [_STATES[state], words and f'({words})']))}")
-    row.miou = _estimate(table, row, recipe, split, missing)
+    split, score = figure
+    row.score = _estimate(table, row, recipe, split, score, missing)
     if table.multi_scale:
-        row.multi_scale = _estimate(table, row, recipe, f"{split}, multi-scale", missing)
+        row.multi_scale = _estimate(table, row, recipe, f"{split}, multi-scale", score, missing)
     return row
 
 
-def _estimate(table: Table, row: Row, recipe: str, evaluation: str, missing: list[str]) -> Estimate:
+def _estimate(table: Table, row: Row, recipe: str, evaluation: str, score: str, missing: list[str]) -> Estimate:
     values = {}
     for seed, record in row.records.items():
-        miou = get(record, "evaluations", evaluation, "miou")
-        if isinstance(miou, (int, float)) and miou == miou:
-            values[seed] = 100.0 * miou
+        value = get(record, "evaluations", evaluation, score)
+        if isinstance(value, (int, float)) and value == value:
+            values[seed] = 100.0 * value
         else:
-            missing.append(f"{Run(recipe, table.name, row.cell.name, seed).name} has no mIoU on {evaluation}")
+            missing.append(f"{Run(recipe, table.name, row.cell.name, seed).name} has no {SCORES[score]} on {evaluation}")
     return Estimate(values)

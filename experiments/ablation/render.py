@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from experiments.ablation.records import Estimate, Report, Row
+from experiments.ablation.records import SCORES, Estimate, Report, Row
 
 FORMATS = ("markdown", "csv", "latex", "html")
 MINUS = "\N{MINUS SIGN}"
@@ -37,7 +37,7 @@ def render(report: Report, form: str = "markdown") -> str:
 
 
 def write(report: Report, directory: str | Path) -> list[Path]:
-    """Write TABLE@RECIPE.md, .csv and .png.
+    """Write TABLE@RECIPE.md, .csv and .png; of another score than mIoU with its name behind.
 
     Returns:
         The files' paths.
@@ -46,7 +46,7 @@ def write(report: Report, directory: str | Path) -> list[Path]:
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    stem = f"{report.table.name}@{report.recipe}"
+    stem = f"{report.table.name}@{report.recipe}" + (f"-{report.score}" if report.score != "miou" else "")
     files = [directory / f"{stem}{suffix}" for suffix in (".md", ".csv", ".png")]
     files[0].write_text(render(report, "markdown"), encoding="utf-8")
     files[1].write_text(render(report, "csv"), encoding="utf-8", newline="")
@@ -69,7 +69,7 @@ class Entry:
 
 def entries(report: Report) -> tuple[list[str], list[list[Entry]]]:
     """The table's header, and what stands in its rows."""
-    header = ["network", "mIoU %", "seeds", "difference", "more than noise"]
+    header = ["network", f"{SCORES[report.score]} %", "seeds", "difference", "more than noise"]
     header += ["paper %"] if report.has_paper else []
     header += ["multi-scale %"] if report.table.multi_scale else []
     header += ["paper, multi-scale %"] if report.has_paper_multi_scale else []
@@ -78,8 +78,8 @@ def entries(report: Report) -> tuple[list[str], list[list[Entry]]]:
     for place, row in enumerate(report.rows):
         cells = [
             Entry(row.cell.label, place),
-            Entry(_estimate(row.miou) or _absent(row), row.miou.mean),
-            Entry(_seeds(row, report), len(row.miou.values)),
+            Entry(_estimate(row.score) or _absent(row), row.score.mean),
+            Entry(_seeds(row, report), len(row.score.values)),
         ]
         is_reference = row.cell.name == report.reference
         cells.append(Entry("reference", 0.0) if is_reference else Entry(_difference(row), row.difference.mean))
@@ -110,7 +110,7 @@ def _estimate(estimate: Estimate, sign: str = "") -> str:
 def _difference(row: Row) -> str:
     text = _estimate(row.difference, "+")
     pairs = len(row.difference.values)
-    return f"{text} ({pairs} of {len(row.miou.values)})" if text and pairs < len(row.miou.values) else text
+    return f"{text} ({pairs} of {len(row.score.values)})" if text and pairs < len(row.score.values) else text
 
 
 def verdict(row: Row) -> str:
@@ -128,7 +128,7 @@ def _absent(row: Row) -> str:
 def _seeds(row: Row, report: Report) -> str:
     states = Counter(row.unfinished.values())
     said = [f"{states[state]} {state}" for state in ("failed", "stopped", "running") if states[state]]
-    return f"{len(row.miou.values)}/{len(report.seeds)}" + (f" ({', '.join(said)})" if said else "")
+    return f"{len(row.score.values)}/{len(report.seeds)}" + (f" ({', '.join(said)})" if said else "")
 
 
 def duration(seconds: float) -> str:
@@ -148,7 +148,7 @@ def notes(report: Report) -> list[str]:
     spread = "mean ± sample standard deviation over seeds" if several else "one seed, so no spread"
     paired = "in points, paired by seed" if several else "in points"
     texts = [
-        f"mIoU on the split {report.split}, {seeds}; {spread}. Difference: {paired}, to the row “{reference}”. "
+        f"{_of(report)} on the split {report.split}, {seeds}; {spread}. Difference: {paired}, to the row “{reference}”. "
         "Training: mean time of one run."
     ]
     if report.compared:
@@ -170,6 +170,12 @@ def notes(report: Report) -> list[str]:
     return texts
 
 
+def _of(report: Report) -> str:
+    if report.score == "miou":
+        return "mIoU"
+    return "Boundary mIoU, of the pixels at most 0.5 % of the picture's diagonal from a border,"
+
+
 def _provenance(records: list[dict]) -> str:
     revisions: set[str] = set()
     for record in records:
@@ -189,22 +195,22 @@ def _times(world_size: Any) -> str:
 def _csv(report: Report) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    header = ["cell", "label", "seeds", "miou_mean", "miou_sd", "difference_mean", "difference_sd"]
+    header = ["cell", "label", "seeds", f"{report.score}_mean", f"{report.score}_sd", "difference_mean", "difference_sd"]
     header += ["difference_low", "difference_high", "p", "p_holm"]
     header += ["paper"] if report.has_paper else []
     header += ["multi_scale_mean", "multi_scale_sd"] if report.table.multi_scale else []
     header += ["paper_multi_scale"] if report.has_paper_multi_scale else []
-    writer.writerow([*header, "parameters", "training_seconds", *(f"miou_seed{seed}" for seed in report.seeds)])
+    writer.writerow([*header, "parameters", "training_seconds", *(f"{report.score}_seed{seed}" for seed in report.seeds)])
     for row in report.rows:
-        numbers: list[Any] = [row.miou.mean, row.miou.spread, row.difference.mean, row.difference.spread]
+        numbers: list[Any] = [row.score.mean, row.score.spread, row.difference.mean, row.difference.spread]
         test = row.significance
         numbers += [None] * 4 if test is None else [test.low, test.high, test.p, test.adjusted_p]
         numbers += [row.paper] if report.has_paper else []
         numbers += [row.multi_scale.mean, row.multi_scale.spread] if report.table.multi_scale else []
         numbers += [row.paper_multi_scale] if report.has_paper_multi_scale else []
-        numbers += [row.parameters, row.seconds, *(row.miou.values.get(seed) for seed in report.seeds)]
+        numbers += [row.parameters, row.seconds, *(row.score.values.get(seed) for seed in report.seeds)]
         texts = ["" if number is None else f"{number:.10g}" for number in numbers]
-        writer.writerow([row.cell.name, row.cell.label, len(row.miou.values), *texts])
+        writer.writerow([row.cell.name, row.cell.label, len(row.score.values), *texts])
     return stream.getvalue()
 
 

@@ -80,6 +80,11 @@ def task_arguments() -> dict[str, Setting]:
     return {name: Setting(name, f"model.{name}", paper) for name, paper in _TASK.items()}
 
 
+def recipe_setting(key: str) -> Setting:
+    """What is neither of the network nor of `task_arguments`, by its dotted key."""
+    return Setting(key, key, _BY_RECIPE)
+
+
 def same(one: Any, other: Any) -> bool:
     """Whether two values are the same setting: tuples are lists once they were written to a file, and 1 is 1.0 but not True."""
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):

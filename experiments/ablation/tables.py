@@ -7,12 +7,13 @@ from typing import Any
 
 import yaml
 
-from experiments.ablation.settings import Setting, network_arguments, task_arguments
+from experiments.ablation.settings import Setting, network_arguments, recipe_setting, task_arguments
 
 TABLES = Path(__file__).resolve().parents[1] / "tables"
 
 # Cells become directories and words of a shell command.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_RECIPE_KEY = re.compile(r"(trainer|model|data)(\.[A-Za-z_]\w*)+")
 _REQUIRED = {"title", "source", "claim", "reference", "cells"}
 _OPTIONAL = {"settings", "published", "multi_scale", "published_multi_scale"}
 _NETWORK = network_arguments()
@@ -32,12 +33,18 @@ class Cell:
         label: The row's heading.
         network: Arguments of the network that differ from the paper's.
         task: Arguments of the training task that differ from the recipe's.
+        recipe: Other values of the recipe that differ here, by dotted key as on the command line. Cells without such a key keep
+            the recipe's value.
+        network_class: Import path of a network that takes RefineNet's place; what it has in common with RefineNet's arguments
+            stays as the recipe has it. None for RefineNet.
     """
 
     name: str
     label: str
     network: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    network_class: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,12 @@ class Table:
         """What a cell sets: a value for everything that the table varies.
 
         The paper's values are spelled out as well, so that a recipe with values of its own cannot change what a row means.
+        Another network has none of RefineNet's.
         """
         deltas = self.cells[cell].network | self.cells[cell].task
-        return {setting: deltas.get(setting.argument, setting.paper) for setting in self.varied}
+        varied = [s for s in self.varied if self.cells[cell].network_class is None or s.argument in _TASK]
+        settings = {setting: deltas.get(setting.argument, setting.paper) for setting in varied}
+        return settings | {recipe_setting(key): value for key, value in self.cells[cell].recipe.items()}
 
     def recipe_settings(self, recipe: str) -> dict[Setting, Any]:
         """What the paper's table had in all rows on this recipe; empty where the paper has no such table."""
@@ -190,13 +200,24 @@ class _Reader:
 
     def cell(self, name: str, value: Any) -> Cell:
         key = f"cells.{name}"
-        self.known(value, key, ("label", "network", "task"))
+        self.known(value, key, ("label", "network", "task", "recipe", "network_class"))
+        network_class = value.get("network_class")
+        if network_class is not None and "network" in value:
+            self.fail(f"{key}.network", "has RefineNet's arguments, but network_class puts another network in its place")
         return Cell(
             name,
             self.text(value.get("label"), f"{key}.label"),
             self.known(value.get("network", {}), f"{key}.network", _NETWORK),
             self.known(value.get("task", {}), f"{key}.task", _TASK),
+            self.recipe(value.get("recipe", {}), f"{key}.recipe"),
+            None if network_class is None else self.text(network_class, f"{key}.network_class"),
         )
+
+    def recipe(self, value: Any, key: str) -> dict[str, Any]:
+        for name in self.mapping(value, key):
+            if not _RECIPE_KEY.fullmatch(name):
+                self.fail(f"{key}.{name}", "must be a key of a recipe like data.crop_size, below trainer, model or data")
+        return value
 
     def published(self, key: str, value: Any) -> dict[str, dict[str, float]]:
         for recipe, figures in self.mapping(value, key).items():
@@ -216,14 +237,18 @@ class _Reader:
         if table.reference not in table.cells:
             self.fail("reference", f"no cell is called {table.reference!r}; there are {', '.join(table.cells)}")
         varied = {setting.argument for setting in table.varied}
+        keys = {setting.key: setting.argument for setting in table.varied}
         seen: dict[str, str] = {}
         for name, cell in table.cells.items():
-            for setting in table.varied:
-                if not setting.has_paper_value and setting.argument not in cell.network | cell.task:
+            for setting in table.cell_settings(name):
+                if not setting.has_paper_value and setting.argument not in cell.network | cell.task | cell.recipe:
                     self.fail(
                         f"cells.{name}", f"{setting.argument} is missing; it has no paper's value, so all cells must have it"
                     )
-            values = repr([_canonical(value) for value in table.cell_settings(name).values()])
+            for key in sorted(set(keys) & set(cell.recipe)):
+                self.fail(f"cells.{name}.recipe.{key}", f"other cells vary this as {keys[key]}; state it like them")
+            settings = {setting.key: _canonical(value) for setting, value in table.cell_settings(name).items()}
+            values = repr([cell.network_class, sorted(settings.items())])
             if values in seen:
                 self.fail(f"cells.{name}", f"is the same network and training as the cell {seen[values]}")
             seen[values] = name

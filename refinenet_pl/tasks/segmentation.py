@@ -13,6 +13,7 @@ from torchmetrics import MeanMetric
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.samplers import derive_seed
+from refinenet_pl.evaluation.boundary import BoundaryCounts
 from refinenet_pl.evaluation.confusion import ConfusionMatrix, Scores, scores
 from refinenet_pl.evaluation.inference import Inference, Protocol, score_map, void_last, whole_image_logits
 from refinenet_pl.files import slug
@@ -41,8 +42,9 @@ class SegmentationTask(LightningModule):
         power: Of the poly schedule: rate x (1 - step / steps) ** power. The authors lowered the rate by hand instead; 0 keeps
             it constant.
         warmup_steps: Steps over which the rate rises from a hundredth.
-        freeze_batch_norm: Whether batch normalisation keeps its moments in training, as in the authors' code; its scale and
-            shift are trained all the same.
+        freeze_batch_norm: Whether the encoder's batch normalisation keeps its moments in training, as in the authors' code; its
+            scale and shift are trained all the same. A decoder's own, which RefineNet's has not, always learns its moments; in
+            a network without an `encoder` all keep theirs.
         loss_at: `image`: the logits are enlarged to the labels' size, in strips of rows that bound the memory. `score_map`:
             the labels are shrunk to the logits' size, as in the authors' code; for a network with a `score_map` method.
         compile: Whether torch.compile makes the network. The first step then takes a minute or more; checkpoints are the same.
@@ -115,6 +117,7 @@ class SegmentationTask(LightningModule):
         self.confusions = nn.ModuleDict(
             {stage: ConfusionMatrix(classes, ignore_index, self.test_inference.predicts_void) for stage in ("val", "test")}
         )
+        self.boundaries = nn.ModuleDict({stage: BoundaryCounts(classes, ignore_index) for stage in ("val", "test")})
         # How pictures are predicted now; commands that do not train set it to `test_inference`.
         self.inference = replace(self.test_inference, scales=(1.0,), flip=False)
         # Set by commands that do not train, so that the network may take a form that cannot be trained.
@@ -188,10 +191,10 @@ class SegmentationTask(LightningModule):
         self.train()
 
     def train(self, mode: bool = True) -> "SegmentationTask":
-        """Switch to training, with the moments of batch normalisation kept frozen where that is asked for."""
+        """Switch to training, with the moments of the encoder's batch normalisation kept frozen where that is asked for."""
         super().train(mode)
         if self.hparams.freeze_batch_norm:
-            for module in self.network.modules():
+            for module in getattr(self.network, "encoder", self.network).modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
@@ -211,16 +214,21 @@ class SegmentationTask(LightningModule):
 
     def _evaluate(self, stage: str, batch: dict) -> None:
         label = batch["mask"].as_subclass(Tensor)
+        parts = []
         for rows, log_probabilities in self.log_probabilities(batch["image"]):
             total, weight = cross_entropy(log_probabilities, label[:, rows], self.class_weights, self.hparams.ignore_index)
             if weight > 0:
                 self.losses[stage].update(total.double() / weight, weight)
-            self.confusions[stage].update(log_probabilities.argmax(1), label[:, rows])
+            parts.append(log_probabilities.argmax(1))
+        prediction = torch.cat(parts, 1)
+        self.confusions[stage].update(prediction, label)
+        self.boundaries[stage].update(prediction, label)
 
     def _reduce(self, stage: str) -> None:
         names = self.data_classes.names
         confusion = self.confusions[stage].compute().cpu().numpy()
-        result = scores(confusion, list(names), labelled_only=self.hparams.protocol == "paper")
+        boundary = self.boundaries[stage].compute().cpu().numpy()
+        result = scores(confusion, list(names), self.hparams.protocol == "paper", boundary)
         self.evaluations[stage] = result
         loss = self.losses[stage].compute()
         self.evaluation_losses[stage] = loss.item()
@@ -228,8 +236,9 @@ class SegmentationTask(LightningModule):
         logged = slug(", ".join(filter(None, [stage, self.inference.name])))
         self.log(f"{logged}/loss", loss.float())
         self.log(f"{logged}/miou", result.miou, prog_bar=True)
-        for name in ("pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
+        for name in ("pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_miou"):
             self.log(f"{logged}/{name}", getattr(result, name))
         self.log_dict({f"{logged}/iou/{name}": value for name, value in result.iou.items() if value is not None})
         self.confusions[stage].reset()
+        self.boundaries[stage].reset()
         self.losses[stage].reset()

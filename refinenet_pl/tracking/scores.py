@@ -9,16 +9,16 @@ from tabulate import tabulate
 
 
 def per_class_table(evaluation: dict) -> str:
-    """IoU, accuracy and share of labelled pixels of each class, and their means, in per cent.
+    """IoU, boundary IoU, accuracy and share of labelled pixels of each class, and their means, in per cent.
 
     Args:
         evaluation: `Scores` as a dict.
     """
     rows = [[name, *(_percent(value) for value in values)] for name, *values in per_class_rows(evaluation)]
-    means = ["mean", _percent(evaluation["miou"]), _percent(evaluation["mean_accuracy"]), ""]
-    overall = ["all pixels", "", _percent(evaluation["pixel_accuracy"]), _percent(1.0)]
-    header = ["class", "IoU %", "accuracy %", "pixels %"]
-    return tabulate([*rows, means, overall], header, colalign=("left", "right", "right", "right"), disable_numparse=True)
+    means = ["mean", *(_percent(evaluation.get(name)) for name in ("miou", "boundary_miou", "mean_accuracy")), ""]
+    overall = ["all pixels", "", "", _percent(evaluation["pixel_accuracy"]), _percent(1.0)]
+    header = ["class", "IoU %", "boundary IoU %", "accuracy %", "pixels %"]
+    return tabulate([*rows, means, overall], header, colalign=("left", *["right"] * 4), disable_numparse=True)
 
 
 def save_scores(stem: Path, evaluation: dict) -> list[Path]:
@@ -31,7 +31,7 @@ def save_scores(stem: Path, evaluation: dict) -> list[Path]:
     table, picture = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}-confusion.png")
     with table.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["class", "iou", "accuracy", "share_of_pixels"])
+        writer.writerow(["class", "iou", "boundary_iou", "accuracy", "share_of_pixels"])
         for name, *values in per_class_rows(evaluation):
             writer.writerow([name, *("" if value is None else repr(value) for value in values)])
     draw_confusion(evaluation).savefig(picture, dpi=150)
@@ -63,10 +63,14 @@ def draw_confusion(evaluation: dict) -> Figure:
 
 
 def per_class_rows(evaluation: dict) -> list[tuple]:
-    """Name, IoU, accuracy, share of labelled pixels of each class, as fractions; None where a class has no such figure."""
+    """Name, IoU, boundary IoU, accuracy, share of labelled pixels of each class, as fractions; None where there is none."""
     labelled = np.array(evaluation["confusion"]).sum(1)
     shares = (labelled / max(1, labelled.sum())).tolist()
-    return list(zip(evaluation["iou"], evaluation["iou"].values(), evaluation["accuracy"].values(), shares, strict=True))
+    boundary = evaluation.get("boundary_iou") or {}
+    return [
+        (name, iou, boundary.get(name), evaluation["accuracy"][name], share)
+        for (name, iou), share in zip(evaluation["iou"].items(), shares, strict=True)
+    ]
 
 
 def _percent(value: float | None) -> str:

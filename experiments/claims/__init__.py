@@ -1,0 +1,1 @@
+"""The paper's claims, and what the kept records say about each."""

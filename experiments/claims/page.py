@@ -1,0 +1,91 @@
+"""The page of claims: experiments/results/README.md, from the records beside it."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from tabulate import tabulate
+
+from experiments.ablation.jobs import RECIPES
+from experiments.ablation.render import MINUS
+from experiments.ablation.significance import CONFIDENCE
+from experiments.ablation.tables import find_table, read_table
+from experiments.claims.effects import Claim, Effect, effects, read_claims
+
+TEMPLATE = "README.md.jinja"
+_TITLES = {"scenes": "Scenes", "camvid": "CamVid", "camvid_half": "CamVid at half its size", "nyudv2": "NYUDv2"}
+
+
+def page(root: Path) -> str:
+    """The page as Markdown.
+
+    Args:
+        root: Directory of the kept runs.
+    """
+    claims, margin = read_claims()
+    found = {}
+    for recipe in sorted(path.stem for path in RECIPES.glob("*.yaml")):
+        if held := effects(claims, margin, recipe, root):
+            found[recipe] = held
+    groups = sorted(path.parent.name for path in root.glob("*/*@*.md"))
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template(TEMPLATE).render(
+        overview=_overview(claims, found),
+        recipes={_title(recipe): _table(held) for recipe, held in found.items()},
+        undecided=[claim.claim for claim in claims if not any(e.claim == claim for held in found.values() for e in held)],
+        groups=groups,
+        margin=f"{margin:g}",
+        confidence=f"{100 * CONFIDENCE:g} %",
+    )
+
+
+def _overview(claims: list[Claim], found: dict[str, list[Effect]]) -> str:
+    """A row for each claim, a verdict for each data set."""
+    rows = []
+    for claim in claims:
+        verdicts = [next((_mark(e) for e in held if e.claim == claim), "not run") for held in found.values()]
+        rows.append((claim.claim, f"`{claim.table}`", _published(claim), *verdicts))
+    header = ("claim", "table", "paper, points", *map(_title, found))
+    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
+
+
+def _table(held: list[Effect]) -> str:
+    """A recipe's effects."""
+    rows = []
+    for effect in held:
+        test = effect.significance
+        interval = "" if test is None else f"{_points(test.low)} to {_points(test.high)}"
+        p = "" if test is None else "< 0.001" if test.adjusted_p < 0.0005 else f"{test.adjusted_p:.3f}"
+        figures = (_points(effect.mean), interval, p, len(effect.values))
+        rows.append((effect.claim.claim, _cells(effect.claim), *figures, effect.verdict))
+    header = ("claim", "difference of", "points", "95 % interval", "p", "seeds", "verdict")
+    right = ("left", "left", "right", "right", "right", "right", "left")
+    return tabulate(rows, header, tablefmt="pipe", colalign=right, disable_numparse=True)
+
+
+def _mark(effect: Effect) -> str:
+    bold = f"**{effect.verdict}**" if effect.verdict == "not supported" else effect.verdict
+    return f"{bold} ({_points(effect.mean)})"
+
+
+def _cells(claim: Claim) -> str:
+    """`a` - `b`, or what a longer sum is."""
+    more, less = ([cell for cell, weight in claim.effect.items() if weight * sign > 0] for sign in (1, -1))
+    text = f"`{more[0]}` {MINUS} `{less[0]}`" if len(more) == len(less) == 1 else f"{len(claim.effect)} cells, see claims.yaml"
+    what = {"miou": "", "boundary_miou": ", boundary mIoU"}[claim.score]
+    return f"{text}{what}" + (f" {MINUS} mIoU" if claim.minus else "")
+
+
+def _published(claim: Claim) -> str:
+    figures = claim.published(read_table(find_table(claim.table)))
+    return ", ".join(f"{_points(figure)} {_title(recipe)}" for recipe, figure in figures.items())
+
+
+def _points(value: float) -> str:
+    return f"{value:+.1f}".replace("-", MINUS)
+
+
+def _title(recipe: str) -> str:
+    return _TITLES.get(recipe, recipe)

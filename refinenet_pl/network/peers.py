@@ -1,0 +1,71 @@
+"""smp's networks as RefineNet's peers: from the same ImageNet weights, also where these need no download, at any size."""
+
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refinenet_pl.network import sizes
+from refinenet_pl.network.encoders import PACKAGED, load_packaged, normalization_of
+from refinenet_pl.network.resize import resize
+
+
+class _Peer:
+    """Comes before one of smp's models.
+
+    Args:
+        encoder_name: As for `build_encoder`.
+        encoder_weights: As there.
+        input_scale: Factor by which the picture is resized before everything, as for `RefineNet`.
+        **options: See smp's documentation; `classes` among them.
+    """
+
+    # Its own forward does what such sizes need.
+    requires_divisible_input_shape = False
+
+    def __init__(
+        self,
+        encoder_name: str = PACKAGED,
+        encoder_weights: str | None = "imagenet",
+        input_scale: float = 1.0,
+        **options: Any,
+    ):
+        if input_scale <= 0:
+            raise ValueError(f"input_scale {input_scale} must be greater than 0")
+        packaged = (encoder_name, encoder_weights) == (PACKAGED, "imagenet")
+        super().__init__(encoder_name, encoder_weights=None if packaged else encoder_weights, **options)
+        if packaged:
+            load_packaged(self.encoder, options.get("in_channels", 3))
+        self.input_scale = input_scale
+        self.normalization = normalization_of(encoder_name)
+        self.to(memory_format=torch.channels_last)
+
+    def score_map(self, x: Tensor) -> Tensor:
+        """Logits before they are enlarged: float (N, in_channels, H, W) -> (N, classes, h, w), of the scaled picture's size."""
+        height, width = (sizes.times(side, self.input_scale) for side in x.shape[-2:])
+        x = resize(x.contiguous(memory_format=torch.channels_last), (height, width), "bilinear")
+        stride = self.encoder.output_stride
+        x = F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
+        return super().forward(x)[..., :height, :width]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of pictures of any size: float (N, in_channels, H, W) -> (N, classes, H, W)."""
+        return resize(self.score_map(x), x.shape[-2:], "bilinear")
+
+
+class DeepLabV3Plus(_Peer, smp.DeepLabV3Plus):
+    """Chen et al., "Encoder-decoder with atrous separable convolution for semantic image segmentation", ECCV 2018."""
+
+
+class FPN(_Peer, smp.FPN):
+    """Kirillov et al., "Panoptic feature pyramid networks", CVPR 2019."""
+
+
+class PSPNet(_Peer, smp.PSPNet):
+    """Zhao et al., "Pyramid scene parsing network", CVPR 2017."""
+
+
+class Unet(_Peer, smp.Unet):
+    """Ronneberger et al., "U-Net", MICCAI 2015, with an ImageNet encoder."""

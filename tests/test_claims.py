@@ -1,0 +1,87 @@
+"""Verdicts on the paper's claims, and the page that holds them."""
+
+import pytest
+from conftest import REPOSITORY
+from test_tables import record
+
+from experiments.ablation.significance import compare
+from experiments.ablation.tables import TABLES, find_table, read_table
+from experiments.claims.effects import Claim, effects, judge, read_claims
+from experiments.claims.page import page
+
+RESULTS = REPOSITORY / "experiments" / "results"
+MORE = Claim("More pooling helps", "chained_pooling", {"pool_conv_4": 1, "no_pooling": -1}, "more")
+EQUAL = Claim("The order matters little", "chained_pooling", {"pool_conv_4": 1, "conv_pool_4": -1}, "equal")
+
+
+def test_the_page_is_what_its_records_give():
+    assert (RESULTS / "README.md").read_text() == page(RESULTS), "python experiments/verdicts.py"
+
+
+def test_every_table_has_a_claim_and_every_claim_is_a_difference():
+    claims, margin = read_claims()
+    assert {claim.table for claim in claims} == {path.stem for path in TABLES.glob("*.yaml")}
+    assert margin == 1.0 and len({claim.claim for claim in claims}) == len(claims)
+
+
+def test_the_papers_figures_are_those_of_its_tables():
+    claims, _ = read_claims()
+    printed = {claim.claim: claim.published(read_table(find_table(claim.table))) for claim in claims}
+    # Table 2: 40.4 to 42.5 and 64.1 to 65.7; Table 9: 40.3, 40.9, 42.5, 43.1.
+    expected = {
+        "Chained residual pooling raises the IoU": {"nyudv2": 2.1, "person_part": 1.6},
+        "Two blocks in the cascade are better than one": {"nyudv2": 0.6},
+        "Four are better than two": {"nyudv2": 1.6},
+        "A second image scale raises the IoU further": {"nyudv2": 0.6},
+    }
+    assert {claim: {k: round(v, 6) for k, v in found.items()} for claim, found in printed.items() if found} == expected
+
+
+@pytest.mark.parametrize(
+    "claim, differences, verdict",
+    [
+        (MORE, [3.0, 3.2, 2.8], "supported"),
+        (MORE, [0.30, 0.31, 0.29], "supported"),
+        (MORE, [-3.0, -3.2, -2.8], "not supported"),
+        (MORE, [0.3, -0.3, 0.0, 0.1], "not supported"),
+        (MORE, [3.0, -3.0, 2.0], "not decided here"),
+        (MORE, [3.0], "not decided here"),
+        (EQUAL, [0.3, -0.3, 0.0, 0.1], "supported"),
+        (EQUAL, [0.6, 0.61, 0.59], "supported"),
+        (EQUAL, [3.0, 3.2, 2.8], "not supported"),
+        (EQUAL, [-3.0, -3.2, -2.8], "not supported"),
+        (EQUAL, [1.5, 0.5, 1.0], "not decided here"),
+        (EQUAL, [0.1], "not decided here"),
+    ],
+)
+def test_verdicts(claim, differences, verdict):
+    assert judge(claim, compare([differences])[0], margin=1.0) == verdict
+
+
+def test_several_claims_make_one_harder_to_show():
+    differences = [1.0, 2.0, 3.0, 2.5, 1.2]
+    alone = compare([differences])[0]
+    among = compare([differences, *[[0.1, -0.1, 0.2, -0.3, 0.1]] * 9])[0]
+    assert judge(MORE, alone, 1.0) == "supported" and judge(MORE, among, 1.0) == "not decided here"
+
+
+def test_effects_are_paired_by_seed_and_of_the_claims_score(tmp_path):
+    table = read_table(find_table("cascade"))
+    for seed, (one, four) in enumerate([(0.50, 0.60), (0.55, 0.63)]):
+        for cell, miou in ("cascade_1", one), ("cascade_4", four):
+            val = {"miou": miou, "boundary_miou": miou / 2}
+            record(table, cell, seed, tmp_path, miou, evaluations={"val": val})
+    record(table, "cascade_4", 2, tmp_path, 0.9)  # its partner is missing
+    weights = {"cascade_4": 1, "cascade_1": -1}
+    claims = [
+        Claim("a", "cascade", weights, "more"),
+        Claim("b", "cascade", weights, "more", "boundary_miou"),
+        Claim("c", "cascade", weights, "more", "boundary_miou", minus="miou"),
+        Claim("d", "cascade", {"cascade_4": 1, "cascade_2": -1}, "more"),
+    ]
+    found = {effect.claim.claim: effect.values for effect in effects(claims, 1.0, "scenes", tmp_path)}
+    assert found == {
+        "a": {0: pytest.approx(10.0), 1: pytest.approx(8.0)},
+        "b": {0: pytest.approx(5.0), 1: pytest.approx(4.0)},
+        "c": {0: pytest.approx(-5.0), 1: pytest.approx(-4.0)},
+    }
