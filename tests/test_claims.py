@@ -20,7 +20,8 @@ def test_the_page_is_what_its_records_give():
 
 def test_every_table_has_a_claim_and_every_claim_is_a_difference():
     claims, margin = read_claims()
-    assert {claim.table for claim in claims} == {path.stem for path in TABLES.glob("*.yaml")}
+    tables = {path.stem for path in TABLES.glob("*.yaml")} - {"training"}  # a recipe's choices are ours
+    assert {claim.table for claim in claims} == tables
     assert margin == 1.0 and len({claim.claim for claim in claims}) == len(claims)
 
 

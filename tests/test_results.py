@@ -77,7 +77,8 @@ def test_the_readme_prints_the_benchmark_as_recorded(file, tmp_path):
     for name in ("networks", "changes", "freed", "memory", "data", "start"):
         assert printed[name] in README, f"{name}: python experiments/benchmark.py --table {file} --size 512"
     assert f"{record['device']}, {record['dtype']}, {record['date']}" in README
-    assert not record["quick"] and record["git"]["dirty"] is False
+    assert not record["quick"] and set(record["git"]) == set(benchmark.PARTS)
+    assert all(state["dirty"] is False for state in record["git"].values())
     tables.write_csv(tmp_path / "again.csv", record)
     assert (tmp_path / "again.csv").read_text() == file.with_suffix(".csv").read_text()
 
