@@ -503,7 +503,7 @@ def test_loading_leaves_the_imagenet_weights_alone(tmp_path, monkeypatch):
         raise RuntimeError("ImageNet weights were loaded")
 
     tiny(encoder_name=PACKAGED, encoder_weights="imagenet").save_pretrained(tmp_path)
-    monkeypatch.setattr("refinenet_pl.network.encoders._load_packaged", refuse)
+    monkeypatch.setattr("refinenet_pl.network.encoders.load_packaged", refuse)
     RefineNet.from_pretrained(tmp_path)
     with pytest.raises(RuntimeError, match="ImageNet weights were loaded"):
         tiny(encoder_name=PACKAGED, encoder_weights="imagenet")

@@ -23,6 +23,19 @@ def test_the_encoder_has_the_weights_of_refinenets(name):
     assert network(torch.randn(1, 3, 64, 96)).shape == (1, 5, 64, 96)
 
 
+@pytest.mark.parametrize("encoder", [PACKAGED, "resnet18"])
+def test_what_pspnet_does_not_use_is_taken_out_and_its_scores_stay(encoder):
+    whole = smp.PSPNet(encoder, encoder_weights=None, classes=5).eval()
+    network = peers.PSPNet(encoder, None, classes=5).eval()
+    kept = network.state_dict()
+    assert 0 < len(kept) < len(whole.state_dict())
+    network.load_state_dict({name: tensor for name, tensor in whole.state_dict().items() if name in kept})
+    x = torch.randn(1, 3, 64, 96)
+    assert torch.allclose(network(x), whole(x), atol=1e-5)
+    network.train()(x.repeat(2, 1, 1, 1)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_can_be_built_again_from_what_a_checkpoint_keeps(name):
     network = getattr(peers, name)(PACKAGED, "imagenet", classes=5)

@@ -107,7 +107,7 @@ def test_finished_run_shows_classes_confusion_and_pictures(stopped_once, folders
     files = folders[-1] / "files"
     table = json.loads((files / found["val/classes"]["path"]).read_text())
     iou = results(stopped_once)["evaluations"]["val"]["iou"]
-    assert table["columns"] == ["class", "iou", "accuracy", "share_of_pixels"]
+    assert table["columns"] == ["class", "iou", "boundary_iou", "accuracy", "share_of_pixels"]
     assert {row[0]: row[1] for row in table["data"]} == iou
     assert (files / found["val/confusion"]["path"]).stat().st_size > 0
     chart = json.loads((files / found["val/confusion_chart_table"]["path"]).read_text())

@@ -5,7 +5,7 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from refinenet_pl.network import sizes
 from refinenet_pl.network.encoders import PACKAGED, load_packaged, normalization_of
@@ -14,6 +14,9 @@ from refinenet_pl.network.resize import resize
 
 class _Peer:
     """Comes before one of smp's models.
+
+    What smp leaves in place of the encoder without using it, as for PSPNet its last stages, is taken out: it would be counted
+    as parameters and, where the encoder runs through it, cost time, and several processes would wait for its gradients.
 
     Args:
         encoder_name: As for `build_encoder`.
@@ -38,6 +41,7 @@ class _Peer:
         super().__init__(encoder_name, encoder_weights=None if packaged else encoder_weights, **options)
         if packaged:
             load_packaged(self.encoder, options.get("in_channels", 3))
+        _remove_unused(self.encoder, options.get("in_channels", 3))
         self.input_scale = input_scale
         self.normalization = normalization_of(encoder_name)
         self.to(memory_format=torch.channels_last)
@@ -69,3 +73,25 @@ class PSPNet(_Peer, smp.PSPNet):
 
 class Unet(_Peer, smp.Unet):
     """Ronneberger et al., "U-Net", MICCAI 2015, with an ImageNet encoder."""
+
+
+def _remove_unused(encoder: nn.Module, in_channels: int) -> None:
+    """Put `nn.Identity` in the place of every module that no feature map depends on."""
+    training = encoder.training
+    parameters = list(encoder.parameters())
+    with torch.enable_grad():
+        features = encoder.eval()(torch.zeros(1, in_channels, 64, 64, device=parameters[0].device))
+        total = sum(feature.sum() for feature in features)
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    encoder.train(training)
+    used = {id(parameter) for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+
+    def visit(parent: nn.Module) -> None:
+        for name, child in parent.named_children():
+            held = {id(parameter) for parameter in child.parameters()}
+            if held and not held & used:
+                parent.register_module(name, nn.Identity())
+            else:
+                visit(child)
+
+    visit(encoder)

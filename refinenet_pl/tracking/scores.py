@@ -7,6 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+# What `per_class_rows` gives of each class.
+PER_CLASS = ("class", "iou", "boundary_iou", "accuracy", "share_of_pixels")
+
 
 def per_class_table(evaluation: dict) -> str:
     """IoU, boundary IoU, accuracy and share of labelled pixels of each class, and their means, in per cent.
@@ -31,7 +34,7 @@ def save_scores(stem: Path, evaluation: dict) -> list[Path]:
     table, picture = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}-confusion.png")
     with table.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["class", "iou", "boundary_iou", "accuracy", "share_of_pixels"])
+        writer.writerow(PER_CLASS)
         for name, *values in per_class_rows(evaluation):
             writer.writerow([name, *("" if value is None else repr(value) for value in values)])
     draw_confusion(evaluation).savefig(picture, dpi=150)

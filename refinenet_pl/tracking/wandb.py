@@ -16,7 +16,7 @@ from refinenet_pl.data.classes import Classes
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.run import Run
 from refinenet_pl.tracking.samples import Sample
-from refinenet_pl.tracking.scores import draw_confusion, per_class_rows
+from refinenet_pl.tracking.scores import PER_CLASS, draw_confusion, per_class_rows
 
 # W&B draws no chart of a table with more rows, so of a confusion matrix of more than 100 classes there is the picture alone.
 CHART_ROWS = 10_000
@@ -92,10 +92,9 @@ class WandbTracker(WandbLogger):
         """
 
         def log(wandb_run: Any) -> None:
-            columns = ["class", "iou", "accuracy", "share_of_pixels"]
             rows = [list(row) for row in per_class_rows(evaluation)]
             charts: dict[str, Any] = {
-                f"{name}/classes": wandb.Table(columns, rows),
+                f"{name}/classes": wandb.Table(list(PER_CLASS), rows),
                 f"{name}/confusion": wandb.Image(draw_confusion(evaluation)),
             }
             if np.size(evaluation["confusion"]) <= CHART_ROWS:
