@@ -97,9 +97,8 @@ def _facts(record: dict) -> dict[str, Any]:
             facts[key] = directory.sub("<directory>", value).replace(name, "<name>") if isinstance(value, str) else value
 
     config = record.get("config") or {}
-    flatten(
-        {key: value for key, value in config.items() if key not in ("run", "seed_everything", "ckpt_path", "track")}, "config"
-    )
+    left_out = ("run", "seed_everything", "ckpt_path", "track", "reuse")
+    flatten({key: value for key, value in config.items() if key not in left_out}, "config")
     return facts
 
 

@@ -164,7 +164,7 @@ def notes(report: Report) -> list[str]:
         settings = [f"{name} {value}" for name, value in report.table.settings.get(report.recipe, {}).items()]
         where = f" (all rows with {', '.join(settings)})" if settings else ""
         texts.append(f"paper %: mIoU printed in {report.table.source}{where}; blank where the paper has no such figure.")
-    texts += [text for text in [_provenance(report.records)] if text]
+    texts += [text for text in [_provenance(report.records), _reused(report.rows)] if text]
     texts += [f"Not there: {'; '.join(report.missing)}."] if report.missing else []
     texts += [f"Warning: {warning}." for warning in report.warnings]
     return texts
@@ -186,6 +186,15 @@ def _provenance(records: list[dict]) -> str:
     if not records:
         return ""
     return f"Git revision: {', '.join(sorted(revisions))}. Device: {'; '.join(sorted(devices))}."
+
+
+def _reused(rows: list[Row]) -> str:
+    named = {}
+    for row in rows:
+        for twin in (record.get("trained_as") for record in row.records.values()):
+            if twin:
+                named[row.cell.label] = f"“{row.cell.label}” as {twin['table']}/{twin['cell']}"
+    return f"Trained in other tables, by the same configuration and seed: {'; '.join(named.values())}." if named else ""
 
 
 def _times(world_size: Any) -> str:

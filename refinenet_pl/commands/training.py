@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
 from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -19,14 +18,15 @@ from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.registry import find_dataset
 from refinenet_pl.data.samplers import device_batch
 from refinenet_pl.exit_codes import BUSY
-from refinenet_pl.files import replaced
 from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.tasks.checkpoint import with_model_directory
 from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.tracking.checkpoints import LAST, SafeCheckpoints, forget_previous, resume_from
+from refinenet_pl.tracking.configuration import refuse_another_configuration, save_configuration
 from refinenet_pl.tracking.lock import RunBusyError, lock_run
 from refinenet_pl.tracking.loggers import Track, build_loggers
 from refinenet_pl.tracking.results import ResultsWriter, git_state
+from refinenet_pl.tracking.reuse import find_twin, take_over
 from refinenet_pl.tracking.run import Run
 from refinenet_pl.tracking.samples import SampleWriter
 from refinenet_pl.tracking.speed import SpeedMonitor
@@ -38,18 +38,6 @@ TRAINER_DEFAULTS = {
     "log_every_n_steps": 10,
 }
 
-# A run may go on under other values of these: they change how it is computed or shown, not what.
-WITHOUT_EFFECT = {
-    "track", "run.root", "data.root", "data.num_workers", "model.compile",
-    "model.network.init_args.checkpoint_activations",
-} | {
-    f"trainer.{name}"
-    for name in (
-        "accelerator", "accumulate_grad_batches", "devices", "enable_model_summary", "enable_progress_bar",
-        "log_every_n_steps", "num_nodes", "profiler", "strategy",
-    )
-}  # fmt: skip
-
 
 class RunCLI(LightningCLI):
     """A recipe's command line. What the data set knows (class count, void id) is linked, not repeated."""
@@ -58,6 +46,8 @@ class RunCLI(LightningCLI):
         parser.add_class_arguments(Run, "run", skip={"seed"}, help="Which run this is; decides its directory")
         words = "Where values and pictures go besides results.json: W&B and CSV files, CSV files alone, or nowhere"
         parser.add_argument("--track", type=Track, default="wandb", help=words)
+        words = "Whether fit takes the results of a finished run of another name and the same configuration, and trains nothing"
+        parser.add_argument("--reuse", type=bool, default=False, help=words)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
         data, outputs = ("data.dataset", "data.root"), ("data.dataset", "data.root", "model.protocol", "model.void_output")
         parser.link_arguments(data, "model.classes", compute_fn=lambda name, root: len(_classes(name, root)))
@@ -101,11 +91,22 @@ class RunCLI(LightningCLI):
                 # Meanwhile, by the process that held it. Only the first process asks, and others that a launcher has started
                 # already are to end with it.
                 self._end_if_finished(BUSY if launched_elsewhere() else 0)
+            if config.reuse:
+                self._end_if_trained_as_another()
 
     def _end_if_finished(self, code: int = 0) -> None:
         if self.run_.results_file.exists():
             print(f"finished already: {self.run_.results_file}")
             sys.exit(code)
+
+    def _end_if_trained_as_another(self) -> None:
+        twin = find_twin(self.run_, self.config_dump)
+        if twin is None or any((self.run_.directory / name).exists() for name in (LAST, "best.ckpt")):
+            return
+        if rank_zero_only.rank == 0:
+            take_over(twin, self.run_, self.config_dump)
+            print(f"the same as {twin.directory}, whose results it takes: {self.run_.results_file}")
+        sys.exit(0)
 
     def instantiate_trainer(self, **kwargs) -> Trainer:
         run, training = self.run_, self.subcommand == "fit"
@@ -196,29 +197,6 @@ class RunCLI(LightningCLI):
         return path
 
 
-def refuse_another_configuration(run: Run, config: dict) -> None:
-    """End with a message where the run's directory holds a run of another configuration, instead of mixing the two."""
-    file = run.directory / "config.yaml"
-    if not file.exists():
-        return
-    there, here = _flatten(yaml.safe_load(file.read_text())), _flatten(config)
-    keys = sorted((there.keys() | here.keys()) - WITHOUT_EFFECT)
-    different = [key for key in keys if there.get(key) != here.get(key)]
-    if different:
-        lines = "\n".join(f"  {key}: {there.get(key)} there, {here.get(key)} now" for key in different)
-        sys.exit(
-            f"error: {run.directory} holds a run with another configuration:\n{lines}\n"
-            "Remove that directory, or give this run another name (--run.cell) or root (--run.root)."
-        )
-
-
-@rank_zero_only
-def save_configuration(run: Run, config: dict) -> None:
-    """Write the resolved configuration into the run's directory."""
-    with replaced(run.directory / "config.yaml") as stream:
-        stream.write(yaml.safe_dump(config, sort_keys=False).encode())
-
-
 def _seed(given: bool | int) -> int:
     if isinstance(given, bool):
         sys.exit(f"error: seed_everything is {given}; give a number, which names the run")
@@ -239,16 +217,6 @@ def _void_channel(dataset: str, root: str | None, protocol: str, void_output: bo
 
 def _channels(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> int:
     return len(_classes(dataset, root)) + (_void_channel(dataset, root, protocol, void_output) is not None)
-
-
-def _flatten(config: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def main(arguments: list[str]) -> None:

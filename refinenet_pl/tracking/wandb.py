@@ -44,7 +44,7 @@ class WandbTracker(WandbLogger):
         arguments = network.get("init_args", {})
         tags = [run.recipe, config["data"]["dataset"], arguments.get("encoder_name"), revision and revision[:10]]
         names = {"table": run.table, "cell": run.cell, "recipe": run.recipe, "seed": run.seed}
-        rest = {key: value for key, value in config.items() if key not in ("run", "seed_everything", "model", "track")}
+        rest = {key: value for key, value in config.items() if key not in ("run", "seed_everything", "model", "track", "reuse")}
         task = {key: value for key, value in config["model"].items() if key != "network"}
         super().__init__(
             project=os.environ.get("WANDB_PROJECT", "refinenet_pl"),

@@ -1,0 +1,60 @@
+"""A run's resolved configuration: kept in its directory, and compared with another."""
+
+import sys
+from typing import Any
+
+import yaml
+from lightning.pytorch.utilities import rank_zero_only
+
+from refinenet_pl.files import replaced
+from refinenet_pl.tracking.run import Run
+
+# A run may go on under other values of these: they change how it is computed or shown, not what.
+WITHOUT_EFFECT = {
+    "track", "reuse", "run.root", "data.root", "data.num_workers", "model.compile",
+    "model.network.init_args.checkpoint_activations",
+} | {
+    f"trainer.{name}"
+    for name in (
+        "accelerator", "accumulate_grad_batches", "devices", "enable_model_summary", "enable_progress_bar",
+        "log_every_n_steps", "num_nodes", "profiler", "strategy",
+    )
+}  # fmt: skip
+
+
+def differences(one: dict, other: dict) -> dict[str, tuple[Any, Any]]:
+    """In what two configurations differ, of all that has an effect: both values by dotted key, None for one that is missing."""
+    one, other = _flatten(one), _flatten(other)
+    keys = sorted((one.keys() | other.keys()) - WITHOUT_EFFECT)
+    return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
+
+
+def refuse_another_configuration(run: Run, config: dict) -> None:
+    """End with a message where the run's directory holds a run of another configuration, instead of mixing the two."""
+    file = run.directory / "config.yaml"
+    if not file.exists():
+        return
+    different = differences(yaml.safe_load(file.read_text()), config)
+    if different:
+        lines = "\n".join(f"  {key}: {there} there, {here} now" for key, (there, here) in different.items())
+        sys.exit(
+            f"error: {run.directory} holds a run with another configuration:\n{lines}\n"
+            "Remove that directory, or give this run another name (--run.cell) or root (--run.root)."
+        )
+
+
+@rank_zero_only
+def save_configuration(run: Run, config: dict) -> None:
+    """Write the resolved configuration into the run's directory."""
+    with replaced(run.directory / "config.yaml") as stream:
+        stream.write(yaml.safe_dump(config, sort_keys=False).encode())
+
+
+def _flatten(config: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

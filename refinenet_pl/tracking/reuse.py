@@ -1,0 +1,64 @@
+"""A finished run of another name that is the same training: its record and checkpoints instead of the training."""
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from refinenet_pl.files import replaced
+from refinenet_pl.tracking.checkpoints import LAST
+from refinenet_pl.tracking.configuration import differences, save_configuration
+from refinenet_pl.tracking.run import Run
+
+_NAMES = {"run.table", "run.cell"}
+
+
+def find_twin(run: Run, config: dict) -> Run | None:
+    """A finished run of the same recipe and seed below the same root, trained under its own name with the same configuration.
+
+    Args:
+        run: The run that would be trained.
+        config: Its resolved configuration.
+
+    Returns:
+        None where there is none. Of several the first by name.
+    """
+    for file in sorted(Path(run.root).glob(f"*@{run.recipe}/*/seed{run.seed}/results.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not a record
+            record = json.loads(file.read_text(encoding="utf-8"))
+            twin = Run(**record["run"], root=run.root)
+            moved = twin.directory.resolve() != file.parent.resolve()
+            if not moved and "trained_as" not in record and not differences(record["config"], config).keys() - _NAMES:
+                return twin
+    return None
+
+
+def take_over(twin: Run, run: Run, config: dict) -> None:
+    """Make a run finished by another one's record, checkpoints and samples.
+
+    The record keeps all figures, and the git revision, device and time of the training they are from; `trained_as` names it.
+    The checkpoints are the same files under a second name where the file system can do that, else copies.
+
+    Args:
+        twin: The finished run.
+        run: The run that becomes finished.
+        config: Its resolved configuration.
+    """
+    record = json.loads(twin.results_file.read_text(encoding="utf-8"))
+    names = {key: getattr(run, key) for key in ("recipe", "table", "cell", "seed")}
+    save_configuration(run, config)
+    for name in ("best.ckpt", LAST):
+        target = run.directory / name
+        if (twin.directory / name).is_file():
+            target.unlink(missing_ok=True)
+            try:
+                os.link(twin.directory / name, target)
+            except OSError:
+                shutil.copy2(twin.directory / name, target)
+    if (twin.directory / "samples").is_dir():
+        shutil.copytree(twin.directory / "samples", run.directory / "samples", dirs_exist_ok=True)
+    # Last, because it is what makes the run finished.
+    with replaced(run.results_file) as stream:
+        content = record | {"run": names, "config": config, "trained_as": {"table": twin.table, "cell": twin.cell}}
+        stream.write(json.dumps(content, indent=1).encode())

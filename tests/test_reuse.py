@@ -1,0 +1,102 @@
+"""Runs that take the results of the same training under another name."""
+
+import json
+
+import pytest
+from running import SMALL, results, run
+
+from experiments.ablate import main as ablate
+from refinenet_pl.tracking.reuse import find_twin
+from refinenet_pl.tracking.run import Run
+
+NAMED = ["--seed_everything=3", "--track=none"]
+
+
+def named(run_: Run) -> list[str]:
+    return [*NAMED, f"--run.table={run_.table}", f"--run.cell={run_.cell}", f"--run.root={run_.root}"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Run:
+    finished = Run("scenes", "chained_pooling", "pool_conv_4", 3, str(tmp_path_factory.mktemp("runs")))
+    run("fit", *SMALL, *named(finished))
+    return finished
+
+
+@pytest.fixture(scope="module")
+def reused(trained) -> Run:
+    again = Run("scenes", "rcu_removal", "paper", 3, trained.root)
+    output = run("fit", *SMALL, *named(again), "--reuse=true", "--data.num_workers=1")
+    assert f"the same as {trained.directory}" in output
+    return again
+
+
+def test_nothing_is_trained_and_the_record_says_where_it_was(trained, reused):
+    record, original = results(reused), results(trained)
+    assert record["trained_as"] == {"table": "chained_pooling", "cell": "pool_conv_4"}
+    assert record["run"] == {"recipe": "scenes", "table": "rcu_removal", "cell": "paper", "seed": 3}
+    assert record["config"]["run"]["cell"] == "paper"
+    for key in ("evaluations", "curve", "training", "network", "git", "device"):
+        assert record[key] == original[key]
+    assert (reused.directory / "last.ckpt").samefile(trained.directory / "last.ckpt")
+    assert {file.name for file in (reused.directory / "samples").iterdir()} == {
+        file.name for file in (trained.directory / "samples").iterdir()
+    }
+
+
+def test_it_is_finished_and_can_be_tested_without_touching_the_other(trained, reused):
+    before = trained.results_file.read_bytes()
+    assert "finished already" in run("fit", *SMALL, *named(reused))
+    run("test", *SMALL, *named(reused))
+    assert "test" in results(reused)["evaluations"]
+    assert trained.results_file.read_bytes() == before
+
+
+def test_the_table_names_it(reused, capsys):
+    arguments = ["rcu_removal", "--on", "scenes", "--root", reused.root, "--cells", "paper"]
+    assert ablate(["table", *arguments]) == 0
+    assert "as chained_pooling/pool_conv_4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "value"),
+    [
+        (("model", "learning_rate"), 0.5),
+        (("model", "network", "init_args", "pooling_blocks"), 2),
+        (("data", "dataset_options"), {"size": 64}),
+        (("seed_everything",), 4),
+        (("run", "recipe"), "camvid"),
+    ],
+)
+def test_another_configuration_is_no_twin(trained, changed, value):
+    config = json.loads(trained.results_file.read_text())["config"]
+    other = Run("scenes", "rcu_removal", "paper", 3, trained.root)
+    config["run"] |= {"table": "rcu_removal", "cell": "paper"}
+    assert find_twin(other, config) == trained
+    inner = config
+    for key in changed[:-1]:
+        inner = inner[key]
+    assert inner[changed[-1]] != value
+    inner[changed[-1]] = value
+    assert find_twin(other, config) is None
+
+
+def test_damaged_moved_and_taken_records_are_no_twins(trained, reused, tmp_path):
+    config = results(trained)["config"]
+    root = tmp_path / "runs"
+    for cell, text in {
+        "damaged": "{",
+        "moved": trained.results_file.read_text(),
+        "paper": reused.results_file.read_text(),
+    }.items():
+        directory = Run("scenes", "rcu_removal", cell, 3, str(root)).directory
+        directory.mkdir(parents=True)
+        (directory / "results.json").write_text(text)
+    assert find_twin(Run("scenes", "relu_placement", "paper", 3, str(root)), config) is None
+
+
+def test_without_it_the_same_training_is_trained(trained):
+    again = Run("scenes", "relu_placement", "paper", 3, trained.root)
+    run("fit", *SMALL, *named(again))
+    assert "trained_as" not in results(again)
+    assert results(again)["evaluations"]["val"]["confusion"] == results(trained)["evaluations"]["val"]["confusion"]
