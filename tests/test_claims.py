@@ -1,5 +1,7 @@
 """Verdicts on the paper's claims, and the page that holds them."""
 
+import itertools
+
 import pytest
 from conftest import REPOSITORY
 from test_tables import record
@@ -16,6 +18,16 @@ EQUAL = Claim("The order matters little", "chained_pooling", {"pool_conv_4": 1, 
 
 def test_the_page_is_what_its_records_give():
     assert (RESULTS / "README.md").read_text() == page(RESULTS), "python experiments/verdicts.py"
+
+
+def test_the_page_has_the_command_that_makes_each_table(tmp_path):
+    table = read_table(find_table("cascade"))
+    for cell, seed in itertools.product(table.cells, (0, 1)):
+        if cell != "cascade_2":
+            record(table, cell, seed, tmp_path, 0.5)
+    (tmp_path / "cascade@scenes" / "cascade@scenes.md").touch()
+    command = "run cascade --on scenes --seeds 2 --cells cascade_1 cascade_4 cascade_4_two_scales`"
+    assert command in page(tmp_path)
 
 
 def test_every_table_has_a_claim_and_every_claim_is_a_difference():

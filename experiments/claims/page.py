@@ -6,6 +6,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
 from experiments.ablation.jobs import RECIPES
+from experiments.ablation.records import find_seeds
 from experiments.ablation.render import MINUS
 from experiments.ablation.significance import CONFIDENCE
 from experiments.ablation.tables import find_table, read_table
@@ -26,7 +27,7 @@ def page(root: Path) -> str:
     for recipe in sorted(path.stem for path in RECIPES.glob("*.yaml")):
         if held := effects(claims, margin, recipe, root):
             found[recipe] = held
-    groups = sorted(path.parent.name for path in root.glob("*/*@*.md"))
+    groups = {path.parent.name: _command(path.parent) for path in sorted(root.glob("*/*@*.md"))}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True,
         trim_blocks=True, lstrip_blocks=True,
@@ -63,6 +64,16 @@ def _table(held: list[Effect]) -> str:
     header = ("claim", "difference of", "points", "95 % interval", "p", "seeds", "verdict")
     right = ("left", "left", "right", "right", "right", "right", "left")
     return tabulate(rows, header, tablefmt="pipe", colalign=right, disable_numparse=True)
+
+
+def _command(group: Path) -> str:
+    """The command that makes a group's runs anew: the cells and seeds that have records."""
+    name, _, recipe = group.name.partition("@")
+    table = read_table(find_table(name))
+    seeds = find_seeds(table, recipe, str(group.parent))
+    cells = [cell for cell in table.cells if list(group.glob(f"{cell}/seed*/results.json"))]
+    some = f" --cells {' '.join(cells)}" if len(cells) < len(table.cells) else ""
+    return f"python experiments/ablate.py run {name} --on {recipe} --seeds {len(seeds)}{some}"
 
 
 def _mark(effect: Effect) -> str:
