@@ -1,12 +1,14 @@
 """Runs that take the results of the same training under another name."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 from running import SMALL, results, run
 
 from experiments.ablate import main as ablate
-from refinenet_pl.tracking.reuse import find_twin
+from refinenet_pl.tracking.reuse import find_twin, has_begun, take_over
 from refinenet_pl.tracking.run import Run
 
 NAMED = ["--seed_everything=3", "--track=none"]
@@ -93,6 +95,30 @@ def test_damaged_moved_and_taken_records_are_no_twins(trained, reused, tmp_path)
         directory.mkdir(parents=True)
         (directory / "results.json").write_text(text)
     assert find_twin(Run("scenes", "relu_placement", "paper", 3, str(root)), config) is None
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_taken_over_half_way_it_is_taken_over_again_and_begun_it_goes_on(trained, tmp_path, monkeypatch, links):
+    def no_links(source, target):
+        raise OSError("the file system has no links")
+
+    if not links:
+        monkeypatch.setattr("refinenet_pl.tracking.reuse.os.link", no_links)
+    root = tmp_path / "runs"
+    twin, mine = replace(trained, root=str(root)), Run("scenes", "rcu_removal", "paper", 3, str(root))
+    shutil.copytree(trained.root, root)
+    shutil.rmtree(mine.directory.parents[1], ignore_errors=True)
+    assert not has_begun(mine, twin)
+    take_over(twin, mine, results(twin)["config"])
+    kept = mine.results_file.read_bytes()
+    mine.results_file.unlink()  # killed before the record was there
+    assert not has_begun(mine, twin)
+    take_over(twin, mine, results(twin)["config"])
+    assert mine.results_file.read_bytes() == kept
+    assert [file.name for file in mine.directory.iterdir() if file.name.startswith(".")] == []
+    (mine.directory / "last.ckpt").unlink()
+    (mine.directory / "last.ckpt").write_bytes(b"of its own")
+    assert has_begun(mine, twin) and (twin.directory / "last.ckpt").read_bytes() != b"of its own"
 
 
 def test_without_it_the_same_training_is_trained(trained):

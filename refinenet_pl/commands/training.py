@@ -26,7 +26,7 @@ from refinenet_pl.tracking.configuration import refuse_another_configuration, sa
 from refinenet_pl.tracking.lock import RunBusyError, lock_run
 from refinenet_pl.tracking.loggers import Track, build_loggers
 from refinenet_pl.tracking.results import ResultsWriter, git_state
-from refinenet_pl.tracking.reuse import find_twin, take_over
+from refinenet_pl.tracking.reuse import find_twin, has_begun, take_over
 from refinenet_pl.tracking.run import Run
 from refinenet_pl.tracking.samples import SampleWriter
 from refinenet_pl.tracking.speed import SpeedMonitor
@@ -101,7 +101,7 @@ class RunCLI(LightningCLI):
 
     def _end_if_trained_as_another(self) -> None:
         twin = find_twin(self.run_, self.config_dump)
-        if twin is None or any((self.run_.directory / name).exists() for name in (LAST, "best.ckpt")):
+        if twin is None or has_begun(self.run_, twin):
             return
         if rank_zero_only.rank == 0:
             take_over(twin, self.run_, self.config_dump)

@@ -12,6 +12,7 @@ from refinenet_pl.tracking.configuration import differences, save_configuration
 from refinenet_pl.tracking.run import Run
 
 _NAMES = {"run.table", "run.cell"}
+_CHECKPOINTS = ("best.ckpt", LAST)
 
 
 def find_twin(run: Run, config: dict) -> Run | None:
@@ -34,6 +35,11 @@ def find_twin(run: Run, config: dict) -> Run | None:
     return None
 
 
+def has_begun(run: Run, twin: Run) -> bool:
+    """Whether a run has a checkpoint of its own, so that it is to go on; those of `take_over` are the other run's."""
+    return any((run.directory / name).is_file() and not _same(run, twin, name) for name in _CHECKPOINTS)
+
+
 def take_over(twin: Run, run: Run, config: dict) -> None:
     """Make a run finished by another one's record, checkpoints and samples.
 
@@ -48,17 +54,27 @@ def take_over(twin: Run, run: Run, config: dict) -> None:
     record = json.loads(twin.results_file.read_text(encoding="utf-8"))
     names = {key: getattr(run, key) for key in ("recipe", "table", "cell", "seed")}
     save_configuration(run, config)
-    for name in ("best.ckpt", LAST):
-        target = run.directory / name
-        if (twin.directory / name).is_file():
-            target.unlink(missing_ok=True)
+    for name in _CHECKPOINTS:
+        source, target = twin.directory / name, run.directory / name
+        if source.is_file() and not _same(run, twin, name):
+            unfinished = target.with_name(f".{name}.{os.getpid()}")
             try:
-                os.link(twin.directory / name, target)
+                os.link(source, unfinished)
             except OSError:
-                shutil.copy2(twin.directory / name, target)
+                shutil.copy2(source, unfinished)
+            os.replace(unfinished, target)
     if (twin.directory / "samples").is_dir():
         shutil.copytree(twin.directory / "samples", run.directory / "samples", dirs_exist_ok=True)
     # Last, because it is what makes the run finished.
     with replaced(run.results_file) as stream:
         content = record | {"run": names, "config": config, "trained_as": {"table": twin.table, "cell": twin.cell}}
         stream.write(json.dumps(content, indent=1).encode())
+
+
+def _same(run: Run, twin: Run, name: str) -> bool:
+    """Whether a file is the other run's, or a copy that `take_over` made of it."""
+    try:
+        one, other = (os.stat(directory / name) for directory in (run.directory, twin.directory))
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(one, other) or (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
