@@ -98,4 +98,5 @@ def test_the_layers_of_a_network_are_numbered():
 def test_torchs_own_checks_of_the_operator():
     x = torch.rand(2, 3, 4, 5)
     with sample_seeds(SEEDS[:2]):
-        torch.library.opcheck(torch.ops.refinenet_pl.dropout_factors, (x, 0.5, 1))
+        checks = torch.library.opcheck(torch.ops.refinenet_pl.dropout_factors, (x, 0.5, 1))
+    assert checks and set(checks.values()) == {"SUCCESS"}

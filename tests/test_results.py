@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
@@ -36,6 +37,20 @@ def test_the_readme_prints_the_chained_pooling_tables_as_they_are_kept(group, ro
     kept = (RESULTS / group / f"{group}.md").read_text()
     lines = [line for line in kept.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + rows and "\n".join(lines) in README
+
+
+def test_what_the_readme_says_of_the_tables_on_photographs_is_what_they_give():
+    def scores(name, cell):
+        row = build_report(read_table(find_table(name)), "camvid_half", str(RESULTS), [0, 1, 2], [cell]).rows[0]
+        return np.array(list(row.score.values.values()))
+
+    paper = scores("relu_placement", "paper")
+    assert f"it\ncosts {(scores('relu_placement', 'no_pooling_relu') - paper).mean():.1f} points before four blocks" in README
+    assert f"\ncosts {(scores('relu_placement', 'no_pooling_relu') - paper).mean():.1f} points, and [leaving out" in README
+    assert f"rcu_removal@camvid_half.md) {(paper - scores('rcu_removal', 'no_rcus')).mean():.1f}: more than" in README
+    unit, no_pooling = scores("chained_pooling", "no_unit"), scores("chained_pooling", "no_pooling")
+    assert no_pooling.mean() >= unit.mean(), "the ReLU costs nothing without pooling"
+    assert (no_pooling > scores("chained_pooling", "pool_conv_4")).all(), "for each seed"
 
 
 def test_the_full_network_neither_fails_nor_saturates_on_the_quick_recipe():

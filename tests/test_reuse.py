@@ -66,6 +66,7 @@ def test_the_table_names_it(reused, capsys):
         (("model", "learning_rate"), 0.5),
         (("model", "network", "init_args", "pooling_blocks"), 2),
         (("data", "dataset_options"), {"size": 64}),
+        (("data", "root"), "other/pictures"),
         (("seed_everything",), 4),
         (("run", "recipe"), "camvid"),
     ],

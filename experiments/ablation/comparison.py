@@ -6,6 +6,7 @@ from typing import Any
 
 from experiments.ablation.settings import same
 from experiments.ablation.tables import Table
+from refinenet_pl.tracking.run import SIDE_OPTIONS
 
 Records = dict[tuple[str, int], dict]
 
@@ -97,7 +98,7 @@ def _facts(record: dict) -> dict[str, Any]:
             facts[key] = directory.sub("<directory>", value).replace(name, "<name>") if isinstance(value, str) else value
 
     config = record.get("config") or {}
-    left_out = ("run", "seed_everything", "ckpt_path", "track", "reuse")
+    left_out = ("run", "seed_everything", "ckpt_path", *SIDE_OPTIONS)
     flatten({key: value for key, value in config.items() if key not in left_out}, "config")
     return facts
 

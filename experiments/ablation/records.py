@@ -149,9 +149,8 @@ def read_record(run: Run) -> dict | None:
         raise RecordError(f"{run.results_file}: cannot be read: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise RecordError(f"{run.results_file}: is no record of format {FORMAT}")
-    expected = {"recipe": run.recipe, "table": run.table, "cell": run.cell, "seed": run.seed}
-    if record.get("run") != expected:
-        raise RecordError(f"{run.results_file}: is the record of {record.get('run')}, but lies where {expected} belongs")
+    if record.get("run") != run.names:
+        raise RecordError(f"{run.results_file}: is the record of {record.get('run')}, but lies where {run.names} belongs")
     return record
 
 

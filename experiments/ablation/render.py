@@ -104,7 +104,7 @@ def _estimate(estimate: Estimate, sign: str = "") -> str:
     if estimate.mean is None:
         return ""
     spread = "" if estimate.spread is None else f" ± {estimate.spread:.1f}"
-    return f"{estimate.mean:{sign}.1f}".replace("-", MINUS) + spread
+    return f"{estimate.mean:{sign}z.1f}".replace("-", MINUS) + spread
 
 
 def _difference(row: Row) -> str:

@@ -73,7 +73,7 @@ def _command(group: Path) -> str:
     seeds = find_seeds(table, recipe, str(group.parent))
     cells = [cell for cell in table.cells if list(group.glob(f"{cell}/seed*/results.json"))]
     some = f" --cells {' '.join(cells)}" if len(cells) < len(table.cells) else ""
-    return f"python experiments/ablate.py run {name} --on {recipe} --seeds {len(seeds)}{some}"
+    return f"python experiments/ablate.py run {name} --on {recipe} --seeds {seeds[-1] + 1}{some}"
 
 
 def _mark(effect: Effect) -> str:
@@ -95,7 +95,7 @@ def _published(claim: Claim) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{value:+.1f}".replace("-", MINUS)
+    return f"{value:+z.1f}".replace("-", MINUS)
 
 
 def _title(recipe: str) -> str:

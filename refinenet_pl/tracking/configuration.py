@@ -7,11 +7,11 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.files import replaced
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.run import SIDE_OPTIONS, Run
 
 # A run may go on under other values of these: they change how it is computed or shown, not what.
 WITHOUT_EFFECT = {
-    "track", "reuse", "run.root", "data.root", "data.num_workers", "model.compile",
+    *SIDE_OPTIONS, "run.root", "data.root", "data.num_workers", "model.compile",
     "model.network.init_args.checkpoint_activations",
 } | {
     f"trainer.{name}"

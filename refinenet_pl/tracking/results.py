@@ -60,7 +60,7 @@ class ResultsWriter(Callback):
         network = task.network
         record = {
             "format": 1,
-            "run": {key: getattr(self.run, key) for key in ("recipe", "table", "cell", "seed")},
+            "run": self.run.names,
             "evaluations": self.evaluations,
             "best": self._best(trainer),
             "curve": self.curve,

@@ -6,9 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
-from refinenet_pl.files import replaced
 from refinenet_pl.tracking.checkpoints import LAST
 from refinenet_pl.tracking.configuration import differences, save_configuration
+from refinenet_pl.tracking.results import write_json
 from refinenet_pl.tracking.run import Run
 
 _NAMES = {"run.table", "run.cell"}
@@ -30,7 +30,10 @@ def find_twin(run: Run, config: dict) -> Run | None:
             record = json.loads(file.read_text(encoding="utf-8"))
             twin = Run(**record["run"], root=run.root)
             moved = twin.directory.resolve() != file.parent.resolve()
-            if not moved and "trained_as" not in record and not differences(record["config"], config).keys() - _NAMES:
+            # A run that goes on may find its data elsewhere; in another run that may be other data.
+            same_data = record["config"]["data"]["root"] == config["data"]["root"]
+            same = same_data and not differences(record["config"], config).keys() - _NAMES
+            if same and not moved and "trained_as" not in record:
                 return twin
     return None
 
@@ -52,7 +55,6 @@ def take_over(twin: Run, run: Run, config: dict) -> None:
         config: Its resolved configuration.
     """
     record = json.loads(twin.results_file.read_text(encoding="utf-8"))
-    names = {key: getattr(run, key) for key in ("recipe", "table", "cell", "seed")}
     save_configuration(run, config)
     for name in _CHECKPOINTS:
         source, target = twin.directory / name, run.directory / name
@@ -66,9 +68,8 @@ def take_over(twin: Run, run: Run, config: dict) -> None:
     if (twin.directory / "samples").is_dir():
         shutil.copytree(twin.directory / "samples", run.directory / "samples", dirs_exist_ok=True)
     # Last, because it is what makes the run finished.
-    with replaced(run.results_file) as stream:
-        content = record | {"run": names, "config": config, "trained_as": {"table": twin.table, "cell": twin.cell}}
-        stream.write(json.dumps(content, indent=1).encode())
+    named = {"run": run.names, "config": config, "trained_as": {"table": twin.table, "cell": twin.cell}}
+    write_json(run.results_file, record | named)
 
 
 def _same(run: Run, twin: Run, name: str) -> bool:

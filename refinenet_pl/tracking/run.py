@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+# What the command line of a run takes that says nothing about the training.
+SIDE_OPTIONS = ("track", "reuse")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -21,6 +24,11 @@ class Run:
     cell: str = "paper"
     seed: int = 0
     root: str = "runs"
+
+    @property
+    def names(self) -> dict[str, str | int]:
+        """What the run is called in its record, and in W&B."""
+        return {"recipe": self.recipe, "table": self.table, "cell": self.cell, "seed": self.seed}
 
     @property
     def group(self) -> str:

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.files import replaced
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.run import SIDE_OPTIONS, Run
 from refinenet_pl.tracking.samples import Sample
 from refinenet_pl.tracking.scores import PER_CLASS, draw_confusion, per_class_rows
 
@@ -43,8 +43,8 @@ class WandbTracker(WandbLogger):
         network = config["model"]["network"]
         arguments = network.get("init_args", {})
         tags = [run.recipe, config["data"]["dataset"], arguments.get("encoder_name"), revision and revision[:10]]
-        names = {"table": run.table, "cell": run.cell, "recipe": run.recipe, "seed": run.seed}
-        rest = {key: value for key, value in config.items() if key not in ("run", "seed_everything", "model", "track", "reuse")}
+        elsewhere = ("run", "seed_everything", "model", *SIDE_OPTIONS)
+        rest = {key: value for key, value in config.items() if key not in elsewhere}
         task = {key: value for key, value in config["model"].items() if key != "network"}
         super().__init__(
             project=os.environ.get("WANDB_PROJECT", "refinenet_pl"),
@@ -53,7 +53,7 @@ class WandbTracker(WandbLogger):
             job_type=job_type,
             name=run.name,
             tags=list(dict.fromkeys(tag for tag in tags if tag)),
-            config={**names, "network": {"class": network["class_path"], **arguments}, "model": task, **rest},
+            config={**run.names, "network": {"class": network["class_path"], **arguments}, "model": task, **rest},
         )
         self.run = run
         self.job_type = job_type
