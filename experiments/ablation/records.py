@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from experiments.ablation.comparison import differences, get, wrong_settings
 from experiments.ablation.logs import unfinished_state
 from experiments.ablation.significance import Significance, compare
+from experiments.ablation.silence import silent_blocks
 from experiments.ablation.tables import Cell, Table
 from refinenet_pl.tracking.run import Run
 
@@ -194,7 +195,7 @@ def build_report(
     for row, test in zip(rows, compare([list(row.difference.values.values()) for row in rows]), strict=True):
         row.significance = test
     records = runs_of([baseline, *rows])
-    warnings = wrong_settings(table, recipe, records) + differences(table, records)
+    warnings = wrong_settings(table, recipe, records) + differences(table, records) + silent_blocks(records)
     return Report(table, recipe, split, score, list(seeds), reference, rows, missing, warnings)
 
 

@@ -1,6 +1,7 @@
 """Train and evaluate any network that maps pictures to class scores."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -13,6 +14,7 @@ from torchmetrics import MeanMetric
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.samplers import derive_seed
+from refinenet_pl.evaluation.activity import PoolingActivity
 from refinenet_pl.evaluation.boundary import BoundaryCounts
 from refinenet_pl.evaluation.confusion import ConfusionMatrix, Scores, scores
 from refinenet_pl.evaluation.inference import Inference, Protocol, score_map, void_last, whole_image_logits
@@ -110,6 +112,8 @@ class SegmentationTask(LightningModule):
         self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
         self.evaluations: dict[str, Scores] = {}
         self.evaluation_losses: dict[str, float] = {}
+        # Of the last validation, see `PoolingActivity`; empty where it was not counted.
+        self.pooling_activity: list[float] = []
         self.step_loss = StepLoss()
         self.test_inference = Inference(
             protocol, tuple(test_scales), test_flip, tile and tuple(tile), tile_overlap, tuple(short_edge), void_channel
@@ -118,6 +122,7 @@ class SegmentationTask(LightningModule):
             {stage: ConfusionMatrix(classes, ignore_index, self.test_inference.predicts_void) for stage in ("val", "test")}
         )
         self.boundaries = nn.ModuleDict({stage: BoundaryCounts(classes, ignore_index) for stage in ("val", "test")})
+        self.activity = PoolingActivity(network)
         # How pictures are predicted now; commands that do not train set it to `test_inference`.
         self.inference = replace(self.test_inference, scales=(1.0,), flip=False)
         # Set by commands that do not train, so that the network may take a form that cannot be trained.
@@ -168,13 +173,18 @@ class SegmentationTask(LightningModule):
         self._prepare()
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
-        self._evaluate("val", batch)
+        with self.activity.counting() if self._counts_activity else nullcontext():
+            self._evaluate("val", batch)
 
     def test_step(self, batch: dict, batch_index: int) -> None:
         self._evaluate("test", batch)
 
     def on_validation_epoch_end(self) -> None:
         self._reduce("val")
+        if self._counts_activity:
+            self.pooling_activity = self.activity.compute()
+            self.activity.reset()
+            self.log_dict({f"val/active/block_{place}": share for place, share in enumerate(self.pooling_activity, start=1)})
 
     def on_test_epoch_end(self) -> None:
         self._reduce("test")
@@ -204,6 +214,11 @@ class SegmentationTask(LightningModule):
         classes = self.data_classes
         if classes is not None:
             checkpoint["data_classes"] = classes.to_dict()
+
+    @property
+    def _counts_activity(self) -> bool:
+        # A network that was compiled, or prepared for inference, no longer has the parts that are looked at.
+        return bool(self.activity.units) and not self.hparams.compile and not self.evaluated_only
 
     def _prepare(self) -> None:
         if self.evaluated_only:

@@ -69,6 +69,7 @@ class ResultsWriter(Callback):
                 "steps": trainer.global_step,
                 "seconds": round(self.timer.time_elapsed("train"), 1),
             },
+            "pooling_activity": task.pooling_activity,
             "network": {
                 "class": f"{type(network).__module__}.{type(network).__qualname__}",
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
