@@ -28,7 +28,9 @@ def show_list(name: str | None) -> None:
         for cell in table.cells.values():
             changes = ", ".join(f"{key}={value}" for key, value in (cell.network | cell.task | cell.recipe).items())
             mark = "  (reference)" if cell.name == table.reference else ""
-            what = cell.network_class or changes or ("as in the paper" if table.varied else "as in the recipe")
+            what = ", ".join(filter(None, [cell.network_class, changes])) or (
+                "as in the paper" if table.varied else "as in the recipe"
+            )
             print(f"  {cell.name:30} {cell.label}{mark}\n  {'':30} {what}")
         print(f"\nPaper's figures for the recipes: {', '.join(table.published) or 'none'}")
         return

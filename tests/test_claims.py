@@ -30,6 +30,24 @@ def test_the_page_has_the_command_that_makes_each_table(tmp_path):
     assert command in page(tmp_path)
 
 
+def test_a_table_without_its_reference_is_compared_with_its_first_row(tmp_path):
+    table = read_table(find_table("initialization"))
+    for cell in ("lite0", "lite0_random"):
+        record(table, cell, 0, tmp_path, 0.5)
+    (tmp_path / "initialization@scenes" / "initialization@scenes.md").touch()
+    assert "--seeds 1 --cells lite0 lite0_random --reference lite0`" in page(tmp_path)
+
+
+def test_the_page_names_runs_with_a_silent_block(tmp_path):
+    table = read_table(find_table("relu_placement"))
+    for cell, seed in itertools.product(table.cells, (0, 1)):
+        record(table, cell, seed, tmp_path, 0.5, pooling_activity=[0.3, 0.4])
+    assert "silent" not in page(tmp_path)
+    record(table, "relu_shortcut", 1, tmp_path, 0.5, pooling_activity=[0.01, 0.4])
+    (line,) = (line for line in page(tmp_path).splitlines() if "trained without" in line)
+    assert line.startswith("- `relu_placement`: relu_shortcut trained without block 1 (1 is the deepest; seed 1): the ReLU")
+
+
 def test_every_table_has_a_claim_and_every_claim_is_a_difference():
     claims, margin = read_claims()
     tables = {path.stem for path in TABLES.glob("*.yaml")} - {"training"}  # a recipe's choices are ours

@@ -29,5 +29,5 @@ def _described(silent: dict[int, dict[int, float]]) -> str:
     seeds = ", ".join(map(str, silent))
     return (
         f"block {', '.join(map(str, blocks))} (1 is the deepest; seed {seeds}): the ReLU before its pooling lets at most "
-        f"{100 * largest:.1f} % through; lower the learning rate, or take SGD"
+        f"{100 * largest:.1f} % through"
     )

@@ -6,14 +6,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
 from experiments.ablation.jobs import RECIPES
-from experiments.ablation.records import find_seeds
+from experiments.ablation.records import build_report, find_seeds, runs_of
 from experiments.ablation.render import MINUS
 from experiments.ablation.significance import CONFIDENCE
+from experiments.ablation.silence import silent_blocks
 from experiments.ablation.tables import find_table, read_table
 from experiments.claims.effects import Claim, Effect, effects, read_claims
 
 TEMPLATE = "README.md.jinja"
-_TITLES = {"scenes": "Scenes", "camvid": "CamVid", "camvid_half": "CamVid at half its size", "nyudv2": "NYUDv2"}
+_TITLES = {
+    "scenes": "Scenes",
+    "camvid": "CamVid",
+    "camvid_half": "CamVid at half its size",
+    "nyudv2": "NYUDv2",
+    "person_part": "Person-Part",
+}
 
 
 def page(root: Path) -> str:
@@ -34,7 +41,7 @@ def page(root: Path) -> str:
     )  # fmt: skip
     return environment.get_template(TEMPLATE).render(
         overview=_overview(claims, found),
-        recipes={_title(recipe): _table(held) for recipe, held in found.items()},
+        recipes={_title(recipe): (_table(held), _silent(held, recipe, root)) for recipe, held in found.items()},
         undecided=[claim.claim for claim in claims if not any(e.claim == claim for held in found.values() for e in held)],
         groups=groups,
         margin=f"{margin:g}",
@@ -66,6 +73,16 @@ def _table(held: list[Effect]) -> str:
     return tabulate(rows, header, tablefmt="pipe", colalign=right, disable_numparse=True)
 
 
+def _silent(held: list[Effect], recipe: str, root: Path) -> list[str]:
+    """Sentences on the runs in which a RefineNet block fell silent."""
+    sentences = []
+    for name in dict.fromkeys(effect.claim.table for effect in held):
+        table = read_table(find_table(name))
+        report = build_report(table, recipe, str(root), find_seeds(table, recipe, str(root)))
+        sentences += [f"`{name}`: {sentence}" for sentence in silent_blocks(runs_of(report.rows))]
+    return sentences
+
+
 def _command(group: Path) -> str:
     """The command that makes a group's runs anew: the cells and seeds that have records."""
     name, _, recipe = group.name.partition("@")
@@ -73,6 +90,7 @@ def _command(group: Path) -> str:
     seeds = find_seeds(table, recipe, str(group.parent))
     cells = [cell for cell in table.cells if list(group.glob(f"{cell}/seed*/results.json"))]
     some = f" --cells {' '.join(cells)}" if len(cells) < len(table.cells) else ""
+    some += f" --reference {cells[0]}" if table.reference not in cells else ""
     return f"python experiments/ablate.py run {name} --on {recipe} --seeds {seeds[-1] + 1}{some}"
 
 
