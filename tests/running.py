@@ -16,6 +16,7 @@ SMALL = [
     "-c=experiments/recipes/scenes.yaml",
     '--data.dataset_options={"size": 64, "samples": 24}',
     "--data.crop_size=[64, 64]",
+    "--data.global_batch=8",
     "--model.network.init_args.width=8",
     "--model.network.init_args.deepest_width=8",
     "--trainer.max_epochs=2",

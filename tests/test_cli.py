@@ -83,7 +83,7 @@ def test_a_finished_run_ends_at_once_and_stays_as_it_is(trained):
 
 def test_another_configuration_is_refused_in_the_same_directory(trained):
     output = run(*_again(trained), "--model.learning_rate=0.5", code=1)
-    assert "model.learning_rate: 0.003 there, 0.5 now" in output and "--run.cell" in output
+    assert "model.learning_rate: 0.01 there, 0.5 now" in output and "--run.cell" in output
 
 
 def test_test_adds_its_scores_to_the_record(trained):

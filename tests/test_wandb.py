@@ -77,7 +77,7 @@ def test_config_can_be_grouped_by_each_switch(folders):
         "table": "chained_pooling", "cell": "pool_conv_4", "recipe": "scenes", "seed": 3,
     }  # fmt: skip
     assert config["network"]["pooling_blocks"] == 4 and config["network"]["pooling_relu"] is True
-    assert config["model"]["learning_rate"] == 0.01 and config["data"]["global_batch"] == 2
+    assert config["model"]["learning_rate"] == 0.01 and config["data"]["global_batch"] == 8
     assert config["trainer"]["max_epochs"] == 2 and "optimizer" not in config, "nothing is there twice"
     tags = summary(folders[-1])["tags"]
     assert tags[:2] == ["scenes", "tu-tf_efficientnet_lite0"] and re.fullmatch("[0-9a-f]{10}", tags[2])
