@@ -89,7 +89,7 @@ def test_nothing_is_logged_twice(folders):
     steps = sorted(step for name, step in values if name == "train/loss")
     assert steps == list(range(20)), "each of two epochs of ten steps"
     names = {name for name, _ in values}
-    assert {"lr-AdamW/decoder", "train/pictures_per_second", "val/miou", "val-multi-scale/miou"} <= names
+    assert {"lr-SGD/decoder", "train/pictures_per_second", "val/miou", "val-multi-scale/miou"} <= names
     assert not [name for name in names if "/iou/" in name], "classes are a table"
     assert len([step for name, step in values if name == "val/miou"]) == 2, "two epochs; the other scales have another name"
 

@@ -112,7 +112,7 @@ class SegmentationTask(LightningModule):
         self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
         self.evaluations: dict[str, Scores] = {}
         self.evaluation_losses: dict[str, float] = {}
-        # Of the last validation, see `PoolingActivity`; empty where it was not counted.
+        # Of the last validation at scale 1, see `PoolingActivity`; empty where it was not counted.
         self.pooling_activity: list[float] = []
         self.step_loss = StepLoss()
         self.test_inference = Inference(
@@ -217,8 +217,10 @@ class SegmentationTask(LightningModule):
 
     @property
     def _counts_activity(self) -> bool:
-        # A network that was compiled, or prepared for inference, no longer has the parts that are looked at.
-        return bool(self.activity.units) and not self.hparams.compile and not self.evaluated_only
+        # A network that was compiled, or prepared for inference, no longer has the parts that are looked at; and validations of
+        # several scales are one more of the same network.
+        altered = self.hparams.compile or self.evaluated_only or self.inference.name
+        return bool(self.activity.units) and not altered
 
     def _prepare(self) -> None:
         if self.evaluated_only:
