@@ -276,7 +276,7 @@ def test_every_cell_has_a_command_that_parses_back(name, tmp_path):
             assert parsed[f"model.{argument}"] == value
         assert cell.recipe.items() <= parsed.items()
         if cell.network_class:
-            assert parsed == {"model.network": cell.network_class}
+            assert parsed == {"model.network": cell.network_class} | cell.recipe
         else:
             assert len(parsed) == len(table.varied) + len(cell.recipe) + bool(table.multi_scale)
         seen.add(json.dumps(parsed, sort_keys=True))
