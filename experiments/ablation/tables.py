@@ -97,6 +97,10 @@ class Table:
         """What the paper's table had in all rows on this recipe; empty where the paper has no such table."""
         return {_NETWORK[name]: value for name, value in self.settings.get(recipe, {}).items()}
 
+    def reference_among(self, cells: list[str]) -> str:
+        """What rows are compared with where only these cells were run: the reference, or the first of them."""
+        return self.reference if self.reference in cells else cells[0]
+
     def select(self, names: list[str] | None) -> list[Cell]:
         """The cells of these names in the table's order; all for None.
 

@@ -90,7 +90,8 @@ def _command(group: Path) -> str:
     seeds = find_seeds(table, recipe, str(group.parent))
     cells = [cell for cell in table.cells if list(group.glob(f"{cell}/seed*/results.json"))]
     some = f" --cells {' '.join(cells)}" if len(cells) < len(table.cells) else ""
-    some += f" --reference {cells[0]}" if table.reference not in cells else ""
+    reference = table.reference_among(cells)
+    some += f" --reference {reference}" if reference != table.reference else ""
     return f"python experiments/ablate.py run {name} --on {recipe} --seeds {seeds[-1] + 1}{some}"
 
 
