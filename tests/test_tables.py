@@ -147,7 +147,7 @@ def test_the_tables_are_there():
         "chained_pooling": 10,
         "initialization": 5,
         "learning_rate_sensitivity": 10,
-        "peers": 6,
+        "peers": 7,
         "rcu_removal": 5,
         "relu_placement": 3,
         "training": 11,
@@ -404,6 +404,14 @@ def test_a_cell_may_change_the_recipe(table_file, tmp_path):
     warnings = build_report(table, "scenes", str(tmp_path), [0]).warnings
     assert any("middle ran with data.crop_size [64, 97], but the table has [64, 96]" in warning for warning in warnings)
     assert any("the runs differ in data.crop_size: [64, 64] (paper seed 0); [32, 32] (shallow seed 0)" in w for w in warnings)
+
+
+def test_a_cell_may_take_in_what_another_has_and_replace_some_of_it(table_file):
+    shared = "recipe: &shared {data.crop_size: [64, 96], data.global_batch: 4}"
+    merged = "recipe: {<<: *shared, data.global_batch: 8}"
+    content = TABLE.replace("network: {cascade: 1}", shared).replace("network: {cascade: 2}", merged)
+    table_file.write_text(content)
+    assert read_table(table_file).cells["middle"].recipe == {"data.crop_size": [64, 96], "data.global_batch": 8}
 
 
 def test_partial_seeds_and_other_split_and_reference(table_file, tmp_path):

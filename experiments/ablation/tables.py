@@ -144,8 +144,10 @@ class _Loader(yaml.SafeLoader):
     """Refuses repeated keys, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
+        # `<<` has no value of its own; what it brings in may be replaced by a key beside it.
+        key_nodes = [key_node for key_node, _ in node.value if key_node.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key_node, deep=True) for key_node in key_nodes]
+        for key, key_node in zip(keys, key_nodes, strict=True):
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
         return super().construct_mapping(node, deep)
