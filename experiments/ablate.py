@@ -130,7 +130,10 @@ def main(arguments: list[str] | None = None, command_prefix: list[str] | None = 
     arguments = sys.argv[1:] if arguments is None else arguments
     at = arguments.index("--") if "--" in arguments else len(arguments)
     own, extra = arguments[:at], arguments[at + 1 :]
-    options = parser(__doc__).parse_args(own)
+    options, unknown = parser(__doc__).parse_known_args(own)
+    if unknown:
+        cure = "; options of the training come last, behind --" if options.command in ("run", "commands", "train") else ""
+        parser(__doc__).error(f"unrecognized arguments: {' '.join(unknown)}{cure}")
     if extra and options.command in ("list", "table", "status", "sweep"):
         parser(__doc__).error(f"{options.command} starts no run, so it takes nothing behind --")
     try:

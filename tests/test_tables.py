@@ -147,7 +147,7 @@ def test_the_tables_are_there():
         "chained_pooling": 10,
         "initialization": 5,
         "learning_rate_sensitivity": 10,
-        "peers": 7,
+        "peers": 8,
         "rcu_removal": 5,
         "relu_placement": 3,
         "training": 11,
@@ -295,6 +295,10 @@ def test_a_wrong_name_is_an_error_that_says_what_there_is(capsys):
         ablate.main(["run", "cascade", "--on", "camvid", "--seeds", "0"])
     with pytest.raises(SystemExit):
         ablate.main(["table", "cascade", "--on", "camvid", "--", "--x"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        ablate.main(["run", "cascade", "--on", "camvid", "--seeds", "1", "--reuse", "true"])
+    assert "unrecognized arguments: --reuse true; options of the training come last, behind --" in capsys.readouterr().err
 
 
 def test_list_shows_tables_recipes_and_cells(capsys):
