@@ -116,3 +116,27 @@ def test_effects_are_paired_by_seed_and_of_the_claims_score(tmp_path):
         "b": {0: pytest.approx(5.0), 1: pytest.approx(4.0)},
         "c": {0: pytest.approx(-5.0), 1: pytest.approx(-4.0)},
     }
+
+
+def test_claims_and_questions_are_families_of_their_own(tmp_path):
+    table = read_table(find_table("cascade"))
+    for seed, (one, two, four) in enumerate([(0.50, 0.52, 0.60), (0.55, 0.54, 0.63), (0.52, 0.52, 0.62)]):
+        for cell, miou in ("cascade_1", one), ("cascade_2", two), ("cascade_4", four):
+            record(table, cell, seed, tmp_path, miou)
+    claim = Claim("a", "cascade", {"cascade_4": 1, "cascade_1": -1}, "more")
+    other = {"table": "cascade", "effect": {"cascade_2": 1, "cascade_1": -1}, "expects": "more"}
+
+    def p(*others):
+        (found,) = (e for e in effects([claim, *others], 1.0, "scenes", tmp_path) if e.claim == claim)
+        return found.significance.adjusted_p
+
+    assert p(Claim("b", **other, family="questions")) == p() < p(Claim("b", **other))
+
+
+def test_questions_stand_apart_on_the_page(tmp_path):
+    table = read_table(find_table("peers"))
+    for cell, seed in itertools.product(("refinenet", "fpn"), (0, 1)):
+        record(table, cell, seed, tmp_path, 0.5)
+    claims, questions = page(tmp_path).split("## What a user would ask")
+    assert "RefineNet is better than smp's FPN" in questions and "smp's" not in claims
+    assert claims.count("| Chained residual pooling") == 1

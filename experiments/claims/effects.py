@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import yaml
 
@@ -16,11 +16,12 @@ from refinenet_pl.tracking.run import Run
 FILE = Path(__file__).with_name("claims.yaml")
 
 Verdict = Literal["supported", "not supported", "not decided here"]
+Family = Literal["claims", "questions"]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of the paper and the sum over cells that tests it.
+    """One sentence, of the paper or ours, and the sum over cells that tests it.
 
     Attributes:
         claim: The sentence, in our words.
@@ -30,6 +31,7 @@ class Claim:
         score: Of which score.
         minus: A score whose effect is taken off; None for none.
         paper: For each recipe other cells' weights, where the paper has no figures for these.
+        family: What it is tested together with: the paper's claims, or users' questions.
     """
 
     claim: str
@@ -39,6 +41,7 @@ class Claim:
     score: str = "miou"
     minus: str | None = None
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
+    family: Family = "claims"
 
     def published(self, table: Table) -> dict[str, float]:
         """The paper's effect on each recipe for which it has all figures, in points."""
@@ -57,7 +60,7 @@ class Effect:
     Attributes:
         claim: The claim.
         values: The effect by seed, in points.
-        significance: Its interval, with p for all claims on the recipe together; None for fewer than two seeds.
+        significance: Its interval, with p for all claims of its family on the recipe together; None for fewer than two seeds.
         verdict: See `judge`.
     """
 
@@ -74,7 +77,7 @@ class Effect:
 def read_claims() -> tuple[list[Claim], float]:
     """The claims and the margin, in points, within which two scores count as equal."""
     content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    claims = [Claim(**entry) for entry in content["claims"]]
+    claims = [Claim(**entry, family=family) for family in get_args(Family) for entry in content[family]]
     for claim in claims:
         table = read_table(find_table(claim.table))
         for weights in (claim.effect, *claim.paper.values()):
@@ -90,13 +93,17 @@ def effects(claims: list[Claim], margin: float, recipe: str, root: Path, split: 
     Raises:
         RecordError: A record cannot be read.
     """
-    values = [_by_seed(claim, recipe, root, split) for claim in claims]
-    tests = compare([list(found.values()) for found in values])
-    return [
-        Effect(claim, found, test, judge(claim, test, margin))
-        for claim, found, test in zip(claims, values, tests, strict=True)
-        if found
-    ]
+    held = []
+    for family in get_args(Family):
+        asked = [claim for claim in claims if claim.family == family]
+        values = [_by_seed(claim, recipe, root, split) for claim in asked]
+        tests = compare([list(found.values()) for found in values])
+        held += [
+            Effect(claim, found, test, judge(claim, test, margin))
+            for claim, found, test in zip(asked, values, tests, strict=True)
+            if found
+        ]
+    return held
 
 
 def judge(claim: Claim, test: Significance | None, margin: float) -> Verdict:

@@ -1,6 +1,7 @@
 """The page of claims: experiments/results/README.md, from the records beside it."""
 
 from pathlib import Path
+from typing import get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
@@ -11,7 +12,7 @@ from experiments.ablation.render import MINUS
 from experiments.ablation.significance import CONFIDENCE
 from experiments.ablation.silence import silent_blocks
 from experiments.ablation.tables import find_table, read_table
-from experiments.claims.effects import Claim, Effect, effects, read_claims
+from experiments.claims.effects import Claim, Effect, Family, effects, read_claims
 
 TEMPLATE = "README.md.jinja"
 _TITLES = {
@@ -40,8 +41,8 @@ def page(root: Path) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template(TEMPLATE).render(
-        overview=_overview(claims, found),
-        recipes={_title(recipe): (_table(held), _silent(held, recipe, root)) for recipe, held in found.items()},
+        overview={family: _overview([c for c in claims if c.family == family], found) for family in get_args(Family)},
+        recipes={_title(recipe): (_tables(held), _silent(held, recipe, root)) for recipe, held in found.items()},
         undecided=[claim.claim for claim in claims if not any(e.claim == claim for held in found.values() for e in held)],
         groups=groups,
         margin=f"{margin:g}",
@@ -51,16 +52,25 @@ def page(root: Path) -> str:
 
 def _overview(claims: list[Claim], found: dict[str, list[Effect]]) -> str:
     """A row for each claim, a verdict for each data set."""
+    found = {recipe: held for recipe, held in found.items() if any(effect.claim in claims for effect in held)}
     rows = []
     for claim in claims:
         verdicts = [next((_mark(e) for e in held if e.claim == claim), "not run") for held in found.values()]
         rows.append((claim.claim, f"`{claim.table}`", _published(claim), *verdicts))
-    header = ("claim", "table", "paper, points", *map(_title, found))
+    paper = "paper, points"
+    header = ("claim", "table", paper, *map(_title, found))
+    if not any(row[2] for row in rows):
+        header, rows = [h for h in header if h != paper], [(*row[:2], *row[3:]) for row in rows]
     return tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
 
 
+def _tables(held: list[Effect]) -> list[str]:
+    """A recipe's effects, a table for each family that it has any of."""
+    families = ([effect for effect in held if effect.claim.family == family] for family in get_args(Family))
+    return [_table(family) for family in families if family]
+
+
 def _table(held: list[Effect]) -> str:
-    """A recipe's effects."""
     rows = []
     for effect in held:
         test = effect.significance
