@@ -69,7 +69,7 @@ def test_what_the_readme_says_of_the_tables_is_what_they_give():
     assert f"costs Scenes' network {mean('scenes', 'learning_rate_sensitivity', 'relu_x1', 'relu_x3')} with it" in text
     assert float(mean("scenes", "learning_rate_sensitivity", "no_relu_x3", "no_relu_x1")) > 0, "nothing without"
     blocks = [mean("scenes", "cascade", f"cascade_{number}") for number in (1, 2, 4)]
-    assert f"alike on Scenes, {blocks[0]}, {blocks[1]} and {blocks[2]} %." in text
+    assert f"scores {blocks[0]} %, two score {blocks[1]} and four {blocks[2]}." in text
     assert f"ImageNet weights are worth {mean('scenes', 'initialization', 'lite0', 'lite0_random')} on Scenes." in text
     assert f"FPN scores {mean('scenes', 'peers', 'fpn', 'refinenet_wide')} points less" in text
     assert f"and without the ReLU before pooling {mean('scenes', 'peers', 'refinenet_no_relu', 'fpn')} more" in text
