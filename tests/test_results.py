@@ -73,6 +73,7 @@ def test_what_the_readme_says_of_the_tables_is_what_they_give():
     assert f"ImageNet weights are worth {mean('scenes', 'initialization', 'lite0', 'lite0_random')} on Scenes." in text
     assert f"FPN scores {mean('scenes', 'peers', 'fpn', 'refinenet_wide')} points less" in text
     assert f"and without the ReLU before pooling {mean('scenes', 'peers', 'refinenet_no_relu', 'fpn')} more" in text
+    assert f"scores {mean('camvid_half', 'peers', 'fpn', 'refinenet_no_relu')} more than RefineNet without that ReLU" in text
     silent = [run["pooling_activity"][0] <= LEAST_SHARE for run in runs_of_cell("scenes", "peers", "refinenet_wide")]
     assert "its deepest block is silent in four of five runs" in text and (sum(silent), len(silent)) == (4, 5)
     steps = {run["training"]["steps"] for run in runs_of_cell("camvid_half", "chained_pooling", "pool_conv_4")}
