@@ -35,7 +35,8 @@ def test_a_kept_table_is_what_its_records_give(group):
 
 
 @pytest.mark.parametrize(
-    ("group", "rows"), [("chained_pooling@scenes", 10), ("chained_pooling@camvid_half", 6), ("peers@camvid_half", 8)]
+    ("group", "rows"),
+    [("chained_pooling@scenes", 10), ("chained_pooling@camvid_half", 6), ("peers@camvid_half", 8), ("training@camvid", 16)],
 )
 def test_the_readme_prints_tables_as_they_are_kept(group, rows):
     kept = (RESULTS / group / f"{group}.md").read_text()
@@ -152,6 +153,26 @@ def test_the_readme_prints_camvid_scores_as_recorded():
         assert f"| {split} | **{100 * scores['miou']:.1f}** | {row} |" in README
     assert f"in {record['training']['seconds'] / 60:.0f} minutes" in README
     assert record["evaluations"]["test"]["checkpoint"] == "best.ckpt"
+
+
+def test_what_the_readme_says_was_tried_on_camvid_is_what_the_table_gives():
+    text = " ".join(README.split())
+    report = build_report(read_table(find_table("training")), "camvid", str(RESULTS), [0])
+    scores = {row.cell.name: row.score.mean for row in report.rows}
+
+    def less(cell, than="start"):
+        return f"{scores[than] - scores[cell]:.1f}"
+
+    assert f"What gives more is ImageNet's weights ({less('random')})" in text
+    assert f"({less('half_size', 'whole_pictures')} over half of it, both on crops of 480x360)" in text
+    assert f"leaving out the ReLU before pooling ({less('relu')}), twice the epochs ({less('start', 'long')})" in text
+    assert f"class weights ({less('no_class_weights')}), and an encoder" in text
+    assert f"learns slowly ({less('encoder_learns_fully')}) with its batch normalisation as ImageNet left it" in text
+    assert f"as ImageNet left it ({less('normalization_learns')})." in text
+    assert max(scores[cell] for cell in ("wide", "more_scales", "twice_the_rate", "half_the_rate")) < scores["start"]
+    multi_scale = [row.multi_scale.mean - row.score.mean for row in report.rows]
+    assert f"multi-scale evaluation {sum(multi_scale) / len(multi_scale):.1f} on average." in text
+    assert f"the better network: {scores['start']:.1f} after ten epochs, {scores['long']:.1f} after twenty." in text
 
 
 def test_the_readme_prints_the_memory_of_evaluation_as_recorded():
