@@ -19,6 +19,7 @@ from refinenet_pl.network.refinenet import RefineNet
 
 RESULTS = REPOSITORY / "experiments" / "results"
 README = (REPOSITORY / "README.md").read_text()
+TEXT = " ".join(README.split())  # wherever its lines break
 
 
 @pytest.mark.parametrize("group", sorted(path.parent.name for path in RESULTS.glob("*/*@*.md")))
@@ -59,58 +60,55 @@ def runs_of_cell(recipe, name, cell):
 
 
 def test_what_the_readme_says_of_the_tables_is_what_they_give():
-    text = " ".join(README.split())
 
     def both(name, *cells):
         return f"{mean('camvid_half', name, *cells)} and {mean('scenes', name, *cells)}"
 
-    assert f"leaving out all of them costs {both('rcu_removal', 'paper', 'no_rcus')}, those on the paths alone " in text
-    assert f"those on the paths alone {both('rcu_removal', 'paper', 'no_path_rcus')}." in text
-    assert f"by ReLUs, by {both('relu_placement', 'paper', 'relu_shortcut')}." in text
-    assert f"The ReLU before pooling costs {both('relu_placement', 'no_pooling_relu', 'paper')}." in text
-    assert f"costs Scenes' network {mean('scenes', 'learning_rate_sensitivity', 'relu_x1', 'relu_x3')} with it" in text
+    assert f"leaving out all of them costs {both('rcu_removal', 'paper', 'no_rcus')}, those on the paths alone " in TEXT
+    assert f"those on the paths alone {both('rcu_removal', 'paper', 'no_path_rcus')}." in TEXT
+    assert f"by ReLUs, by {both('relu_placement', 'paper', 'relu_shortcut')}." in TEXT
+    assert f"The ReLU before pooling costs {both('relu_placement', 'no_pooling_relu', 'paper')}." in TEXT
+    assert f"costs Scenes' network {mean('scenes', 'learning_rate_sensitivity', 'relu_x1', 'relu_x3')} with it" in TEXT
     assert float(mean("scenes", "learning_rate_sensitivity", "no_relu_x3", "no_relu_x1")) > 0, "nothing without"
     blocks = [mean("scenes", "cascade", f"cascade_{number}") for number in (1, 2, 4)]
-    assert f"scores {blocks[0]} %, two score {blocks[1]} and four {blocks[2]}." in text
-    assert f"ImageNet weights are worth {mean('scenes', 'initialization', 'lite0', 'lite0_random')} on Scenes." in text
+    assert f"scores {blocks[0]} %, two score {blocks[1]} and four {blocks[2]}." in TEXT
+    assert f"ImageNet weights are worth {mean('scenes', 'initialization', 'lite0', 'lite0_random')} on Scenes." in TEXT
     steps = {run["training"]["steps"] for run in runs_of_cell("camvid_half", "chained_pooling", "pool_conv_4")}
-    assert steps == {2196} and "train for 2,196 steps of two crops" in text
+    assert steps == {2196} and "train for 2,196 steps of two crops" in TEXT
 
 
 def test_what_the_readme_says_of_other_networks_is_what_the_tables_give():
-    text = " ".join(README.split())
     scores = {cell: float(mean("camvid_half", "peers", cell)) for cell in read_table(find_table("peers")).cells}
-    assert "smp's FPN scores most" in text and max(scores, key=scores.get) == "fpn"
-    assert "more than DeepLabV3+, U-Net, PSPNet and Light-Weight RefineNet." in text
+    assert "smp's FPN scores most" in TEXT and max(scores, key=scores.get) == "fpn"
+    assert "more than DeepLabV3+, U-Net, PSPNet and Light-Weight RefineNet." in TEXT
     assert scores["refinenet"] > max(scores[lower] for lower in ("deeplabv3plus", "unet", "pspnet", "light_weight"))
-    assert f"{mean('camvid_half', 'peers', 'fpn', 'refinenet')} more than RefineNet as the recipe has it" in text
+    assert f"{mean('camvid_half', 'peers', 'fpn', 'refinenet')} more than RefineNet as the recipe has it" in TEXT
     assert (
         f"and {mean('camvid_half', 'peers', 'fpn', 'refinenet_no_relu')} more than RefineNet of as many parameters without"
-        in text
+        in TEXT
     )
     seconds = [sum(run["training"]["seconds"] for run in runs_of_cell("camvid_half", "peers", n)) for n in ("refinenet", "fpn")]
-    assert f"trains in {seconds[0] / seconds[1]:.2f} of its time" in text
-    assert f"RefineNet scores {mean('scenes', 'peers', 'fpn', 'refinenet')} less than FPN" in text
-    assert f"of as many parameters {mean('scenes', 'peers', 'fpn', 'refinenet_wide')} less" in text
-    assert f"but without that ReLU {mean('scenes', 'peers', 'refinenet_no_relu', 'fpn')} more" in text
+    assert f"trains in {seconds[0] / seconds[1]:.2f} of its time" in TEXT
+    assert f"RefineNet scores {mean('scenes', 'peers', 'fpn', 'refinenet')} less than FPN" in TEXT
+    assert f"of as many parameters {mean('scenes', 'peers', 'fpn', 'refinenet_wide')} less" in TEXT
+    assert f"but without that ReLU {mean('scenes', 'peers', 'refinenet_no_relu', 'fpn')} more" in TEXT
     silent = {
         recipe: [run["pooling_activity"][0] <= LEAST_SHARE for run in runs_of_cell(recipe, "peers", "refinenet_wide")]
         for recipe in ("scenes", "camvid_half")
     }
-    assert "in four of five runs there and in all three on CamVid" in text
+    assert "in four of five runs there and in all three on CamVid" in TEXT
     assert (sum(silent["scenes"]), len(silent["scenes"])) == (4, 5) and silent["camvid_half"] == [True] * 3
 
 
-def shown(recipe, family, *tables):
+def shown(recipe, family, *names):
     """The claims that are more than noise among all of their family."""
     claims, margin = read_claims()
     held = [effect for effect in effects(claims, margin, recipe, RESULTS) if effect.claim.family == family]
-    return {e.claim.claim for e in held if e.significance.is_shown and (not tables or e.claim.table in tables)}
+    return {e.claim.claim for e in held if e.significance.is_shown and (not names or e.claim.table in names)}
 
 
 def test_what_the_readme_calls_more_than_noise_for_all_claims_together_is():
-    text = " ".join(README.split())
-    assert "Of these only shortcuts, sensitivity, two blocks in the cascade and weights are more than noise" in text
+    assert "Of these only shortcuts, sensitivity, two blocks in the cascade and weights are more than noise" in TEXT
     others = "rcu_removal", "relu_placement", "learning_rate_sensitivity", "cascade", "initialization"
     assert shown("camvid_half", "claims", *others) == set()
     assert shown("scenes", "claims", *others) == {
@@ -119,9 +117,8 @@ def test_what_the_readme_calls_more_than_noise_for_all_claims_together_is():
         "Two blocks in the cascade are better than one",
         "ImageNet weights raise the IoU",
     }
-    assert (
-        "None of it is more than noise for all seven questions together" in text and shown("camvid_half", "questions") == set()
-    )
+    assert "None of it is more than noise for all seven questions together" in TEXT
+    assert shown("camvid_half", "questions") == set()
     assert {claim for claim in shown("scenes", "questions") if "FPN" in claim} == {
         "RefineNet is better than smp's FPN",
         "RefineNet of as many parameters is better than smp's FPN",
@@ -156,23 +153,22 @@ def test_the_readme_prints_camvid_scores_as_recorded():
 
 
 def test_what_the_readme_says_was_tried_on_camvid_is_what_the_table_gives():
-    text = " ".join(README.split())
     report = build_report(read_table(find_table("training")), "camvid", str(RESULTS), [0])
     scores = {row.cell.name: row.score.mean for row in report.rows}
 
     def less(cell, than="start"):
         return f"{scores[than] - scores[cell]:.1f}"
 
-    assert f"What gives more is ImageNet's weights ({less('random')})" in text
-    assert f"({less('half_size', 'whole_pictures')} over half of it, both on crops of 480x360)" in text
-    assert f"leaving out the ReLU before pooling ({less('relu')}), twice the epochs ({less('start', 'long')})" in text
-    assert f"class weights ({less('no_class_weights')}), and an encoder" in text
-    assert f"learns slowly ({less('encoder_learns_fully')}) with its batch normalisation as ImageNet left it" in text
-    assert f"as ImageNet left it ({less('normalization_learns')})." in text
+    assert f"What gives more is ImageNet's weights ({less('random')})" in TEXT
+    assert f"({less('half_size', 'whole_pictures')} over half of it, both on crops of 480x360)" in TEXT
+    assert f"leaving out the ReLU before pooling ({less('relu')}), twice the epochs ({less('start', 'long')})" in TEXT
+    assert f"class weights ({less('no_class_weights')}), and an encoder" in TEXT
+    assert f"learns slowly ({less('encoder_learns_fully')}) with its batch normalisation as ImageNet left it" in TEXT
+    assert f"as ImageNet left it ({less('normalization_learns')})." in TEXT
     assert max(scores[cell] for cell in ("wide", "more_scales", "twice_the_rate", "half_the_rate")) < scores["start"]
     multi_scale = [row.multi_scale.mean - row.score.mean for row in report.rows]
-    assert f"multi-scale evaluation {sum(multi_scale) / len(multi_scale):.1f} on average." in text
-    assert f"the better network: {scores['start']:.1f} after ten epochs, {scores['long']:.1f} after twenty." in text
+    assert f"multi-scale evaluation {sum(multi_scale) / len(multi_scale):.1f} on average." in TEXT
+    assert f"the better network: {scores['start']:.1f} after ten epochs, {scores['long']:.1f} after twenty." in TEXT
 
 
 def test_the_readme_prints_the_memory_of_evaluation_as_recorded():
