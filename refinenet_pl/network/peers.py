@@ -30,17 +30,17 @@ class _Peer:
 
     def __init__(
         self,
-        encoder_name: str = PACKAGED,
+        encoder_name: str = PACKAGED[0],
         encoder_weights: str | None = "imagenet",
         input_scale: float = 1.0,
         **options: Any,
     ):
         if input_scale <= 0:
             raise ValueError(f"input_scale {input_scale} must be greater than 0")
-        packaged = (encoder_name, encoder_weights) == (PACKAGED, "imagenet")
+        packaged = encoder_name in PACKAGED and encoder_weights == "imagenet"
         super().__init__(encoder_name, encoder_weights=None if packaged else encoder_weights, **options)
         if packaged:
-            load_packaged(self.encoder, options.get("in_channels", 3))
+            load_packaged(self.encoder, encoder_name, options.get("in_channels", 3))
         _remove_unused(self.encoder, options.get("in_channels", 3))
         self.input_scale = input_scale
         self.normalization = normalization_of(encoder_name)
