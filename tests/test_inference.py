@@ -8,7 +8,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from refinenet_pl.evaluation import strips
+from refinenet_pl.evaluation import fusion, strips
 from refinenet_pl.evaluation.confusion import scores
 from refinenet_pl.evaluation.inference import PAPER_SCALES, Inference
 from refinenet_pl.network.refinenet import RefineNet
@@ -270,6 +270,27 @@ def test_strips_bound_the_memory_and_change_nothing(network, inference, monkeypa
     rows = [rows for rows, _ in inference.log_probabilities(network, image, lambda x: x.float() / 255)]
     assert [r.start for r in rows] == list(range(0, 61, 7)) and rows[-1].stop == 61
     assert torch.allclose(probabilities(inference, network, image), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "inference",
+    [Inference(), Inference(scales=(0.5, 1.0), flip=True), Inference("paper", (0.5, 1.0), short_edge=(40, 80))],
+)
+def test_averages_are_as_exact_where_the_network_computes_in_bfloat16(inference):
+    class Exact(Patches):
+        """Gives the same float32 scores under autocast as without."""
+
+        def score_map(self, x):
+            with torch.autocast("cpu", enabled=False):
+                return super().score_map(x).float()
+
+    network, image = Exact(CLASSES), pictures(2, 80, 120)[0]
+    expected = probabilities(inference, network, image)
+    strips.sampling.cache_clear()
+    fusion._sampling.cache_clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = probabilities(inference, network, image)
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
 
 
 def test_mirrored_pictures_get_mirrored_predictions(network):

@@ -48,6 +48,14 @@ def test_scores_of_the_labels_size_are_taken_as_they_are(rows, monkeypatch):
     torch.testing.assert_close(found, torch.autograd.grad(F.cross_entropy(scores, label, reduction="sum"), scores)[0])
 
 
+def test_a_validation_before_leaves_the_gradients():
+    scores, label = example()
+    with torch.inference_mode():
+        enlarged_cross_entropy(scores.detach(), label, "bilinear", None, VOID)
+    enlarged_cross_entropy(scores, label, "bilinear", None, VOID)[0].backward()
+    assert scores.grad.abs().sum() > 0
+
+
 class Largest(TorchDispatchMode):
     """The largest tensor that any operation gives, in bytes."""
 

@@ -1,12 +1,22 @@
 """Averaging what several views of a picture say about it, at the picture's size, without ever holding all of it."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from refinenet_pl.evaluation.strips import enlarge_strip, exact_products, resize_matrix, strips
+from refinenet_pl.evaluation.strips import (
+    Sampling,
+    constants,
+    enlarge_strip,
+    exact_products,
+    resize_matrix,
+    sampling,
+    strips,
+    to_sampling,
+)
 from refinenet_pl.network.resize import Upsampling, resize
 
 # The authors' code clamps log probabilities here before it resizes them.
@@ -42,9 +52,9 @@ def average(views: list[View], size: tuple[int, int]) -> Iterator[tuple[slice, T
     Yields:
         Rows and their log probabilities, float32 (N, C, rows, width).
     """
-    samplings = [_sampling(view, size) for view in views]
+    samplings = [_samplings(view, size) for view in views]
     for rows in strips(views[0].logits.shape, size):
-        parts = (enlarge_strip(view.logits, *sampling, rows) for view, sampling in zip(views, samplings, strict=True))
+        parts = (enlarge_strip(view.logits, *sides, rows) for view, sides in zip(views, samplings, strict=True))
         if len(views) == 1:
             yield rows, next(parts).log_softmax(1)
             continue
@@ -76,10 +86,11 @@ def fuse_in_log_space(views: list[View], size: tuple[int, int]) -> Iterator[tupl
             fused = _resize_probabilities(fused, target) + _resize_probabilities(other, target)
         fused = fused.clamp(0, 1)
     logs = fused.log().clamp(min=LOG_FLOOR)
-    sampling = [resize_matrix(of, to, "bicubic", logs) for of, to in zip(logs.shape[-2:], size, strict=True)]
+    sides = zip(logs.shape[-2:], size, strict=True)
+    samplings = [sampling(of, to, "bicubic", logs.dtype, logs.device) for of, to in sides]
     for rows in strips(logs.shape, size):
         # Resized logarithms are no longer those of probabilities that sum to 1; which one is largest does not change.
-        yield rows, enlarge_strip(logs, *sampling, rows).log_softmax(1)
+        yield rows, enlarge_strip(logs, *samplings, rows).log_softmax(1)
 
 
 def _eight_bits(probabilities: Tensor) -> Tensor:
@@ -93,10 +104,17 @@ def _resize_probabilities(probabilities: Tensor, size: tuple[int, int]) -> Tenso
         return resize(probabilities.log().clamp(min=LOG_FLOOR), size, "bicubic").exp()
 
 
-def _sampling(view: View, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Matrices from the view's rows and columns to those of the labels: to the scaled picture's first, then to the labels'."""
-    rows, columns = (
-        resize_matrix(scaled, target, "bilinear", view.logits) @ resize_matrix(cells, covered, view.how, view.logits)[:scaled]
-        for cells, covered, scaled, target in zip(view.logits.shape[-2:], view.covered, view.size, size, strict=True)
-    )
-    return rows, columns.flip(0) if view.flipped else columns
+def _samplings(view: View, size: tuple[int, int]) -> tuple[Sampling, Sampling]:
+    """From the view's rows and columns to those of the labels: to the scaled picture's first, then to the labels'."""
+    logits = view.logits
+    sides = zip(logits.shape[-2:], view.covered, view.size, size, (False, view.flipped), strict=True)
+    return tuple(_sampling(*side, view.how, logits.dtype, logits.device) for side in sides)
+
+
+@lru_cache(maxsize=64)
+def _sampling(
+    cells: int, covered: int, scaled: int, target: int, flipped: bool, how: Upsampling, dtype: torch.dtype, device: torch.device
+) -> Sampling:
+    with constants():
+        matrix = resize_matrix(scaled, target, "bilinear", dtype) @ resize_matrix(cells, covered, how, dtype)[:scaled]
+        return to_sampling(matrix.flip(0) if flipped else matrix, device)

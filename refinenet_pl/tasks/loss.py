@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from refinenet_pl.evaluation.strips import enlarge_strip, resize_matrix, strips
+from refinenet_pl.evaluation.strips import enlarge_strip, sampling, strips
 from refinenet_pl.network.resize import Upsampling
 
 
@@ -52,10 +52,11 @@ def enlarged_cross_entropy(
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     size = tuple(label.shape[-2:])
     smaller = tuple(scores.shape[-2:]) != size
-    matrices = [resize_matrix(of, to, how, scores) for of, to in zip(scores.shape[-2:], size, strict=True)] if smaller else None
+    sides = zip(scores.shape[-2:], size, strict=True)
+    samplings = [sampling(of, to, how, scores.dtype, scores.device) for of, to in sides] if smaller else None
 
     def part(scores: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        logits = enlarge_strip(scores, *matrices, rows) if smaller else scores[..., rows, :]
+        logits = enlarge_strip(scores, *samplings, rows) if smaller else scores[..., rows, :]
         return cross_entropy(logits.log_softmax(1), label[:, rows], class_weights, ignore_index)
 
     cuts = strips(scores.shape, size)
