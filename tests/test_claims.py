@@ -50,7 +50,7 @@ def test_the_page_names_runs_with_a_silent_block(tmp_path):
 
 def test_every_table_has_a_claim_and_every_claim_is_a_difference():
     claims, margin = read_claims()
-    tables = {path.stem for path in TABLES.glob("*.yaml")} - {"training"}  # a recipe's choices are ours
+    tables = {path.stem for path in TABLES.glob("*.yaml")} - {"training", "capacity"}  # the choices of recipes are ours
     assert {claim.table for claim in claims} == tables
     assert margin == 1.0 and len({claim.claim for claim in claims}) == len(claims)
 

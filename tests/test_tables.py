@@ -278,7 +278,7 @@ def test_every_cell_has_a_command_that_parses_back(name, tmp_path):
         if cell.network_class:
             assert parsed == {"model.network": cell.network_class} | cell.recipe
         else:
-            assert len(parsed) == len(table.varied) + len(cell.recipe) + bool(table.multi_scale)
+            assert len(parsed) == len(table.varied) + len(cell.recipe) + 2 * bool(table.multi_scale)
         seen.add(json.dumps(parsed, sort_keys=True))
     assert len(seen) == len(table.cells)
 
@@ -503,7 +503,8 @@ def test_multi_scale_evaluation_is_a_column_of_its_own(table_file, tmp_path):
     text = table_file.read_text()
     table_file.write_text(text + "multi_scale: [0.5, 1.0]\npublished_multi_scale: {nyudv2: {paper: 43.8}}\n")
     table = read_table(table_file)
-    assert "--model.test_scales=[0.5,1.0]" in jobs.plan(table, Path("scenes.yaml"), [0], None, "runs")[0].arguments
+    arguments = jobs.plan(table, Path("scenes.yaml"), [0], None, "runs")[0].arguments
+    assert {"--model.test_scales=[0.5,1.0]", "--model.test_flip=false"} <= set(arguments)
     both = {"val": {"miou": 0.4}, "val, multi-scale": {"miou": 0.43}}
     record(table, "paper", 0, tmp_path, 0.4, recipe="nyudv2", evaluations=both)
     record(table, "shallow", 0, tmp_path, 0.3, recipe="nyudv2")

@@ -67,7 +67,9 @@ def plan(
             arguments += ["--seed_everything", str(seed)]
             arguments += [f"--model.network={cell.network_class}"] if cell.network_class else []
             arguments += [setting.option(value) for setting, value in settings.items()]
-            arguments += [f"--model.test_scales={table.multi_scale}".replace(" ", "")] if table.multi_scale else []
+            if table.multi_scale:
+                # Mirrored too, as some recipes test, would be another column than the one that the table prints.
+                arguments += [f"--model.test_scales={table.multi_scale}".replace(" ", ""), "--model.test_flip=false"]
             jobs.append(Job(run, [*arguments, *extra]))
     return jobs
 

@@ -19,6 +19,7 @@ _TITLES = {
     "scenes": "Scenes",
     "camvid": "CamVid",
     "camvid_half": "CamVid at half its size",
+    "camvid_paper_width": "The same, 256 and 512 channels",
     "nyudv2": "NYUDv2",
     "person_part": "Person-Part",
 }
