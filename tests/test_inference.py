@@ -287,7 +287,7 @@ def test_averages_are_as_exact_where_the_network_computes_in_bfloat16(inference)
     network, image = Exact(CLASSES), pictures(2, 80, 120)[0]
     expected = probabilities(inference, network, image)
     strips.sampling.cache_clear()
-    fusion._sampling.cache_clear()
+    fusion._view_sampling.cache_clear()
     with torch.autocast("cpu", torch.bfloat16):
         found = probabilities(inference, network, image)
     assert found.dtype == torch.float32 and torch.equal(found, expected)

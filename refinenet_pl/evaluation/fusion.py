@@ -52,7 +52,7 @@ def average(views: list[View], size: tuple[int, int]) -> Iterator[tuple[slice, T
     Yields:
         Rows and their log probabilities, float32 (N, C, rows, width).
     """
-    samplings = [_samplings(view, size) for view in views]
+    samplings = [_view_samplings(view, size) for view in views]
     for rows in strips(views[0].logits.shape, size):
         parts = (enlarge_strip(view.logits, *sides, rows) for view, sides in zip(views, samplings, strict=True))
         if len(views) == 1:
@@ -104,15 +104,15 @@ def _resize_probabilities(probabilities: Tensor, size: tuple[int, int]) -> Tenso
         return resize(probabilities.log().clamp(min=LOG_FLOOR), size, "bicubic").exp()
 
 
-def _samplings(view: View, size: tuple[int, int]) -> tuple[Sampling, Sampling]:
+def _view_samplings(view: View, size: tuple[int, int]) -> tuple[Sampling, Sampling]:
     """From the view's rows and columns to those of the labels: to the scaled picture's first, then to the labels'."""
     logits = view.logits
     sides = zip(logits.shape[-2:], view.covered, view.size, size, (False, view.flipped), strict=True)
-    return tuple(_sampling(*side, view.how, logits.dtype, logits.device) for side in sides)
+    return tuple(_view_sampling(*side, view.how, logits.dtype, logits.device) for side in sides)
 
 
 @lru_cache(maxsize=64)
-def _sampling(
+def _view_sampling(
     cells: int, covered: int, scaled: int, target: int, flipped: bool, how: Upsampling, dtype: torch.dtype, device: torch.device
 ) -> Sampling:
     with constants():
