@@ -143,6 +143,7 @@ def test_a_file_that_is_no_mapping_is_refused(table_file, content):
 def test_the_tables_are_there():
     cells = {name: len(read_table(find_table(name)).cells) for name in NAMES}
     assert cells == {
+        "capacity": 6,
         "cascade": 4,
         "chained_pooling": 10,
         "initialization": 5,
@@ -152,7 +153,7 @@ def test_the_tables_are_there():
         "relu_placement": 3,
         "training": 16,
     }
-    with pytest.raises(TableError, match="there are cascade, chained_pooling"):
+    with pytest.raises(TableError, match="there are capacity, cascade, chained_pooling"):
         find_table("cascades")
 
 
