@@ -1,11 +1,15 @@
-# make ablation   train the short chained-pooling table on the built-in data set and print it
-# make test       lint, then the test suite
-# make install    only the environment
+# make ablation      train the short chained-pooling table on the built-in data set and print it
+# make test          lint, then the test suite
+# make test-lowest   the fast tests with the lowest versions that setup.cfg allows, in an environment of its own (7 GB)
+# make install       only the environment
 
 PYTHON ?= python3
 BIN := .venv/bin
+# The tests of data, networks, training, scores and export; the others need a server, a browser or more time.
+FAST := ade20k blocks boundary cache camvid cityscapes cli confusion damaged_files data_command describe dropout encoders export \
+	folder inference labels loss network nyud pascal_context person_part pictures sampling scenes scores sunrgbd task transforms voc
 
-.PHONY: install ablation test
+.PHONY: install ablation test test-lowest
 
 install: .venv/installed
 
@@ -25,3 +29,13 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+test-lowest: .lowest/installed
+	.lowest/bin/pytest --numprocesses 2 --dist worksteal $(FAST:%=tests/test_%.py)
+
+.lowest/installed: setup.cfg
+	$(PYTHON) -m venv --clear .lowest
+	echo '*' > .lowest/.gitignore
+	.lowest/bin/pip install --quiet uv==0.13.9
+	.lowest/bin/uv pip install --quiet --python .lowest/bin/python --resolution lowest-direct --editable '.[export,test]'
+	touch $@

@@ -90,7 +90,7 @@ def submit(options: argparse.Namespace, extra: list[str]) -> int:
     request = slurm.Request(**{name: value for name, value in given.items() if value is not None}, more=more)
     jobs = plan_runs(options, [f"--trainer.accelerator={'gpu' if options.gpus_per_run else 'cpu'}", *extra])
     queue = slurm.queue(jobs)
-    missing = [job for job in jobs if state_of(job.run, queue)[0] not in ("done", "running", "pending")]
+    missing = [job for job in jobs if state_of(job.run, queue)[0] not in ("done", "diverged", "running", "pending")]
     if not missing:
         print("Nothing to submit: all runs are done, running or in the queue.")
         return 0

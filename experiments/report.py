@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from experiments.ablation.arguments import path  # noqa: E402
 from experiments.ablation.gather import GatherError, gather  # noqa: E402
 from experiments.ablation.records import RecordError  # noqa: E402
 from experiments.ablation.render import render  # noqa: E402
@@ -36,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     words = "of all runs, or of one group, TABLE@RECIPE; with --wandb where they are gathered (default then: gathered)"
-    parser.add_argument("directory", type=Path, nargs="?", metavar="DIR", help=words)
-    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="the page (default: report.html)")
+    parser.add_argument("directory", type=path, nargs="?", metavar="DIR", help=words)
+    parser.add_argument("-o", "--output", type=path, default=Path("report.html"), help="the page (default: report.html)")
     parser.add_argument("--split", default="val", help="the evaluation to report (default: val)")
     parser.add_argument("--tables", nargs="+", default=[], metavar="FILE", help="tables that are not in experiments/tables")
     parser.add_argument("--title", default="RefineNet: runs compared")

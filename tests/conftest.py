@@ -47,6 +47,15 @@ def camvid_root() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def official_root() -> Path:
+    """A few official files of several datasets, from the environment variable OFFICIAL_ROOT or from beside the repository."""
+    root = Path(os.environ.get("OFFICIAL_ROOT", REPOSITORY.parent / "shared" / "data" / "official"))
+    if not root.is_dir():
+        pytest.skip(f"no official files at {root}; set OFFICIAL_ROOT to their folder")
+    return root
+
+
 def program(name: str, package: str) -> str:
     """The path of a program. Where it is missing the test is skipped, or fails with PROGRAMS_REQUIRED=1, as CI has it."""
     path = shutil.which(name)

@@ -6,10 +6,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+import pytest
 import torch
 from conftest import REPOSITORY
 
+from refinenet_pl.cli import main
 from refinenet_pl.tracking.run import Run
 
 SMALL = [
@@ -21,6 +24,21 @@ SMALL = [
     "--model.network.init_args.deepest_width=8",
     "--trainer.max_epochs=2",
     "--trainer.check_val_every_n_epoch=1",
+]
+# Trains within a second in this process, for three steps an epoch.
+QUICK = [
+    *SMALL,
+    '--data.dataset_options={"size": 64, "samples": 6}',
+    "--data.crop_size=[32, 32]",
+    "--data.global_batch=2",
+    "--data.evaluation_batch=1",
+    "--data.num_workers=0",
+    "--track=none",
+    "--trainer.accelerator=cpu",
+    "--trainer.devices=1",
+    "--trainer.enable_model_summary=false",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.max_epochs=1",
 ]
 PLAIN = (sys.executable, "-m")
 
@@ -77,3 +95,23 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     """Whether two networks are the same to the last bit."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def fit(root: Path, *arguments: str) -> dict:
+    """Train in this process, and read the only record below `root`, which must be valid JSON."""
+    main(["fit", *QUICK, f"--run.root={root}", *arguments])
+    return record(root)
+
+
+def record(root: Path) -> dict:
+    """The only record below `root`, which must be valid JSON."""
+    (file,) = root.rglob("results.json")
+    return json.loads(file.read_text(), parse_constant=lambda constant: pytest.fail(f"results.json holds {constant}"))
+
+
+def refusal(capsys, command: str, *arguments: str) -> str:
+    """The message with which a command ends in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main([command, *QUICK, *arguments])
+    assert ended.value.code not in (0, None)
+    return f"{ended.value.code} {capsys.readouterr().err}"

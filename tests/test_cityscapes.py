@@ -110,11 +110,22 @@ def test_archives_are_left_to_the_user(root):
     assert not (root / "leftImg8bit").exists()
 
 
-def test_file_beside_the_cities(root):
-    stray = root / "leftImg8bit/val/.DS_Store"
-    stray.write_bytes(b"")
-    message = refusal_to_open(root)
-    assert str(stray) in message and "take this away" in message
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "leftImg8bit/val/.DS_Store",
+        "leftImg8bit/val/notes.txt",
+        "leftImg8bit/val/aachen/._x_leftImg8bit.png",
+        "gtFine/val/aachen/._x_gtFine_labelIds.png",
+        "leftImg8bit/val/.ipynb_checkpoints/x_leftImg8bit.png",
+        "gtFine/val/.ipynb_checkpoints/x_gtFine_labelIds.png",
+    ],
+)
+def test_files_of_other_programs_do_not_count(root, stray):
+    samples = Cityscapes(root, "val").samples
+    (root / stray).parent.mkdir(exist_ok=True)
+    (root / stray).touch()
+    assert Cityscapes(root, "val").samples == samples
 
 
 def test_split_without_pictures(root):

@@ -142,7 +142,6 @@ def test_predict_needs_the_checkpoint_alone(trained, tmp_path):
         (["--model.network.init_args.pooling_order=sideways"], "sideways"),
         (["--model.class_weights=[1, 2]"], "error: 2 class_weights for 11 classes"),
         (["--seed_everything=true"], "error: seed_everything is True; give a number"),
-        (["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"], "not a multiple"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_its_name(arguments, message, capsys, tmp_path, monkeypatch):

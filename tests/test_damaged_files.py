@@ -300,7 +300,7 @@ def test_where_sizes_tell_nothing_a_picture_is_refused_or_taken_as_stored(tmp_pa
     save_picture(path, orientation, size=size)
     stored = np.array(Image.fromarray(PICTURE).resize(size, Image.Resampling.NEAREST))
     mask = np.zeros(size[::-1], np.uint8)
-    with pytest.raises(DataError, match=f"EXIF orientation {orientation}.*save the picture without that tag") as refused:
+    with pytest.raises(DataError, match=f"EXIF orientation {orientation}.*save the image without that tag") as refused:
         read_pair(path, mask, tmp_path / "m.png")
     assert str(path) in str(refused.value)
     assert np.array_equal(read_pair(path, mask, tmp_path / "m.png", strict=False), stored)
@@ -345,7 +345,7 @@ def test_no_file_and_no_bytes(tmp_path, read):
         read(path)
     assert str(path) in str(refused.value)
     path.touch()
-    with pytest.raises(DataError, match="cannot be read as a picture") as refused:
+    with pytest.raises(DataError, match="is empty; the file is truncated") as refused:
         read(path)
     assert str(path) in str(refused.value)
 
@@ -416,9 +416,9 @@ def test_palette_as_prescribed(tmp_path):
 @pytest.mark.parametrize(
     ("palette", "said"),
     [
-        ((*PALETTE[:2], PALETTE[3], PALETTE[2]), r"value 2 has \(0, 0, 100\) in this picture's palette, but \(0, 100, 0\) in"),
-        ((PALETTE[0], (100, 0, 1), *PALETTE[2:]), r"value 1 has \(100, 0, 1\) in this picture's palette, but \(100, 0, 0\) in"),
-        (PALETTE[:3], "value 3 has .* in this picture's palette, but"),
+        ((*PALETTE[:2], PALETTE[3], PALETTE[2]), r"value 2 has \(0, 0, 100\) in this image's palette, but \(0, 100, 0\) in"),
+        ((PALETTE[0], (100, 0, 1), *PALETTE[2:]), r"value 1 has \(100, 0, 1\) in this image's palette, but \(100, 0, 0\) in"),
+        (PALETTE[:3], "value 3 has .* in this image's palette, but"),
     ],
     ids=["in another order", "one colour a little different", "too short"],
 )

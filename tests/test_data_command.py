@@ -124,6 +124,16 @@ def test_whole_copy(root, check):
         assert rows_of(printed)[name] == [f"{(mask[mask != 255] == label).mean():.3%}" for mask in masks.values()]
 
 
+def test_files_that_do_not_count_are_said(root, check):
+    (root / "images/train/.cache").mkdir()
+    for name in "images/train/notes.txt", "images/train/b.gif", "masks/train/._a.png":
+        (root / name).touch()
+    status, printed = check("folder", root, "--splits", "train", "val")
+    assert status == 0
+    said = "in images/train: 1 hidden folder, 2 files of other types (.gif, .txt); in masks/train: 1 hidden file"
+    assert printed.count("left out") == 1 and f"  left out {said}\n" in printed
+
+
 def test_published_number_of_pictures(check):
     small = '--options={"size": 64}'
     status, printed = check("scenes", small, "--splits", "val", "--workers=2")
@@ -296,6 +306,23 @@ def test_show_names_the_file_by_data_set_and_split(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(["data", "show", "scenes", '--options={"size": 64}', "--samples=1"])
     assert [path.name for path in tmp_path.iterdir()] == ["scenes_train.png"]
+
+
+def test_show_does_not_overwrite_unless_asked_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    (tmp_path / "sheet.png").write_bytes(b"mine")
+    arguments = ["data", "show", "scenes", '--options={"size": 64}', "--samples=1", "--output=$HERE/sheet.png"]
+    with pytest.raises(SystemExit, match=r"sheet\.png: would be overwritten; .*--overwrite"):
+        main(arguments)
+    assert (tmp_path / "sheet.png").read_bytes() == b"mine"
+    main([*arguments, "--overwrite"])
+    assert Image.open(tmp_path / "sheet.png").format == "PNG" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_show_into_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="error: .*cannot be written"):
+        main(["data", "show", "scenes", '--options={"size": 64}', "--samples=1", f"--output={tmp_path}/file/sheet.png"])
 
 
 def test_show_of_a_copy_that_cannot_be_opened(tmp_path):

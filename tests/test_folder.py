@@ -1,6 +1,7 @@
 """Pictures and masks of one's own: what is read, and which mistakes are told before a network learns from them."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -267,8 +268,11 @@ def test_previews_beside_the_masks_do_no_harm(root):
     ("content", "said"),
     [
         ("d\nnone\nnothing\n", "names none, nothing, but"),
-        ("d.png\n", "leave the ending out"),
         ("d\ne\nd\n", "names d more than once; remove 1 lines"),
+        ("d\nd.png\n", "names d more than once; remove 1 lines"),
+        ("images/d.png masks/d.PNG\n", "; write 'd' in place of 'images/d.png masks/d.PNG'"),
+        ("d\n/data/images/e.jpeg\n", "names /data/images/e.jpeg, but"),
+        ("d.txt\n", "names d.txt, but"),
         (" \n\n", "names no pictures"),
     ],
 )
@@ -276,6 +280,78 @@ def test_lists_that_do_not_fit(flat, content, said):
     (flat / "val.txt").write_text(content)
     message = refusal(flat, "val")
     assert message.startswith(str(flat / "val.txt")) and said in message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_and_classes_as_programs_of_windows_save_them(flat, encoding):
+    (flat / "train.txt").write_bytes("town\\b c.bmp\r\n\r\n  a.PNG  \r\nstreet.01\r\n".encode(encoding))
+    names = ["Straße", "Käfer", "车", "tree"]
+    (flat / "classes.yaml").write_bytes(f"names: [{', '.join(names)}]\r\n".encode(encoding))
+    dataset = Folder(flat, "train")
+    assert [dataset.name(index) for index in range(len(dataset))] == ["town_b c", "a", "street.01"]
+    assert list(dataset.classes.names) == names
+
+
+@pytest.mark.parametrize("file", ["train.txt", "classes.yaml"])
+def test_text_in_another_encoding(flat, file):
+    (flat / file).write_bytes("names: [Straße, Käfer]".encode("cp1252"))
+    assert f"{flat / file}: " in refusal(flat) and "is not UTF-8; save it as UTF-8" in refusal(flat)
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD", "NFD"), ("NFD", "NFC", "NFC"), ("NFD", "NFD", "NFC")])
+@pytest.mark.parametrize("build", FORMS.values(), ids=FORMS)
+def test_letters_with_accents_in_both_unicode_forms(tmp_path, build, forms):
+    build(tmp_path)
+    image, mask, line = (unicodedata.normalize(form, "é/Zürich 1.5") for form in forms)
+    below = "val/" if build is layout.build else ""
+    for kind, file, name in ("images", "d.png", image), ("masks", "d.PNG", mask):
+        folder = tmp_path / kind / below
+        (folder / name).parent.mkdir()
+        (folder / file).rename(folder / f"{name}.png")
+    if build is layout.build_flat:
+        (tmp_path / "val.txt").write_text(f"{line}\ne\n", encoding="utf-8")
+    dataset = Folder(tmp_path, "val")
+    index = [sample.name for sample in dataset.samples].index(unicodedata.normalize("NFC", "é_Zürich 1.5"))
+    assert len(dataset) == 2 and np.array_equal(dataset.read(index)[1], layout.mask_of("val", "d"))
+
+
+def test_hidden_folders_do_not_count(root):
+    expected = Folder(root, "train").samples
+    for kind in "images", "masks":
+        (root / kind / "train/.ipynb_checkpoints").mkdir()
+        shutil.copy(root / kind / "train/a.png", root / kind / "train/.ipynb_checkpoints/a-checkpoint.png")
+    dataset = Folder(root, "train")
+    assert dataset.samples == expected
+    assert dataset.left_out == "in images/train: 1 hidden folder; in masks/train: 1 hidden folder"
+
+
+@pytest.mark.parametrize("linked", [("images",), ("masks",), ("images", "masks")])
+def test_linked_subfolders_count(root, linked):
+    expected = [sample.name for sample in Folder(root, "train").samples]
+    for kind in linked:
+        (root / kind / "train/town").rename(root / f"town of {kind}")
+        (root / kind / "train/town").symlink_to(f"../../town of {kind}")
+        (root / f"town of {kind}" / "back").symlink_to(root / kind / "train")
+    dataset = Folder(root, "train")
+    assert [sample.name for sample in dataset.samples] == expected and len(dataset.read(2)) == 2
+    assert "1 link to a folder that it is in" in dataset.left_out
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_link_to_nothing_is_named(root, kind):
+    (root / kind / "train/a.png").unlink()
+    (root / kind / "train/a.png").symlink_to("/nowhere/a.png")
+    assert f"{root / kind / 'train/a.png'}: is a link to a file that is not there" in refusal(root)
+
+
+def test_a_root_below_the_home(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    monkeypatch.setenv("DATA", str(root))
+    for given in f"~/{root.name}", "$DATA":
+        assert Folder(given, "val").root == root and Folder.classes_of(given) == Folder(root, "val").classes
+    for refused in (lambda: Folder("$NOT_SET/x", "val"), lambda: Folder.classes_of("$NOT_SET/x")):
+        with pytest.raises(DataError, match="variable NOT_SET is not set"):
+            refused()
 
 
 def test_empty_split_folder(root):
@@ -418,7 +494,7 @@ def test_only_64_masks_are_read_where_nothing_is_suspicious(root):
         (root / f"masks/train/{index:03d}.png").write_bytes(b"")
     assert len(Folder(root, "train")) == 200
     (root / f"masks/train/{looked_at[40]:03d}.png").write_bytes(b"")
-    assert f"{root}/masks/train/{looked_at[40]:03d}.png: cannot be read" in refusal(root)
+    assert f"{root}/masks/train/{looked_at[40]:03d}.png: is empty" in refusal(root)
 
 
 def test_values_beyond_the_classes(root):
@@ -438,7 +514,7 @@ def test_values_beyond_the_classes_in_a_mask_not_looked_at_before(root):
 def test_masks_in_colours_that_are_read_by_value(root):
     write_split(root, [painted(constant(0, 1))])
     message = refusal(root)
-    assert str(root / "masks/train/000.png") in message and "mode RGB" in message and "masks: colors" in message
+    assert str(root / "masks/train/000.png") in message and "is in color" in message and "masks: colors" in message
 
 
 def test_palette_masks_whose_values_are_in_another_order_than_their_colours(root):
@@ -446,7 +522,7 @@ def test_palette_masks_whose_values_are_in_another_order_than_their_colours(root
     write_split(root, [with_palette(constant(0), shuffled), with_palette(constant(0, 1, 3), shuffled)])
     message = refusal(root)
     assert f"{root / 'masks/train/001.png'}: the value 1 means 'road'" in message
-    assert "the colour of 'car', [0, 0, 142]; put `masks: colors`" in message
+    assert "the color of 'car', [0, 0, 142]; put `masks: colors`" in message
     layout.write_classes(root, masks="colors")
     assert Folder(root, "train").read(1)[1][:, 0].tolist() == [0, 2, 3]
 
@@ -456,7 +532,7 @@ def test_palette_masks_with_a_value_beyond_the_classes_that_has_a_class_colour(r
     write_split(root, [with_palette(constant(4, 2), shifted)])
     message = refusal(root)
     assert (
-        "masks: colors" in message and "value 2 means 'car', but in this mask's palette it has the colour of 'road'" in message
+        "masks: colors" in message and "value 2 means 'car', but in this mask's palette it has the color of 'road'" in message
     )
 
 

@@ -8,7 +8,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from refinenet_pl.evaluation import fusion, strips
+from refinenet_pl.evaluation import fusion, pieces, strips
 from refinenet_pl.evaluation.confusion import scores
 from refinenet_pl.evaluation.inference import PAPER_SCALES, Inference
 from refinenet_pl.network.refinenet import RefineNet
@@ -261,7 +261,12 @@ def test_probabilities_sum_to_one_at_the_size_of_the_picture(network):
 
 
 @pytest.mark.parametrize(
-    "inference", [Inference(scales=(0.5, 1.0), flip=True), Inference("paper", (0.5, 1.0), short_edge=(40, 80))]
+    "inference",
+    [
+        Inference(scales=(0.5, 1.0), flip=True),
+        Inference(scales=(0.5, 1.0), flip=True, tile=(40, 80)),
+        Inference("paper", (0.5, 1.0), short_edge=(40, 80)),
+    ],
 )
 def test_strips_bound_the_memory_and_change_nothing(network, inference, monkeypatch):
     image = pictures(1, 61, 83)[0]
@@ -274,7 +279,12 @@ def test_strips_bound_the_memory_and_change_nothing(network, inference, monkeypa
 
 @pytest.mark.parametrize(
     "inference",
-    [Inference(), Inference(scales=(0.5, 1.0), flip=True), Inference("paper", (0.5, 1.0), short_edge=(40, 80))],
+    [
+        Inference(),
+        Inference(scales=(0.5, 1.0), flip=True),
+        Inference(scales=(0.5, 1.0), flip=True, tile=(40, 80)),
+        Inference("paper", (0.5, 1.0), short_edge=(40, 80)),
+    ],
 )
 def test_averages_are_as_exact_where_the_network_computes_in_bfloat16(inference):
     class Exact(Patches):
@@ -287,6 +297,7 @@ def test_averages_are_as_exact_where_the_network_computes_in_bfloat16(inference)
     network, image = Exact(CLASSES), pictures(2, 80, 120)[0]
     expected = probabilities(inference, network, image)
     strips.sampling.cache_clear()
+    pieces._weights.cache_clear()
     fusion._view_sampling.cache_clear()
     with torch.autocast("cpu", torch.bfloat16):
         found = probabilities(inference, network, image)

@@ -39,9 +39,9 @@ def mask_of(number: int, height: int = layout.HEIGHT, width: int = layout.WIDTH)
     return np.where(classes == 0, 255, classes - 1)
 
 
-def refusal_to_open(root: Path, split: str = "train") -> str:
+def refusal_to_open(root: Path, split: str = "train", **options) -> str:
     with pytest.raises(DataError) as refused:
-        NYUDv2(root, split)
+        NYUDv2(root, split, **options)
     return str(refused.value)
 
 
@@ -103,20 +103,31 @@ def test_batches(root):
     assert np.array_equal(val["mask"][0].numpy(), mask_of(layout.TEST[0]))
 
 
-class TestBorder:
-    def test_is_cut_off_from_pictures_and_masks(self, root):
+class TestCrop:
+    @pytest.mark.parametrize(("crop", "part"), [("border", np.s_[6:474, 7:632]), ("valid", np.s_[44:471, 40:601])])
+    def test_cuts_images_and_masks(self, root, crop, part):
         layout.write_labelled(root / LABELLED, 480, 640)
-        whole, cut = NYUDv2(root, "test"), NYUDv2(root, "test", crop_border=True)
         number = layout.TEST[1]
-        assert whole.read(1)[1].shape == (480, 640)
-        image, mask = cut.read(1)
-        assert np.array_equal(image, layout.picture_of(number, 480, 640)[44:471, 40:601])
-        assert np.array_equal(mask, mask_of(number, 480, 640)[44:471, 40:601])
-        assert mask.shape == (427, 561)
+        assert NYUDv2(root, "test").read(1)[1].shape == (480, 640)
+        image, mask = NYUDv2(root, "test", crop=crop).read(1)
+        assert np.array_equal(image, layout.picture_of(number, 480, 640)[part])
+        assert np.array_equal(mask, mask_of(number, 480, 640)[part])
+        assert mask.shape == {"border": (468, 625), "valid": (427, 561)}[crop]
 
-    def test_of_pictures_of_another_size_is_unknown(self, root):
-        message = refusal_to_read(NYUDv2(root, "test", crop_border=True))
-        assert "0002.png" in message and "crop_border" in message and "80x60" in message
+    @pytest.mark.parametrize("crop", ["border", "valid"])
+    def test_of_images_of_another_size_is_unknown(self, root, crop):
+        message = refusal_to_read(NYUDv2(root, "test", crop=crop))
+        assert "0002.png" in message and f"crop: {crop} is for images of 640x480" in message and "80x60" in message
+
+    @pytest.mark.parametrize("crop", ["white", True, False, "", [468, 625]])
+    def test_that_does_not_exist(self, root, crop):
+        message = refusal_to_open(root, crop=crop)
+        assert repr(crop) in message and "border and valid" in message
+
+    @pytest.mark.parametrize("former", [True, False])
+    def test_former_option_says_what_to_write(self, root, former):
+        message = refusal_to_open(root, crop_border=former)
+        assert "crop_border is now called crop" in message and "crop: valid" in message and "crop: border" in message
 
 
 class TestCache:

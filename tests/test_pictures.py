@@ -1,12 +1,11 @@
-"""Pictures in of any format, predictions out, and which pictures `predict` is meant to take."""
+"""Pictures in of any format, predictions out."""
 
-from pathlib import Path
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from refinenet_pl.commands.predict import find_pictures, predict
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.labels import LabelValues
@@ -97,12 +96,12 @@ def test_what_is_no_picture_is_refused_with_its_name(tmp_path, read):
     with pytest.raises(DataError, match="no such file") as refused:
         read(path)
     assert str(path) in str(refused.value)
-    for content in b"", b"text", b"\x89PNG\r\n\x1a\n":
+    for content, said in (b"", "is empty"), (b"text", "is a text file"), (b"\x89PNG\r\n\x1a\n", "cannot be read as an image"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="cannot be read as a picture") as refused:
+        with pytest.raises(DataError, match=said) as refused:
             read(path)
         assert str(path) in str(refused.value)
-    with pytest.raises(DataError, match="cannot be read as a picture"):
+    with pytest.raises(DataError, match="is a folder"):
         read(tmp_path)
 
 
@@ -111,7 +110,7 @@ def test_truncated_jpeg_is_refused(tmp_path, quality):
     path = tmp_path / "x.jpg"
     Image.fromarray(noise(60, 80, 3)).save(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * quality)])
-    with pytest.raises(DataError, match="cannot be read as a picture"):
+    with pytest.raises(DataError, match="cannot be read as an image"):
         read_image(path)
 
 
@@ -181,6 +180,22 @@ def test_overlay_strength_goes_from_picture_to_colours():
     assert np.array_equal(overlay(image, colours, 0.0), image) and np.array_equal(overlay(image, colours, 1.0), colours)
 
 
+def test_overlay_is_rounded_as_a_whole_image_would_be():
+    image, colors = noise(700, 500, 3), noise(700, 500, 3)[::-1]
+    whole = np.round(image * (1 - 0.55) + colors * 0.55).astype(np.uint8)
+    assert np.array_equal(overlay(image, colors), whole)
+    assert np.array_equal(overlay(image, colors.copy(), out=colors.copy()), whole)
+
+
+def test_writing_takes_a_few_times_the_memory_of_the_image(tmp_path):
+    image, mask = noise(2000, 3000, 3), noise(2000, 3000) % np.uint8(3)
+    tracemalloc.start()
+    save_prediction(tmp_path / "x", image, mask, CLASSES)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * image.nbytes
+
+
 def test_legend_takes_more_rows_in_a_narrow_picture():
     many = Classes(tuple(f"class {n}" for n in range(12)), tuple((20 * n, 255 - 20 * n, 7) for n in range(12)), 255)
     colours = np.full((100, 100, 3), 9, np.uint8)
@@ -200,78 +215,3 @@ def test_legend_does_not_name_void():
 def test_odd_sizes_are_written_all_the_same(tmp_path, size):
     save_prediction(tmp_path / "x", noise(*size, 3), np.zeros(size, np.uint8), CLASSES)
     assert len(list(tmp_path.iterdir())) == 3
-
-
-# Finding
-
-
-@pytest.fixture
-def street(tmp_path, monkeypatch) -> Path:
-    """street/{a.png, b.JPG, notes.txt, deep/c.png}, the current folder above it."""
-    (tmp_path / "street/deep").mkdir(parents=True)
-    for name in "b.JPG", "a.png", "notes.txt", "deep/c.png":
-        (tmp_path / "street" / name).touch()
-    monkeypatch.chdir(tmp_path)
-    return Path("street")
-
-
-@pytest.mark.parametrize(
-    ("patterns", "found"),
-    [
-        (["street/a.png"], ["a.png"]),
-        (["street/notes.txt"], ["notes.txt"]),
-        (["street"], ["a.png", "b.JPG"]),
-        (["street/"], ["a.png", "b.JPG"]),
-        (["street/*.png"], ["a.png"]),
-        (["street/**/*.png"], ["a.png", "deep/c.png"]),
-        (["street", "street/a.png", "./street/a.png"], ["a.png", "b.JPG"]),
-        (["street/deep", "street/a.png"], ["deep/c.png", "a.png"]),
-    ],
-)
-def test_pictures_are_found_by_name_folder_and_pattern_each_once(street, patterns, found):
-    assert [path for path, _ in find_pictures(patterns)] == [street / name for name in found]
-
-
-def test_name_of_a_file_with_brackets_is_no_pattern(street):
-    (street / "x[1].png").touch()
-    assert [path.name for path, _ in find_pictures(["street/x[1].png"])] == ["x[1].png"]
-
-
-@pytest.mark.parametrize("pattern", ["street/none.png", "street/*.gif", "nowhere", "street/empty"])
-def test_nothing_found_is_an_error_that_names_the_pattern(street, pattern):
-    (street / "empty").mkdir()
-    with pytest.raises(DataError, match="no picture there") as refused:
-        find_pictures(["street/a.png", pattern])
-    assert pattern in str(refused.value)
-
-
-def test_names_are_the_stems(street):
-    assert [name for _, name in find_pictures(["street"])] == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        ["day/a.png", "night/a.png"],
-        ["day/a.png", "day/a.jpg"],
-        ["one/day/a.png", "two/day/a.png"],
-        ["day/a.png", "night/a.png", "night/a.jpg", "night_a.png"],
-    ],
-    ids=["of two folders", "of two kinds", "of folders of one name", "all at once"],
-)
-def test_pictures_of_one_stem_are_written_under_names_of_their_own(street, files):
-    for file in files:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-        Path(file).touch()
-    names = [name for _, name in find_pictures([*files, "street"])]
-    assert len(set(names)) == len(files) + 2
-    assert not any("/" in name for name in names)
-    assert names[-1] == "b"  # what is unique anyway keeps its name
-
-
-@pytest.mark.parametrize("name", ["a.png", "b_color.png"])
-def test_pictures_are_not_written_over_by_their_predictions(street, name):
-    (street / "b_color.png").touch()
-    with pytest.raises(DataError, match="would be written over this picture; give another folder as output") as refused:
-        predict([f"street/{name}", "street/b.JPG"], Path("none.ckpt"), street / "deep" / "..", "cpu")
-    assert f"street/{name}" in str(refused.value)

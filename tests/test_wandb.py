@@ -245,6 +245,14 @@ def test_wandb_that_dies_stops_nothing(tmp_path):
     assert Run("scenes", "chained_pooling", "paper", 3, str(tmp_path)).results_file.is_file()
 
 
+@pytest.mark.parametrize("cell", ["a:b;c,d#e?f'g %h=1 (\N{CJK UNIFIED IDEOGRAPH-732B})", "half/quarter", "x" * 200])
+def test_any_name_that_makes_a_directory_has_a_record(tmp_path, cell):
+    output = run(*FIT, "--trainer.max_epochs=1", f"--run.cell={cell}", f"--run.root={tmp_path}", **OFFLINE)
+    directory = Run("scenes", "chained_pooling", cell, 3, str(tmp_path)).directory
+    (folder,) = (directory / "wandb").glob("offline-run-*")
+    assert "W&B's record" not in output and summary(folder)["config"]["cell"] == cell
+
+
 @pytest.mark.parametrize(("track", "left"), [("csv", {"metrics"}), ("none", set())])
 def test_track_says_where_values_go(tmp_path, track, left):
     run(*FIT, f"--run.root={tmp_path}", f"--track={track}", **OFFLINE)

@@ -1,9 +1,11 @@
 """The words that ablate.py takes."""
 
 import argparse
+from pathlib import Path
 
 from experiments.ablation.records import SCORES
 from experiments.ablation.render import FORMATS
+from refinenet_pl.files import expand_path
 
 EXAMPLES = """\
 examples:
@@ -24,6 +26,11 @@ run's training command. Runs with other such arguments belong under another --ro
 """
 
 
+def path(text: str) -> Path:
+    """A path from the command line, with `~` and environment variables replaced."""
+    return expand_path(text, argparse.ArgumentTypeError)
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         description=description, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -36,7 +43,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     of = argparse.ArgumentParser(add_help=False)
     of.add_argument("table", metavar="TABLE", help="a name in experiments/tables, or a YAML file")
     of.add_argument("--on", required=True, metavar="RECIPE", help="a name in experiments/recipes, or a YAML file")
-    of.add_argument("--root", default="runs", help="directory of all runs (default: runs)")
+    of.add_argument("--root", default="runs", type=lambda text: str(path(text)), help="directory of all runs (default: runs)")
     rows = argparse.ArgumentParser(add_help=False)
     rows.add_argument("--cells", nargs="+", metavar="CELL", help="only these rows")
     seeds = argparse.ArgumentParser(add_help=False)
@@ -51,7 +58,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         "run", parents=[of, rows, seeds, shown], help="run what is missing, then print and write the table"
     )
     _add_engines(run)
-    run.add_argument("--output", metavar="DIR", help="where the table's files go (default: ROOT/TABLE@RECIPE)")
+    run.add_argument("--output", metavar="DIR", type=path, help="where the table's files go (default: ROOT/TABLE@RECIPE)")
     commands.add_parser(
         "status", parents=[of, rows, seeds],
         help="a line for each run: done, running, pending, stopped, failed, not started; exit code 0 when all are done",
@@ -59,7 +66,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     table = commands.add_parser("table", parents=[of, rows, shown], help="print the table of the runs there are")
     table.add_argument("--seeds", type=_positive, metavar="N", help="expect seeds 0 to N-1 (default: those found)")
     table.add_argument("--format", choices=FORMATS, default="markdown")
-    table.add_argument("--output", metavar="DIR", help="also write TABLE@RECIPE.md, .csv and .png into this directory")
+    table.add_argument(
+        "--output", metavar="DIR", type=path, help="also write TABLE@RECIPE.md, .csv and .png into this directory"
+    )
     commands.add_parser("commands", parents=[of, rows, seeds], help="print one shell command for each run")
     sweep = commands.add_parser("sweep", parents=[of, rows, seeds], help="print the file for `wandb sweep`")
     sweep.add_argument("--processes", type=_positive, default=1, metavar="N", help="processes of a run, one a GPU (default: 1)")

@@ -64,6 +64,16 @@ def differences(table: Table, records: Records) -> list[str]:
     return sentences
 
 
+def partial_scores(records: Records, evaluation: str) -> list[str]:
+    """A sentence about runs that scored a part of the split only, with trainer.limit_val_batches."""
+    runs = [
+        f"{cell} seed {seed}"
+        for (cell, seed), record in records.items()
+        if get(record, "evaluations", evaluation, "limit_batches")
+    ]
+    return [f"scores are of a part of the split {evaluation} (limit_val_batches): {_some(runs)}"] if runs else []
+
+
 def get(record: Any, *keys: str) -> Any:
     """A value inside nested mappings; None where one is missing on the way."""
     for key in keys:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from experiments.ablation.comparison import differences, get, wrong_settings
+from experiments.ablation.comparison import differences, get, partial_scores, wrong_settings
 from experiments.ablation.logs import unfinished_state
 from experiments.ablation.significance import Significance, compare
 from experiments.ablation.silence import silent_blocks
@@ -50,7 +50,7 @@ class Row:
         cell: The cell.
         records: The seeds' results.json that exist.
         score: The report's score in per cent.
-        unfinished: For the other seeds, what they are doing: `not started`, `running`, `stopped` or `failed`.
+        unfinished: For the seeds without a score, their state: `not started`, `running`, `stopped`, `failed` or `diverged`.
         difference: The score minus the reference cell's of the same seed, in points; only seeds that both have; none for the
             reference itself.
         significance: Whether that is more than noise; None for fewer than two differences.
@@ -196,6 +196,7 @@ def build_report(
         row.significance = test
     records = runs_of([baseline, *rows])
     warnings = wrong_settings(table, recipe, records) + differences(table, records) + silent_blocks(records)
+    warnings += partial_scores(records, split)
     return Report(table, recipe, split, score, list(seeds), reference, rows, missing, warnings)
 
 
@@ -217,6 +218,9 @@ def _read_row(
         record = read_record(run)
         if record is not None:
             row.records[seed] = record
+            if diverged := record.get("diverged"):
+                row.unfinished[seed] = "diverged"
+                missing.append(f"{run.name} diverged: {diverged['reason']}")
         else:
             state, words = unfinished_state(run)
             row.unfinished[seed] = state
@@ -232,6 +236,8 @@ def _read_row(
 def _estimate(table: Table, row: Row, recipe: str, evaluation: str, score: str, missing: list[str]) -> Estimate:
     values = {}
     for seed, record in row.records.items():
+        if row.unfinished.get(seed) == "diverged":
+            continue
         value = get(record, "evaluations", evaluation, score)
         if isinstance(value, (int, float)) and value == value:
             values[seed] = 100.0 * value

@@ -122,12 +122,12 @@ def verdict(row: Row) -> str:
 
 
 def _absent(row: Row) -> str:
-    return "failed" if "failed" in row.unfinished.values() else "missing"
+    return next((state for state in ("diverged", "failed") if state in row.unfinished.values()), "missing")
 
 
 def _seeds(row: Row, report: Report) -> str:
     states = Counter(row.unfinished.values())
-    said = [f"{states[state]} {state}" for state in ("failed", "stopped", "running") if states[state]]
+    said = [f"{states[state]} {state}" for state in ("diverged", "failed", "stopped", "running") if states[state]]
     return f"{len(row.score.values)}/{len(report.seeds)}" + (f" ({', '.join(said)})" if said else "")
 
 

@@ -18,7 +18,7 @@ from experiments.ablation.logs import describe_end, last_lines, log_file, note_e
 from experiments.ablation.placement import Placement
 from experiments.ablation.records import RecordError, read_record
 from experiments.ablation.render import duration
-from refinenet_pl.exit_codes import BUSY, STOPPED
+from refinenet_pl.exit_codes import BUSY, DIVERGED, STOPPED
 from refinenet_pl.tracking.lock import is_locked
 from refinenet_pl.tracking.run import Run
 
@@ -162,6 +162,11 @@ class Runner:
             active.log.close()
             if active.process.returncode == BUSY:
                 self._leave(active.job)
+                continue
+            if active.process.returncode == DIVERGED:
+                self.outcome.done.append(active.run)
+                reason = get(read_record(active.run), "diverged", "reason")
+                _say(f"{active.run.name}: DIVERGED, {reason}; {len(self.outcome.done)} of {bar.total} runs done")
                 continue
             problem = _problem(active)
             if problem:

@@ -11,7 +11,7 @@ from experiments.ablation.logs import log_file, unfinished_state
 from experiments.ablation.records import read_record
 from refinenet_pl.tracking.run import Run
 
-STATES = ("done", "running", "pending", "stopped", "failed", "not started")
+STATES = ("done", "diverged", "running", "pending", "stopped", "failed", "not started")
 
 
 def state_of(run: Run, queue: dict[str, str]) -> tuple[str, str]:
@@ -25,6 +25,8 @@ def state_of(run: Run, queue: dict[str, str]) -> tuple[str, str]:
         RecordError: Its record cannot be read.
     """
     record = read_record(run)
+    if record is not None and record.get("diverged"):
+        return "diverged", record["diverged"]["reason"]
     if record is not None:
         miou = get(record, "evaluations", "val", "miou")
         return "done", f"{100 * miou:.1f} % mIoU on val" if isinstance(miou, (int, float)) else ""
@@ -51,7 +53,7 @@ def show_status(jobs: list[Job]) -> int:
     """Print a line for each run and their numbers.
 
     Returns:
-        0 when all are done, else 1.
+        0 when all are done or diverged, so that nothing is left to train, else 1.
     """
     queue = slurm.queue(jobs)
     rows = [(job.run.cell, job.run.seed, *state_of(job.run, queue)) for job in jobs]
@@ -61,4 +63,4 @@ def show_status(jobs: list[Job]) -> int:
     for job, (*_, state, _) in zip(jobs, rows, strict=True):
         if state == "failed" and log_file(job.run).exists():
             print(f"log: {log_file(job.run)}")
-    return 0 if counts["done"] == len(rows) else 1
+    return 0 if counts["done"] + counts["diverged"] == len(rows) else 1

@@ -42,7 +42,7 @@ class Group:
     def curves(self, row: Row) -> list[list[tuple[int, float]]]:
         """For each seed (epoch, mIoU on val in per cent), as it was scored while training."""
         return [
-            [(point["epoch"], 100 * point["miou"]) for point in record["curve"]]
+            [(point["epoch"], 100 * point["miou"]) for point in record["curve"] if point["miou"] is not None]
             for record in row.records.values()
             if record.get("curve")
         ]

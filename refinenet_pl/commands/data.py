@@ -17,6 +17,8 @@ from refinenet_pl.data.check import SplitContents, check_split, shared_pictures
 from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.registry import DATASETS, find_dataset
 from refinenet_pl.data.sheet import sheet
+from refinenet_pl.files import expand_path, refuse_existing, replaced
+from refinenet_pl.fonts import one_line, shorten
 
 # Of the messages about bad files: in all, and of those that differ in names and numbers only.
 SHOWN, SHOWN_ALIKE = 20, 3
@@ -75,7 +77,8 @@ def check(name: str, root: str | None, splits: list[str] | None, options: dict[s
         contents = check_split(dataset, workers)
         published = dataset_class.split_sizes[split]
         print(f"{split}: {_number(contents.samples, published)}")
-        print(*_measures(contents), *_faults(contents.faults), "", sep="\n")
+        left_out = [f"  left out {dataset.left_out}"] if dataset.left_out else []
+        print(*_measures(contents), *left_out, *_faults(contents.faults), "", sep="\n")
         problems += (published not in (None, contents.samples)) + len(contents.faults)
         checked.append(contents)
     if checked:
@@ -128,12 +131,13 @@ def _frequencies(names: tuple[str, ...], checked: list[SplitContents]) -> str:
     counts = np.array([contents.pixels[:-1] for contents in checked])
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     rows = [
-        (name, *[f"{share:.3%}" if share else "-" for share in column]) for name, column in zip(names, shares.T, strict=True)
+        (shorten(one_line(name), 40), *[f"{share:.3%}" if share else "-" for share in column])
+        for name, column in zip(names, shares.T, strict=True)
     ]
     headers = ("share of labelled pixels", *[contents.split for contents in checked])
     lines = [tabulate(rows, headers, tablefmt="simple", colalign=("left", *["right"] * len(checked)), disable_numparse=True)]
     for contents in checked:
-        never = [name for name, count in zip(names, contents.pixels, strict=False) if not count]
+        never = [one_line(name) for name, count in zip(names, contents.pixels, strict=False) if not count]
         if never and contents.digests:
             lines.append(f"{contents.split}: {len(never)} of {len(names)} classes never occur: {', '.join(never)}")
     return "\n".join(lines)
@@ -150,24 +154,40 @@ def _compare(first: SplitContents, second: SplitContents) -> int:
     return len(same)
 
 
-def show(name: str, root: str | None, split: str, options: dict[str, Any], samples: int, output: Path | None) -> Path:
-    """Draw samples of a data set.
+def show(
+    name: str,
+    root: str | None,
+    split: str,
+    options: dict[str, Any],
+    samples: int,
+    output: Path | None,
+    overwrite: bool = False,
+) -> Path:
+    """Draw samples of a dataset.
 
     Args:
-        name: Of the data set.
+        name: Of the dataset.
         root: Its folder.
-        split: Which split.
-        options: Further arguments of the data set's class.
-        samples: How many.
+        split: Name of the split.
+        options: Further arguments of the dataset's class.
+        samples: Their number.
         output: A PNG; None for NAME_SPLIT.png in the current folder.
+        overwrite: Whether the PNG may be replaced if it exists.
 
     Returns:
         The file written.
+
+    Raises:
+        DataError: The dataset cannot be opened, or the PNG exists.
+        OSError: The PNG cannot be written.
     """
+    output = Path(f"{name}_{split}.png") if output is None else expand_path(output, DataError)
+    if not overwrite:
+        refuse_existing([output], DataError)
     dataset = find_dataset(name)(root=root, split=split, **options)
-    output = output or Path(f"{name}_{split}.png")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    sheet(dataset, samples).savefig(output, format="png", dpi=100)
+    figure = sheet(dataset, samples)
+    with replaced(output) as stream:
+        figure.savefig(stream, format="png", dpi=100)
     return output
 
 
@@ -190,6 +210,7 @@ def _parser() -> ArgumentParser:
     showing = ArgumentParser(parents=[copy], description="Draw samples that lie evenly spaced in a split.")
     showing.add_argument("--split", default="train", help="which split")
     showing.add_argument("--output", type=Path | None, help="PNG to write; NAME_SPLIT.png without it")
+    showing.add_argument("--overwrite", action="store_true", help="replace the PNG if it exists")
     showing.add_argument("--samples", type=PositiveInt, default=4, help="how many")
     commands.add_subcommand("show", showing, help="draw samples into a PNG")
     return parser
@@ -207,9 +228,12 @@ def main(arguments: list[str]) -> None:
         if config.subcommand == "check":
             problems = check(chosen.name, chosen.root, chosen.splits, chosen.options, chosen.workers)
             sys.exit(1 if problems else 0)
-        print(f"written: {show(chosen.name, chosen.root, chosen.split, chosen.options, chosen.samples, chosen.output)}")
+        arguments = chosen.name, chosen.root, chosen.split, chosen.options, chosen.samples, chosen.output, chosen.overwrite
+        print(f"written: {show(*arguments)}")
     except ValueError as error:  # a DataError, or no such data set
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or chosen.output}: cannot be written ({error.strerror or error})")
 
 
 def _refuse_unknown_options(name: str, options: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
+from refinenet_pl.files import expand_path, refuse_existing
 from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.network.refinenet import RefineNet
 from refinenet_pl.tasks.checkpoint import load_for_prediction
@@ -39,22 +40,28 @@ class Exported(nn.Module):
         return {None: logits, "first": logits[:, 1:], "last": logits[:, :-1]}[self.void_channel]
 
 
-def export(model: Path, to: Format, output: Path) -> int:
+def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> int:
     """Write a network for pictures of any number and size.
 
     Args:
         model: A model directory, or a run's last.ckpt or best.ckpt.
         to: `onnx`, or `torch_export` for `torch.export.load`.
         output: The file.
+        overwrite: Whether the file may be replaced if it exists.
 
     Returns:
         Least height and width, in pixels, of the pictures that it takes.
 
     Raises:
-        CheckpointError: The model cannot be read or is no RefineNet, the file cannot be written, or a package is missing.
+        CheckpointError: The model cannot be read or is no RefineNet, the file exists or cannot be written, or a package is
+            missing.
     """
     if to == "torch_export" and output.suffix != ".pt2":
         raise CheckpointError(f"{output}: torch.export reads files that end in .pt2 only; call it {output.stem}.pt2")
+    if not overwrite:
+        refuse_existing([output], CheckpointError)
+    elif output.exists() and model.exists() and output.samefile(model):
+        raise CheckpointError(f"{output}: is the model itself; give another --output")
     task, _ = load_for_prediction(model)
     if not isinstance(task.network, RefineNet):
         raise CheckpointError(
@@ -77,6 +84,12 @@ def export(model: Path, to: Format, output: Path) -> int:
     except OSError as error:
         raise CheckpointError(f"{output}: cannot be written ({error})") from error
     return least
+
+
+def default_output(model: Path, to: Format) -> Path:
+    """The file beside a model that its export is written to: for a directory its name with an extension, dots included."""
+    model = Path(os.path.abspath(model)) if model.name in ("", "..") else model
+    return model.with_name((model.name if model.is_dir() else model.stem) + {"onnx": ".onnx", "torch_export": ".pt2"}[to])
 
 
 def trace(module: nn.Module, least: int) -> torch.export.ExportedProgram:
@@ -116,11 +129,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("model", type=Path, help="a model directory, or a run's last.ckpt or best.ckpt")
     parser.add_argument("--to", type=Format, required=True, help="onnx, or torch_export for torch.export.load")
     parser.add_argument("-o", "--output", type=Path | None, help="the file; MODEL.onnx or MODEL.pt2 without it")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     options = parser.parse_args(arguments[1:])
-    ending = {"onnx": ".onnx", "torch_export": ".pt2"}[options.to]
-    output = options.output or options.model.with_name(f"{options.model.stem}{ending}")
     try:
-        least = export(options.model, options.to, output)
+        model = expand_path(options.model, CheckpointError)
+        output = default_output(model, options.to) if options.output is None else expand_path(options.output, CheckpointError)
+        least = export(model, options.to, output, options.overwrite)
     except CheckpointError as error:
         sys.exit(f"error: {error}")
     print(f"written: {output}, for pictures of {least} to {SIDES[1]} pixels a side")

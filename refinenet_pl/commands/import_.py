@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.registry import find_dataset
 from refinenet_pl.data.voc import VOC_PALETTE
+from refinenet_pl.files import expand_path
 from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.network.published.names import Family
 from refinenet_pl.network.published.reader import read_published
@@ -79,6 +80,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--dataset", help="data set whose classes it knows; without it, the one with so many classes")
     options = parser.parse_args(arguments[1:])
     try:
-        print(import_checkpoint(options.checkpoint, options.output, options.family, options.classes, options.dataset))
+        checkpoint, output = (expand_path(path, CheckpointError) for path in (options.checkpoint, options.output))
+        print(import_checkpoint(checkpoint, output, options.family, options.classes, options.dataset))
     except CheckpointError as error:
         sys.exit(f"error: {error}")

@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from refinenet_pl.data.errors import DataError
+from refinenet_pl.files import expand_path
 
 # Below this, starting processes takes longer than the work.
 FEW = 32
@@ -34,8 +35,12 @@ class Conversion(NamedTuple):
 
 
 def cache_folder(root: Path, given: str | Path | None, name: str) -> Path:
-    """Where a data set keeps what it has converted: `refinenet_pl_cache/NAME` in its folder, or in the folder given."""
-    return Path(given or root / "refinenet_pl_cache") / name
+    """The folder of a dataset's converted files: `refinenet_pl_cache/NAME` in its own folder, or NAME in the one given.
+
+    Raises:
+        DataError: The given path names an environment variable that is not set.
+    """
+    return (expand_path(given, DataError) if given else root / "refinenet_pl_cache") / name
 
 
 def convert(conversions: list[Conversion], function: Callable[[Any], np.ndarray], description: str) -> None:

@@ -6,6 +6,7 @@ from torchvision import datasets
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.errors import DataError
+from refinenet_pl.data.finding import find_files
 from refinenet_pl.data.labels import VOID, LabelValues
 from refinenet_pl.data.paired import PairedDataset, Sample, find_folder
 
@@ -40,21 +41,25 @@ class Cityscapes(PairedDataset):
     licence = "its own: research, teaching and private use that is not commercial"
 
     def find_samples(self) -> list[Sample]:
-        # Checked here because torchvision would unpack the archives if it found them, in every process at once.
-        for part in ("leftImg8bit", "gtFine"):
-            find_folder(self.root, f"{part}/{self.split}", source=self.source)
-        try:
-            found = datasets.Cityscapes(self.root, self.split, mode="fine", target_type="semantic")
-        except OSError as error:
-            raise DataError(f"{error.filename}: a folder of a city's pictures was expected here; take this away") from error
-        # torchvision lists the files as the disk does, which differs between copies.
-        pairs = sorted((Path(image), Path(mask)) for image, (mask,) in zip(found.images, found.targets, strict=True))
-        # It goes by the pictures: where one is missing, the split would be smaller and nobody would know.
-        labelled = set((self.root / "gtFine" / self.split).glob("*/*_gtFine_labelIds.png"))
-        alone = sorted(labelled - {mask for _, mask in pairs})
+        images, labels = (
+            find_folder(self.root, f"{part}/{self.split}", source=self.source) for part in ("leftImg8bit", "gtFine")
+        )
+        names = _names(images, "_leftImg8bit.png")
+        # Otherwise, if an image is missing, the split is smaller and nobody knows.
+        alone = sorted(set(_names(labels, "_gtFine_labelIds.png")).difference(names))
         if alone:
             raise DataError(
-                f"{alone[0]}: has no picture in {self.root / 'leftImg8bit' / self.split} ({len(alone)} label files of this "
-                "split have none); is the copy complete? Unpack it anew"
+                f"{labels / alone[0]}_gtFine_labelIds.png: has no picture in {images} ({len(alone)} label files of this split "
+                "have none); is the copy complete? Unpack it again"
             )
-        return [Sample(image.stem.removesuffix("_leftImg8bit"), image, mask) for image, mask in pairs]
+        return [
+            Sample(Path(name).name, images / f"{name}_leftImg8bit.png", labels / f"{name}_gtFine_labelIds.png")
+            for name in names
+        ]
+
+
+def _names(folder: Path, ending: str) -> list[str]:
+    """CITY/NAME of the files below a split's folder whose names end like this."""
+    files, left_out = find_files(folder, (".png",))
+    left_out.refuse_unreadable()
+    return [str(file.relative_to(folder)).removesuffix(ending) for file in files if file.name.endswith(ending)]

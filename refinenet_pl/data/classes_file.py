@@ -10,7 +10,8 @@ import yaml
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.labels import VOID, LabelValues
-from refinenet_pl.data.paired import read_text
+from refinenet_pl.data.names import composed
+from refinenet_pl.data.text import read_text
 from refinenet_pl.data.voc import VOC_PALETTE
 
 KEYS = ("names", "colors", "values", "void", "masks")
@@ -119,7 +120,7 @@ class _Keys:
             raise self.error(
                 key, f"{entry!r} is not a name; put words that YAML reads as something else (yes, no, 1) in quotes"
             )
-        return entry.strip()
+        return composed(entry.strip())
 
     def value(self, key: str, entry: Any) -> int:
         if type(entry) is not int or not 0 <= entry <= 65535:

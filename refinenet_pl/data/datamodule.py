@@ -8,9 +8,9 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from refinenet_pl.data.dataset import SegmentationDataset
-from refinenet_pl.data.loader import TrainingLoader, collate, ignore_termination
+from refinenet_pl.data.loader import TrainingLoader, collate, collate_evaluation, ignore_termination
 from refinenet_pl.data.registry import find_dataset
-from refinenet_pl.data.samplers import EvaluationSampler, TrainingSampler, device_batch
+from refinenet_pl.data.samplers import EvaluationSampler, OverfitSampler, TrainingSampler, device_batch
 from refinenet_pl.data.transforms import AugmentedDataset, training_transform
 
 
@@ -40,6 +40,9 @@ class SegmentationDataModule(LightningDataModule):
         evaluation_batch: Pictures a batch and process in evaluation; more than 1 needs pictures of one size.
         num_workers: Processes that load data, for each training process.
         seed: Of order and augmentation.
+
+    Raises:
+        ValueError: An argument is outside its range.
     """
 
     def __init__(
@@ -61,6 +64,16 @@ class SegmentationDataModule(LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
+        _require("data.global_batch", global_batch, global_batch >= 1, "1 or more")
+        _require("data.evaluation_batch", evaluation_batch, evaluation_batch >= 1, "1 or more")
+        _require("data.num_workers", num_workers, num_workers >= 0, "0 or more")
+        _require("data.crop_size", crop_size, min(crop_size) >= 1, "height and width of 1 or more")
+        _require("data.scales", scales, scales and min(scales) > 0, "one or more factors greater than 0")
+        _require("data.color_jitter", color_jitter, color_jitter >= 0, "0 or more")
+        if short_edge is not None:
+            _require(
+                "data.short_edge", short_edge, 1 <= short_edge[0] <= short_edge[1], "min and max, in this order, of 1 or more"
+            )
         self.dataset_class = find_dataset(dataset)
         self.root = root
         self.classes = self.dataset_class.classes_of(root)
@@ -82,7 +95,7 @@ class SegmentationDataModule(LightningDataModule):
         # Opened here, so that bad data ends the run before anything is trained.
         if stage == "fit":
             self.training = AugmentedDataset(self.split(self.splits["train"]), self.transform, self.seed)
-        if stage in ("fit", "validate"):
+        if stage == "validate" or (stage == "fit" and self._validates()):
             self.validation = self.split(self.splits["val"])
         if stage == "test":
             self.testing = self.split(self.splits["test"])
@@ -91,7 +104,10 @@ class SegmentationDataModule(LightningDataModule):
         world_size, rank = self._process()
         accumulation = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
         batch = device_batch(self.global_batch, world_size, accumulation)
-        sampler = TrainingSampler(self.training, self.global_batch, world_size, rank, self.seed)
+        if self.trainer is not None and self.trainer.overfit_batches:
+            sampler = OverfitSampler(self.training, self.global_batch, world_size, rank)
+        else:
+            sampler = TrainingSampler(self.training, self.global_batch, world_size, rank, self.seed)
         self.training_loader = self._loader(partial(TrainingLoader, collate_fn=collate), self.training, sampler, batch)
         if self.resumed is not None:
             self.training_loader.load_state_dict(self.resumed)
@@ -100,7 +116,9 @@ class SegmentationDataModule(LightningDataModule):
 
     # Lightning would hand the loader its state itself, but forgets to where the schedule has asked for the number of steps.
     def state_dict(self) -> dict[str, int]:
-        return {} if self.training_loader is None else self.training_loader.state_dict()
+        if self.training_loader is None:
+            return {}
+        return self.training_loader.state_dict(None if self.trainer is None else self.trainer.num_training_batches)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.resumed = state or None
@@ -113,7 +131,7 @@ class SegmentationDataModule(LightningDataModule):
 
     def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader:
         sampler = EvaluationSampler(dataset, self.evaluation_batch, *self._process())
-        return self._loader(DataLoader, dataset, sampler, self.evaluation_batch)
+        return self._loader(partial(DataLoader, collate_fn=collate_evaluation), dataset, sampler, self.evaluation_batch)
 
     def _loader(self, kind: Callable[..., DataLoader], dataset, sampler, batch_size: int) -> DataLoader:
         return kind(
@@ -126,5 +144,13 @@ class SegmentationDataModule(LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
+    def _validates(self) -> bool:
+        return self.trainer is None or self.trainer.limit_val_batches != 0
+
     def _process(self) -> tuple[int, int]:
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+
+
+def _require(option: str, value: Any, is_right: bool, range_: str) -> None:
+    if not is_right:
+        raise ValueError(f"{option} is {value}; it can be {range_}")

@@ -12,6 +12,8 @@ from torchvision import tv_tensors
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.errors import DataError
+from refinenet_pl.files import expand_path
+from refinenet_pl.fonts import figure_names, show_literally
 
 
 class SegmentationDataset(Dataset, ABC):
@@ -30,9 +32,12 @@ class SegmentationDataset(Dataset, ABC):
             nowhere.
         short_edge: Least and greatest short edge, in pixels, that the authors' test code resizes pictures to.
         split: The split that this object holds.
+        root: The folder, with `~` and environment variables expanded; None for a dataset without files.
+        left_out: Description of the files beside the split's that do not count; empty if there are none or nobody looked.
 
     Raises:
-        DataError: There is no such split, or (by the subclass) the data on disk is not as it should be.
+        DataError: There is no such split, the root names an environment variable that is not set, or (by the subclass) the data
+            on disk is not as it should be.
     """
 
     title: ClassVar[str]
@@ -43,6 +48,7 @@ class SegmentationDataset(Dataset, ABC):
     licence: ClassVar[str]
     void_channel: ClassVar[Literal["first", "last"] | None] = "last"
     short_edge: ClassVar[tuple[int, int]] = (450, 800)
+    left_out: str = ""
 
     def __init__(self, root: str | Path | None, split: str):
         if split in self.unlabelled_sizes:
@@ -52,7 +58,7 @@ class SegmentationDataset(Dataset, ABC):
             )
         if split not in self.split_sizes:
             raise DataError(f"{type(self).__name__} has no split {split!r}; it has {', '.join(self.split_sizes)}")
-        self.root = None if root is None else Path(root)
+        self.root = None if root is None else expand_path(root, DataError)
         self.split = split
 
     @classmethod
@@ -112,10 +118,15 @@ class SegmentationDataset(Dataset, ABC):
             axis.axis("off")
         # The most frequent ones: more would leave no room for the pictures.
         shown = [label for label in np.argsort(-pixels)[:24].tolist() if pixels[label] and label < len(self.classes)]
-        for label in sorted(shown):
-            colour = np.array(self.classes.palette[label]) / 255
-            figure.axes[0].scatter([], [], marker="s", color=colour, label=self.classes.names[label])
-        figure.legend(
-            *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3 * len(panels), frameon=False
-        )
+        labels = sorted(shown)
+        names = figure_names([self.classes.names[label] for label in labels], length=24)
+        squares = [
+            figure.axes[0].scatter([], [], marker="s", color=np.array(self.classes.palette[label]) / 255) for label in labels
+        ]
+        # Of short names three in the width of a panel.
+        columns = max(1, 3 * len(panels) * 12 // max(12, *map(len, names), 0))
+        legend = figure.legend(squares, map(str, labels), loc="outside lower center", ncols=columns, frameon=False)
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set_text(name)  # afterwards, since a label that begins with _ would not be shown
+        show_literally(figure)
         return figure

@@ -4,15 +4,16 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.classes_file import FileColors, FileValues, read_classes
 from refinenet_pl.data.errors import DataError
+from refinenet_pl.data.finding import LeftOut, find_files
 from refinenet_pl.data.labels import VOID
-from refinenet_pl.data.paired import PairedDataset, Sample, find_folder, read_text
-from refinenet_pl.data.pictures import read_colors
+from refinenet_pl.data.names import IMAGE_EXTENSIONS, composed, match_name, read_names, suggest_name
+from refinenet_pl.data.paired import PairedDataset, Sample, find_folder
+from refinenet_pl.data.pictures import read_colors, read_palette
+from refinenet_pl.files import expand_path
 
 CLASSES_FILE = "classes.yaml"
 MASK_EXTENSIONS = (".png", ".tif", ".tiff", ".bmp")
@@ -26,8 +27,11 @@ class Folder(PairedDataset):
 
     `root` holds `classes.yaml` and the splits, in one of two forms:
 
-    - `images/train` and `masks/train`, `images/val` and `masks/val`, and so on; these may have subfolders;
-    - `images` and `masks`, and the lists `train.txt`, `val.txt`, and so on, with one file name without its ending a line.
+    - `images/train` and `masks/train`, `images/val` and `masks/val`, and so on; these may have subfolders, linked ones too;
+    - `images` and `masks`, and the lists `train.txt`, `val.txt`, and so on, with one image a line: its path below `images`,
+      with or without its extension. Lists are UTF-8, or UTF-16 with its mark.
+
+    Files and folders whose names begin with a dot do not count, nor do files with other extensions.
 
     A mask is a PNG, TIFF or BMP that is called as its picture is, apart from the ending. Keys of `classes.yaml`:
 
@@ -56,7 +60,7 @@ class Folder(PairedDataset):
     source = (
         "a folder of your own: classes.yaml with `names: [background, road, ...]`, pictures in images/train and images/val, "
         "their masks (PNG, of the same names) in masks/train and masks/val; or all of them in images and masks, with lists "
-        "train.txt and val.txt of file names without their endings"
+        "train.txt and val.txt of file names"
     )
     licence = "your own"
 
@@ -71,7 +75,7 @@ class Folder(PairedDataset):
     def classes_of(cls, root: str | Path | None) -> Classes:
         if root is None:
             raise DataError(f"the classes of a {cls.__name__} are read from its files: give its folder as root; {cls.source}")
-        return read_classes(Path(root) / CLASSES_FILE).classes
+        return read_classes(expand_path(root, DataError) / CLASSES_FILE).classes
 
     def find_samples(self) -> list[Sample]:
         listing = self.root / f"{self.split}.txt"
@@ -86,14 +90,13 @@ class Folder(PairedDataset):
         below = f"/{self.split}" if in_folders else ""
         image_folder = find_folder(self.root, f"images{below}", source=self.source)
         mask_folder = find_folder(self.root, f"masks{below}", source=self.source)
-        images, masks = _by_stem(image_folder, IMG_EXTENSIONS), _by_stem(mask_folder, MASK_EXTENSIONS)
+        images, masks = self._by_stem(image_folder, IMAGE_EXTENSIONS), self._by_stem(mask_folder, MASK_EXTENSIONS)
         if in_folders:
             stems = list(images)
             _refuse_masks_alone([path for stem, path in masks.items() if stem not in images], image_folder)
         else:
-            stems = _read_stems(listing)
-            _refuse_unknown_stems([stem for stem in stems if stem not in images], listing, image_folder)
-        _refuse_pictures_alone({stem: images[stem] for stem in stems if stem not in masks}, mask_folder)
+            stems = _read_stems(listing, images, image_folder)
+        _refuse_images_alone({stem: images[stem] for stem in stems if stem not in masks}, mask_folder)
         samples = {}
         for stem in stems:
             name = stem.replace("/", "_")
@@ -101,6 +104,14 @@ class Folder(PairedDataset):
                 raise DataError(f"{samples[name].image} and {images[stem]} would both be called {name}; rename one of them")
             samples[name] = Sample(name, images[stem], masks[stem])
         return list(samples.values())
+
+    def _by_stem(self, folder: Path, extensions: tuple[str, ...]) -> dict[str, Path]:
+        """The files of a folder by stem; what is left out is added to `left_out`."""
+        found, left_out = _find_by_stem(folder, extensions)
+        if str(left_out):
+            part = f"in {folder.relative_to(self.root)}: {left_out}"
+            self.left_out = f"{self.left_out}; {part}" if self.left_out else part
+        return found
 
     def read_mask(self, path: Path) -> np.ndarray:
         return self.values.encode(read_colors(path), path) if self.file.by_color else super().read_mask(path)
@@ -142,83 +153,85 @@ class Folder(PairedDataset):
         )
 
     def _refuse_another_palette(self, path: Path) -> None:
-        """Refuse a palette mask whose values mean one class and whose colours another."""
-        try:
-            with Image.open(path) as mask:
-                palette, present = mask.getpalette("RGB"), np.unique(np.array(mask)).tolist()
-        except Exception:  # of a damaged file, of which `read_mask` says what is wrong
+        """Refuse a palette mask whose values mean one class and whose colors another."""
+        found = read_palette(path)
+        if found is None:
             return
-        if palette is None:
-            return
-        colours = np.array(palette).reshape(-1, 3).tolist()
+        present, colors = found
         of_value = dict(zip(self.file.values, self.classes.names, strict=True))
-        of_colour = dict(zip(self.classes.palette, self.classes.names, strict=True))
+        of_color = dict(zip(self.classes.palette, self.classes.names, strict=True))
         for value in present:
-            colour = tuple(colours[value]) if value < len(colours) else None
-            if colour in of_colour and of_colour[colour] != of_value.get(value):
+            color = colors[value] if value < len(colors) else None
+            if color in of_color and of_color[color] != of_value.get(value):
                 meant = repr(of_value[value]) if value in of_value else "void or nothing"
                 raise DataError(
-                    f"{path}: the value {value} means {meant}, but in this mask's palette it has the colour of "
-                    f"{of_colour[colour]!r}, {list(colour)}; put `masks: colors` into {self.file.path} if the colours are "
+                    f"{path}: the value {value} means {meant}, but in this mask's palette it has the color of "
+                    f"{of_color[color]!r}, {list(color)}; put `masks: colors` into {self.file.path} if the colors are "
                     "right, or correct its `colors` or `values` if the values are"
                 )
 
 
-def _by_stem(folder: Path, extensions: tuple[str, ...]) -> dict[str, Path]:
-    """The files with one of these endings, by their path in the folder without the ending, sorted."""
+def _find_by_stem(folder: Path, extensions: tuple[str, ...]) -> tuple[dict[str, Path], LeftOut]:
+    """Find the files with one of these extensions.
+
+    Returns:
+        The files by their path in the folder without the extension, composed; and the entries that are left out.
+    """
+    files, left_out = find_files(folder, extensions)
+    left_out.refuse_unreadable()
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        # Names that begin with a dot are what macOS leaves beside files.
-        if path.suffix.lower() not in extensions or path.name.startswith("."):
-            continue
-        stem = path.relative_to(folder).with_suffix("").as_posix()
+    # A link to nothing is a file that is missing, which is an error if it belongs to the split.
+    for path in files + left_out.broken:
+        stem = composed(path.relative_to(folder).with_suffix("").as_posix())
         if stem in found:
-            raise DataError(f"{found[stem]} and {path} differ in their endings only; rename or remove one of them")
+            raise DataError(
+                f"{found[stem]} and {path} differ in their extensions or the Unicode form of their names only; rename or "
+                "remove one of them"
+            )
         found[stem] = path
-    return found
+    return found, left_out
 
 
-def _read_stems(listing: Path) -> list[str]:
-    """A split's list; unlike those of published data sets it may hold names with blanks."""
-    stems = [line.strip() for line in read_text(listing).splitlines() if line.strip()]
+def _read_stems(listing: Path, images: dict[str, Path], image_folder: Path) -> list[str]:
+    """The stems that a split's list names, in its order."""
+    entries = read_names(listing)
+    if not entries:
+        raise DataError(f"{listing}: names no pictures; write one file name without its extension a line")
+    matched = [(entry, match_name(entry, images)) for entry in entries]
+    unknown = [entry.strip() for entry, stem in matched if stem is None]
+    if unknown:
+        raise DataError(
+            f"{listing}: names {_named(unknown)}, but {image_folder} holds no such picture (extensions: "
+            f"{' '.join(IMAGE_EXTENSIONS)}); {suggest_name(unknown[0], images) or 'correct the list or add the image'}"
+        )
+    stems = [stem for _, stem in matched]
     twice = [stem for stem, number in Counter(stems).items() if number > 1]
     if twice:
         raise DataError(f"{listing}: names {', '.join(twice[:5])} more than once; remove {len(stems) - len(set(stems))} lines")
-    if not stems:
-        raise DataError(f"{listing}: names no pictures; write one file name without its ending a line")
     return stems
 
 
 def _refuse_masks_alone(masks: list[Path], image_folder: Path) -> None:
     if masks:
         raise DataError(
-            f"{_named(masks)}: no picture of that name in {image_folder} (endings: {' '.join(IMG_EXTENSIONS)}); add or rename "
-            "it, or remove the mask"
+            f"{_named(masks)}: no picture of that name in {image_folder} (extensions: {' '.join(IMAGE_EXTENSIONS)}); add or "
+            "rename it, or remove the mask"
         )
 
 
-def _refuse_unknown_stems(stems: list[str], listing: Path, image_folder: Path) -> None:
-    if stems:
-        ending = stems[0].lower().endswith(IMG_EXTENSIONS)
-        raise DataError(
-            f"{listing}: names {_named(stems)}, but {image_folder} holds no such picture (endings: {' '.join(IMG_EXTENSIONS)})"
-            + ("; leave the ending out in the list" if ending else "; correct the list or add the picture")
-        )
-
-
-def _refuse_pictures_alone(pictures: dict[str, Path], mask_folder: Path) -> None:
-    if not pictures:
+def _refuse_images_alone(images: dict[str, Path], mask_folder: Path) -> None:
+    if not images:
         return
-    smeared = _by_stem(mask_folder, (".jpg", ".jpeg"))
-    jpegs = [smeared[stem] for stem in pictures if stem in smeared]
+    lossy, _ = _find_by_stem(mask_folder, (".jpg", ".jpeg"))
+    jpegs = [lossy[stem] for stem in images if stem in lossy]
     if jpegs:
         raise DataError(
-            f"{_named(jpegs)}: masks saved as JPEG, which smears labels into others along every outline; save masks as PNG, "
-            "anew from where they were drawn"
+            f"{_named(jpegs)}: masks saved as JPEG, which smears labels into others along every outline; save masks as PNG "
+            "again, from the original labels"
         )
     raise DataError(
-        f"{_named(list(pictures.values()))}: no mask of that name in {mask_folder} (endings: {' '.join(MASK_EXTENSIONS)}); add "
-        "or rename it, or remove the picture"
+        f"{_named(list(images.values()))}: no mask of that name in {mask_folder} (extensions: {' '.join(MASK_EXTENSIONS)}); "
+        "add or rename it, or remove the image"
     )
 
 

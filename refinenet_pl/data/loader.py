@@ -26,8 +26,13 @@ class TrainingLoader(DataLoader):
             self.given += 1
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        return {"batches": self.given % len(self), "batch_size": self.batch_size}
+    def state_dict(self, epoch: int | None = None) -> dict[str, int]:
+        """The place in the epoch.
+
+        Args:
+            epoch: Number of batches in an epoch that is limited to fewer than there are; None for all.
+        """
+        return {"batches": self.given % min(epoch or len(self), len(self)), "batch_size": self.batch_size}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         if state["batches"] and state["batch_size"] != self.batch_size:
@@ -42,6 +47,22 @@ def collate(samples: list[dict]) -> dict:
     """Batch samples; `seed` becomes `seeds`, a list of int, for a tensor would leave the CPU with the batch."""
     seeds = [sample.pop("seed") for sample in samples]
     return default_collate(samples) | {"seeds": seeds}
+
+
+def collate_evaluation(samples: list[dict]) -> dict:
+    """Batch images of one size.
+
+    Raises:
+        DataError: The sizes differ.
+    """
+    first, *others = (tuple(sample["image"].shape[-2:]) for sample in samples)
+    for other, sample in zip(others, samples[1:], strict=True):
+        if other != first:
+            raise DataError(
+                f"{samples[0]['name']} is {first[1]}x{first[0]} and {sample['name']} {other[1]}x{other[0]}, which cannot be "
+                "one batch; set data.evaluation_batch to 1"
+            )
+    return default_collate(samples)
 
 
 def ignore_termination(worker: int) -> None:

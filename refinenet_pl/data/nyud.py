@@ -1,7 +1,7 @@
 """NYU Depth v2: 1,449 photographs of rooms, 640x480, 40 classes."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ RAW_LABELS = 894
 """The labels that classMapping40.mat maps to the 40 classes; 0 is none."""
 
 _SIZE = (480, 640)
-_VALID = np.s_[44:471, 40:601]
+_CROPS = {"border": np.s_[6:474, 7:632], "valid": np.s_[44:471, 40:601]}
 _VARIABLES = {"train": "trainNdxs", "test": "testNdxs"}
 
 
@@ -40,9 +40,14 @@ class NYUDv2(PairedDataset):
     Args:
         root: The folder.
         split: `train` or `test`.
-        crop_border: Whether the white border is cut off from pictures and masks, as the data set's authors advise; 561x427
-            pixels remain.
+        crop: The part of each 640x480 image and mask to keep; None keeps everything.
+            `border` (625x468) removes the white border, as in the images of RefineNet's authors and of its PyTorch port.
+            `valid` (561x427) is the region with a valid depth projection, which the dataset's toolbox advises.
         cache: Folder for the PNGs, about 1 GB; `refinenet_pl_cache` in `root` if not given.
+        crop_border: Former name of `crop`; refused.
+
+    Raises:
+        DataError: Also for an unknown crop, and for `crop_border`.
     """
 
     title = "NYUDv2"
@@ -55,8 +60,22 @@ class NYUDv2(PairedDataset):
     )
     licence = "none is given; its authors ask to be cited"
 
-    def __init__(self, root: str | Path | None, split: str, crop_border: bool = False, cache: str | None = None):
-        self.crop_border = crop_border
+    def __init__(
+        self,
+        root: str | Path | None,
+        split: str,
+        crop: Literal["border", "valid"] | None = None,
+        cache: str | None = None,
+        crop_border: bool | None = None,
+    ):
+        if crop_border is not None:
+            raise DataError(
+                "NYUDv2: the option crop_border is now called crop; write crop: border (625x468, as the images of RefineNet's "
+                "authors), crop: valid (561x427, as crop_border: true) or nothing (640x480, as crop_border: false)"
+            )
+        if crop not in (None, *_CROPS):
+            raise DataError(f"NYUDv2 has no crop {crop!r}; it has {' and '.join(_CROPS)}, or null to keep everything")
+        self.crop = crop
         self.cache = cache
         super().__init__(root, split)
 
@@ -79,14 +98,15 @@ class NYUDv2(PairedDataset):
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         image, mask = super().read(index)
-        if not self.crop_border:
+        if self.crop is None:
             return image, mask
         if mask.shape != _SIZE:
             raise DataError(
-                f"{self.samples[index].image}: crop_border is for pictures of 640x480, but this one is "
-                f"{mask.shape[1]}x{mask.shape[0]}; leave it out"
+                f"{self.samples[index].image}: crop: {self.crop} is for images of 640x480, but this one is "
+                f"{mask.shape[1]}x{mask.shape[0]}; leave crop out"
             )
-        return image[_VALID], mask[_VALID]
+        kept = _CROPS[self.crop]
+        return image[kept], mask[kept]
 
 
 class _Picture(NamedTuple):

@@ -2,7 +2,6 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +10,11 @@ import numpy as np
 
 from refinenet_pl.data.dataset import SegmentationDataset
 from refinenet_pl.data.errors import DataError
+from refinenet_pl.data.finding import answers
 from refinenet_pl.data.labels import LabelValues
+from refinenet_pl.data.names import composed
 from refinenet_pl.data.pictures import read_mask, read_pair
+from refinenet_pl.data.text import read_text
 
 
 class Sample(NamedTuple):
@@ -48,10 +50,9 @@ class PairedDataset(SegmentationDataset):
             raise DataError(f"{type(self).__name__} is read from disk: give its folder as root; {self.source}")
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder; {self.source}")
-        self.samples = self.find_samples()
+        self.samples = locate(self.find_samples())
         if not self.samples:
             raise DataError(f"{self.root}: the split {split} names no pictures; is the copy complete? {self.source}")
-        require_files(path for sample in self.samples for path in (sample.image, sample.mask))
 
     @abstractmethod
     def find_samples(self) -> list[Sample]:
@@ -84,52 +85,59 @@ def read_list(path: Path, columns: int = 1) -> list[list[str]]:
         The words of each line.
 
     Raises:
-        DataError: The file is missing, empty or no text, or a line has another number of words.
+        DataError: The file is missing, empty or not text, or a line has another number of words.
     """
     rows = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         words = line.split()
         if words and len(words) != columns:
             raise DataError(f"{path}:{number}: expected {columns} word{'s' * (columns > 1)}, found {line!r}")
         if words:
             rows.append(words)
     if not rows:
-        raise DataError(f"{path}: names no pictures; copy it anew")
+        raise DataError(f"{path}: names no pictures; is the copy complete? Copy it again")
     return rows
 
 
-def read_text(path: Path) -> str:
-    """Read a text file.
-
-    Raises:
-        DataError: The file is missing or is no text.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; the official download holds it, is the copy complete?") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({error}); copy it anew") from error
-
-
-def require_files(paths: Iterable[Path]) -> None:
-    """Raise a DataError that names the first of the files that are missing, and counts them.
+def locate(samples: list[Sample]) -> list[Sample]:
+    """Find each sample's files as their folders spell them: lists and folders may differ in the Unicode form of names.
 
     Folders are listed once, because asking for each of 40,000 files takes minutes on a network disk.
+
+    Raises:
+        DataError: Files are missing; the message names the first and gives their number.
     """
 
     @cache
-    def files_of(folder: Path) -> set[str]:
+    def files_in(folder: Path) -> set[str]:
         try:
             with os.scandir(folder) as entries:
-                return {entry.name for entry in entries if entry.is_file()}
+                return {entry.name for entry in entries if answers(entry.is_file)}
         except OSError:
             return set()
 
-    missing = [path for path in paths if path.name not in files_of(path.parent)]
+    @cache
+    def spelled(folder: Path) -> dict[str, str]:
+        return {composed(name): name for name in files_in(folder)}
+
+    missing = []
+
+    def located(path: Path) -> Path:
+        if path.name in files_in(path.parent):
+            return path
+        name = spelled(path.parent).get(composed(path.name))
+        if name is None:
+            missing.append(path)
+            return path
+        return path.with_name(name)
+
+    found = [sample._replace(image=located(sample.image), mask=located(sample.mask)) for sample in samples]
     if missing:
-        others = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""
-        raise DataError(f"{missing[0]}{others}: missing, but listed in this split; is the copy complete? Unpack it anew")
+        more = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""
+        if missing[0].is_symlink():
+            raise DataError(f"{missing[0]}{more}: is a link to a file that is not there; is the disk that holds it connected?")
+        raise DataError(f"{missing[0]}{more}: missing, but listed in this split; is the copy complete? Unpack it again")
+    return found
 
 
 def find_folder(root: Path, *candidates: str, source: str) -> Path:

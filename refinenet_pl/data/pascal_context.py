@@ -10,8 +10,9 @@ from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.labels import VOID, LabelValues
 from refinenet_pl.data.matlab import label_map, read_mat
-from refinenet_pl.data.paired import PairedDataset, Sample, find_folder, read_list, read_text
+from refinenet_pl.data.paired import PairedDataset, Sample, find_folder, read_list
 from refinenet_pl.data.pictures import read_mask
+from refinenet_pl.data.text import read_text
 from refinenet_pl.data.voc import VOC_CLASSES, VOC_PALETTE
 
 CONTEXT_CLASSES = (
@@ -90,7 +91,7 @@ class PascalContext(PairedDataset):
         self._order = _TASK_ORDER
         for folder in self.root / "trainval", devkit / "trainval":
             # Pascal-Part may be unpacked beside it, to a folder of the same name with another inside.
-            if next(folder.glob("*.mat"), None):
+            if next(folder.glob("[!.]*.mat"), None):
                 return self._official_samples(devkit, folder)
         masks = devkit / "SegmentationClassContext"
         if not masks.is_dir():
@@ -138,7 +139,7 @@ def _read_labels(file: Path) -> np.ndarray:
 def _require_names(file: Path) -> None:
     """Raise a DataError unless the labels of the 59 classes are called as expected."""
     found = {}
-    for line in read_text(file).splitlines():
+    for line in read_text(file).split("\n"):
         number, _, name = line.partition(":")
         found[number.strip()] = name.replace(" ", "")
     for number, name in zip(_NUMBERS[1:], CONTEXT_CLASSES[1:], strict=True):

@@ -14,7 +14,7 @@ from refinenet_pl.data.matlab import label_map, read_mat
 from refinenet_pl.data.paired import PairedDataset, Sample, find_folder, read_list
 from refinenet_pl.data.voc import VOC_PALETTE
 
-# The class of each part that Pascal-Part knows of a person; that of the neck is in dispute.
+# The class of each part that PASCAL-Part knows of a person; conversions differ in that of the neck, so it is an option.
 _PARTS = {
     **dict.fromkeys(("head", "hair", "leye", "reye", "lear", "rear", "lebrow", "rebrow", "nose", "mouth"), 1),
     "torso": 2,
@@ -27,15 +27,19 @@ _NECK = {"head": 1, "torso": 2}
 
 
 class PersonPart(PairedDataset):
-    """The people of Pascal-Part (Chen et al., 2014), their parts merged into six.
+    """The people of PASCAL-Part (Chen et al., 2014), their parts merged into six.
 
-    `root` holds the pictures in `VOCdevkit` (or is that folder), of VOC 2010 or, for the PNGs, VOC 2012; and the masks, in one
+    `root` holds the images in `VOCdevkit` (or is that folder), of VOC 2010 or, for the PNGs, VOC 2012; and the masks, in one
     of two forms:
 
     - `png`: `pascal_person_part`, the masks and lists published with DeepLab;
-    - `mat`: `Annotations_Part`, the data set itself, where parts are merged here and the PNGs kept. The splits are those of
-      VOC 2010, of which the pictures with at least one labelled part of a person remain. Parts overlap; a later one in the
+    - `mat`: `Annotations_Part`, the dataset itself, where parts are merged here and the PNGs kept. The splits are those of
+      VOC 2010, of which the images with at least one labeled part of a person remain. Parts overlap; a later one in the
       file covers an earlier one.
+
+    Measured: in four masks of RefineNet's PyTorch port, the three clearly visible necks belong to the head, hence the default
+    of `neck`. In eight official annotations, the class of necks decides 1.8 % of the pixels of parts, and the order 7.4 %.
+    Not verified: that the port's masks are DeepLab's, and that both forms agree in every pixel.
 
     Evaluation (as published): one confusion matrix over the pictures of `val`, mean over 7 classes, background among them.
 
@@ -43,7 +47,8 @@ class PersonPart(PairedDataset):
         root: The folder.
         split: `train` or `val`. The paper gives one picture more for each than the lists hold.
         form: The form of the masks; the PNGs, where they are there, if not given.
-        neck: What a neck belongs to. Published conversions do not agree; only the form `mat` leaves the choice.
+        neck: The class of a neck: `head`, as in the PNGs, or `torso`, as in other conversions; only the form `mat` leaves
+            the choice.
         cache: Folder for the PNGs made from the form `mat`; `refinenet_pl_cache` in `root` if not given.
 
     Raises:
@@ -70,7 +75,7 @@ class PersonPart(PairedDataset):
         root: str | Path | None,
         split: str,
         form: Literal["png", "mat"] | None = None,
-        neck: Literal["torso", "head"] = "torso",
+        neck: Literal["head", "torso"] = "head",
         cache: str | None = None,
     ):
         if form not in (None, "png", "mat"):
@@ -86,10 +91,10 @@ class PersonPart(PairedDataset):
         form = self.form or ("png" if (self.root / "pascal_person_part").is_dir() else "mat")
         if form == "mat":
             return self._mat_samples()
-        if self.neck != "torso":
+        if self.neck != "head":
             raise DataError(
-                f"{self.root}: the PNGs of pascal_person_part have parts merged already, so no neck in them can become part of "
-                "the head; give the option form: mat too, for which Annotations_Part is needed"
+                f"{self.root}: the PNGs of pascal_person_part have parts merged already, necks into the head; for neck: torso "
+                "give the option form: mat too, which needs Annotations_Part"
             )
         return self._png_samples()
 

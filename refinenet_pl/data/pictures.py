@@ -1,86 +1,106 @@
-"""Pictures and masks from disk, with errors that name the file and the cure."""
+"""Images and masks from disk, as arrays, with errors that name the file and the fix."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from refinenet_pl.data.errors import DataError
+from refinenet_pl.data.image_files import bits_of, is_inverted, is_signed, open_image, orientation_of, stored, upright
 from refinenet_pl.data.labels import LabelValues
 
+_ONE_CHANNEL = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
-def read_image(path: Path) -> np.ndarray:
-    """Read a picture of any common format as RGB, upright.
 
-    Grey, palette and CMYK pictures are converted, transparency is left out.
+def read_image(path: Path, any_size: bool = False) -> np.ndarray:
+    """Read an image of any common format as RGB, upright.
+
+    Gray, palette and CMYK images are converted, transparency is left out.
+
+    Args:
+        path: The file.
+        any_size: Whether it may have more than the 178,956,970 pixels that Pillow takes for safe.
 
     Returns:
         uint8 (height, width, 3).
 
     Raises:
-        DataError: The file is missing, empty, truncated or no picture, or has more than 8 bits a channel.
+        DataError: The file is missing, empty, damaged, too large or no image, or has more than 8 bits a channel.
     """
-    with _opened(path) as picture:
-        return np.array(ImageOps.exif_transpose(_eight_bits(picture, path)).convert("RGB"))
+    with open_image(path, any_size) as image:
+        return np.array(upright(_eight_bits(image, path)).convert("RGB"))
 
 
 def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int, int]] | None = None) -> np.ndarray:
-    """Read a mask whose pixel values stand for classes: a greyscale (1, 8 or 16 bits) or palette picture.
+    """Read a mask whose pixel values are class values: of one channel, or of several that are equal.
+
+    Gray images of 1 to 32 bits, palette images and floating-point TIFFs of whole numbers are read by their values, whatever
+    they look like. Transparency is left out.
 
     Args:
         path: A PNG, or another lossless format.
-        values: What the values stand for.
-        palette: Colours that the first entries of a palette picture must have. A program that saved the mask again may have
-            sorted its palette, and with it the values, anew. None where the data set prescribes none.
+        values: The class of each value.
+        palette: Colors that the first entries of a palette image must have. A program that saved the mask again may have
+            sorted its palette, and with it the values. None if the dataset prescribes none.
 
     Returns:
         uint8 (height, width) of class ids and the void id.
 
     Raises:
-        DataError: The file is missing, damaged, a JPEG, not a single channel, or holds a value that stands for nothing.
+        DataError: The file is missing, damaged, a JPEG, not a single channel, or holds a value without a meaning.
     """
-    with _opened(path) as picture:
-        _lossless(picture, path)
-        if picture.mode not in ("1", "L", "P", "I;16"):
-            raise DataError(
-                f"{path}: a mask must hold one class id a pixel (mode L or P), but this picture has mode {picture.mode}; "
-                "convert its colours to ids first, or open it as a data set `folder` with masks: colors"
-            )
-        content = np.array(picture).astype(np.uint16) // _stretch(picture, path)
-        if palette is not None and picture.mode == "P":
-            _check_palette(picture, np.unique(content), palette, path)
+    with open_image(path) as image:
+        _lossless(image, path)
+        content = _values(image, path)
+        if palette is not None and image.mode == "P":
+            _check_palette(image, np.unique(content), palette, path)
     return values.encode(content, path)
 
 
 def read_colors(path: Path) -> np.ndarray:
-    """Read a mask whose colours stand for classes: RGB, or a palette picture by its colours.
+    """Read a mask whose colors are classes: RGB, or a palette image by its colors.
 
     Returns:
         uint8 (height, width, 3).
 
     Raises:
-        DataError: The file is missing, damaged or a JPEG, which changes colours.
+        DataError: The file is missing, damaged, or a JPEG or another form that changes colors.
     """
-    with _opened(path) as picture:
-        _lossless(picture, path)
-        return np.array(_eight_bits(picture, path).convert("RGB"))
+    with open_image(path) as image:
+        _lossless(image, path)
+        if image.mode not in ("1", "L", "P", "LA", "PA", "RGB", "RGBA") or bits_of(image, path) > 8:
+            _eight_bits(image, path)
+            raise DataError(
+                f"{path}: is {_form(image, path)}, which has no exact colors of 8 bits; save the mask as RGB in a PNG"
+            )
+        return np.array(image.convert("RGB"))
+
+
+def read_palette(path: Path) -> tuple[list[int], list[tuple[int, int, int]]] | None:
+    """Values that occur in a palette image, and the colors of its palette; None for an image without one.
+
+    Raises:
+        DataError: As `read_colors`.
+    """
+    with open_image(path) as image:
+        colors = image.getpalette("RGB") if image.mode == "P" else None
+        return colors and (np.unique(np.array(image)).tolist(), list(zip(*[iter(colors)] * 3, strict=True)))
 
 
 def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool = True) -> np.ndarray:
-    """Read the picture that a mask belongs to.
+    """Read the image that a mask belongs to.
 
-    A camera held sideways stores the picture as it lay and notes how to turn it (EXIF orientation). Masks are drawn on either
-    form; where the two differ in size, that of the mask decides.
+    A camera held sideways stores the image as it lay and notes how to turn it (EXIF orientation). Masks are drawn on either
+    form; if the two differ in size, that of the mask decides.
 
     Args:
-        image_path: The picture.
+        image_path: The image.
         mask: Integer (height, width).
         mask_path: Named in errors.
-        strict: What becomes of a picture for which sizes decide nothing. True: an error, because half of the guesses would
-            give silently wrong labels. False: it is taken as stored, as MATLAB reads it, with which the published data sets
-            were labelled.
+        strict: What becomes of an image for which sizes decide nothing. True: an error, because half of the guesses would
+            give silently wrong labels. False: it is taken as stored, as MATLAB reads it, with which the published datasets
+            were labeled.
 
     Returns:
         uint8 (height, width, 3), of the mask's size.
@@ -88,68 +108,89 @@ def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool 
     Raises:
         DataError: As `read_image`, or the sizes differ, or the orientation cannot be decided.
     """
-    with _opened(image_path) as picture:
-        stored = _eight_bits(picture, image_path)
-        turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
-        upright = ImageOps.exif_transpose(stored)
-        size = mask.shape[::-1]
-        if turn in range(2, 9) and stored.size == size == upright.size and strict:
+    with open_image(image_path) as image:
+        _eight_bits(image, image_path)
+        forms, size = (stored(image), upright(image)), mask.shape[::-1]
+        turn = orientation_of(image)
+        if turn != 1 and strict and all(form.size == size for form in forms):
             raise DataError(
                 f"{image_path}: is stored turned (EXIF orientation {turn}), and nothing tells whether its mask was drawn on "
-                "the stored or on the upright picture; save the picture without that tag, as the mask needs it"
+                "the stored or on the upright image; save the image without that tag, as the mask needs it"
             )
-        chosen = next((form for form in (stored, upright) if form.size == size), None)
+        chosen = next((form for form in forms if form.size == size), None)
         if chosen is None:
+            width, height = forms[1].size
             raise DataError(
-                f"{image_path} is {upright.width}x{upright.height} but its mask {mask_path} is {size[0]}x{size[1]}; they must "
-                "be of one size"
+                f"{image_path} is {width}x{height} but its mask {mask_path} is {size[0]}x{size[1]}; they must be of one size"
             )
         return np.array(chosen.convert("RGB"))
 
 
-def _eight_bits(picture: Image.Image, path: Path) -> Image.Image:
-    if picture.mode.startswith(("I", "F")):  # Pillow would clip these, to white all over as a rule
-        raise DataError(f"{path}: has more than 8 bits a channel (mode {picture.mode}); convert it to 8 bits first")
-    return picture
+def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode.startswith(("I", "F")):  # Pillow would clip these, to white all over as a rule
+        raise DataError(f"{path}: has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits first")
+    if is_signed(image):
+        raise DataError(f"{path}: has signed values of 8 bits; convert it to unsigned ones first")
+    return image
 
 
-def _lossless(picture: Image.Image, path: Path) -> None:
-    if picture.format in ("JPEG", "MPO"):
+def _lossless(image: Image.Image, path: Path) -> None:
+    if image.format in ("JPEG", "MPO"):
         raise DataError(
-            f"{path}: this mask is a {picture.format}, which smears labels into others along every outline; save masks as PNG, "
-            "anew from where they were drawn"
+            f"{path}: this mask is a {image.format}, which smears labels into others along every outline; save masks as PNG, "
+            "again from where they were drawn"
         )
 
 
-def _stretch(picture: Image.Image, path: Path) -> int:
-    """Factor by which Pillow has multiplied the values of a greyscale PNG of 2 or 4 bits, so that they fill 0..255."""
-    if picture.format != "PNG" or picture.mode != "L":
-        return 1
-    with path.open("rb") as file:
-        bits, colour_type = file.read(26)[24:]  # of the header, which is the first chunk of every PNG
-    return 255 // (2**bits - 1) if colour_type == 0 and bits in (2, 4) else 1
-
-
-def _check_palette(picture: Image.Image, present: np.ndarray, palette: Sequence[tuple[int, int, int]], path: Path) -> None:
-    colours = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    for value in present:
-        if value < len(palette) and (value >= len(colours) or tuple(colours[value]) != tuple(palette[value])):
-            here = tuple(colours[value].tolist()) if value < len(colours) else "no colour"
+def _values(image: Image.Image, path: Path) -> np.ndarray:
+    """Integer (height, width) of the values in the file."""
+    bits = bits_of(image, path)
+    if is_inverted(image):
+        raise DataError(
+            f"{path}: is a TIFF whose value 0 is white, of which programs disagree about the values; save it as PNG"
+        )
+    if image.mode in ("LA", "RGB", "RGBA") and bits == 8:
+        channels = np.array(image)[..., : 1 if image.mode == "LA" else 3]
+        if (channels != channels[..., :1]).any():
             raise DataError(
-                f"{path}: value {value} has {here} in this picture's palette, but {tuple(palette[value])} in the data set's; "
+                f"{path}: is in color, but a mask must hold one class value a pixel; convert its colors to class ids first, or "
+                "open it as a dataset `folder` with masks: colors"
+            )
+        return channels[..., 0]
+    if image.mode not in _ONE_CHANNEL:
+        raise DataError(
+            f"{path}: is {_form(image, path)}, but a mask must hold one class value a pixel; save it as a gray or palette PNG"
+        )
+    content = np.array(image)
+    if image.mode == "F":
+        whole = np.nan_to_num(content, nan=0.5, posinf=0.5, neginf=0.5)
+        wrong = content[(whole != np.round(whole)) | (np.abs(whole) > 2**24)]
+        if wrong.size:
+            raise DataError(
+                f"{path}: holds {wrong[0]:g} in floating point, which is no class value; save the mask as integers, without "
+                "interpolation"
+            )
+        return content.astype(np.int64)
+    if image.mode == "I" and bits == 32 and not is_signed(image):
+        return content.view(np.uint32).astype(np.int64)  # Pillow has signed integers only
+    if image.mode == "L":
+        if is_signed(image):
+            return content.view(np.int8)
+        if image.format in ("PNG", "TIFF") and bits in (2, 4):
+            return content // (255 // (2**bits - 1))  # Pillow stretches the values of these to 0..255
+    return content.astype(np.int64) if image.mode != "P" else content
+
+
+def _form(image: Image.Image, path: Path) -> str:
+    return f"{image.mode} of {bits_of(image, path)} bits a channel"
+
+
+def _check_palette(image: Image.Image, present: np.ndarray, palette: Sequence[tuple[int, int, int]], path: Path) -> None:
+    colors = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    for value in present:
+        if value < len(palette) and (value >= len(colors) or tuple(colors[value]) != tuple(palette[value])):
+            here = tuple(colors[value].tolist()) if value < len(colors) else "no color"
+            raise DataError(
+                f"{path}: value {value} has {here} in this image's palette, but {tuple(palette[value])} in the dataset's; "
                 "some program has saved it with another palette, so its values are not class ids. Take the original file"
             )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """A picture, decoded in full; what Pillow raises for a bad file becomes a DataError."""
-    try:
-        picture = Image.open(path)
-        picture.load()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except Exception as error:  # damaged bytes lead Pillow's parsers to almost anything
-        raise DataError(f"{path}: cannot be read as a picture ({error}); is it complete? Copy it anew") from error
-    with picture:
-        yield picture

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 from numpy.random import SeedSequence
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
 from refinenet_pl.data.errors import DataError
 
@@ -37,11 +37,7 @@ class TrainingSampler(DistributedSampler):
     """
 
     def __init__(self, dataset: Dataset, global_batch: int, num_replicas: int, rank: int, seed: int):
-        if len(dataset) < global_batch:
-            raise DataError(
-                f"the training split holds {len(dataset)} samples, fewer than one batch of {global_batch}; lower "
-                "data.global_batch"
-            )
+        require_one_batch(dataset, global_batch)
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed, drop_last=True)
         self.total_size = len(dataset) // global_batch * global_batch
         self.num_samples = self.total_size // num_replicas
@@ -54,8 +50,33 @@ class TrainingSampler(DistributedSampler):
         return iter([SampleKey(self.epoch, index) for index in mine[self.start :]])
 
 
-class EvaluationSampler(DistributedSampler):
+class OverfitSampler(SequentialSampler):
+    """The first samples, in the same order and with the same augmentation in each epoch, for `trainer.overfit_batches`.
+
+    Args:
+        dataset: What is sampled.
+        global_batch: Samples of one step over all processes.
+        num_replicas: Number of processes.
+        rank: This process's number.
+    """
+
+    def __init__(self, dataset: Dataset, global_batch: int, num_replicas: int, rank: int):
+        require_one_batch(dataset, global_batch)
+        super().__init__(dataset)
+        self.indices = range(rank, len(dataset) // global_batch * global_batch, num_replicas)
+        self.start = 0
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        return iter([SampleKey(0, index) for index in self.indices[self.start :]])
+
+
+class EvaluationSampler(DistributedSampler, SequentialSampler):
     """Every sample exactly once, in order; whole batches are dealt to the processes in turn.
+
+    Both of its base classes tell Lightning to leave it as it is: it replaces others to distribute and to overfit.
 
     Whole ones, so that a batch holds the same samples on any number of processes and its scores are the same to the last bit.
     Lightning's own choice repeats samples until all processes have equally many, and would count those twice.
@@ -71,7 +92,7 @@ class EvaluationSampler(DistributedSampler):
                 f"{len(dataset)} pictures in batches of {batch} are {batches} batches, too few for {num_replicas} processes; "
                 "use fewer devices, or lower data.evaluation_batch"
             )
-        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=False)
+        DistributedSampler.__init__(self, dataset, num_replicas=num_replicas, rank=rank, shuffle=False)
         starts = range(rank * batch, len(dataset), num_replicas * batch)
         self.indices = [index for start in starts for index in range(start, min(start + batch, len(dataset)))]
         self.num_samples = len(self.indices)
@@ -79,6 +100,14 @@ class EvaluationSampler(DistributedSampler):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
+
+
+def require_one_batch(dataset: Dataset, global_batch: int) -> None:
+    """Raise a DataError if a dataset is smaller than one batch, of which a training would have no step."""
+    if len(dataset) < global_batch:
+        raise DataError(
+            f"the training split holds {len(dataset)} samples, fewer than one batch of {global_batch}; lower data.global_batch"
+        )
 
 
 def device_batch(global_batch: int, processes: int, accumulation: int) -> int:

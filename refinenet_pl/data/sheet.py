@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import SegmentationDataset
+from refinenet_pl.fonts import figure_names, show_literally
 
 # Inches.
 PANEL, CHART, ROW, GAP, TITLES, LEAST = 3.2, 3.6, 0.24, 0.1, 0.6, 2.4
@@ -48,12 +49,12 @@ def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
         row[1].imshow(colours, interpolation="nearest")
         row[2].imshow(image)
         row[2].imshow(colours, interpolation="nearest", alpha=np.where(unknown, 0, STRENGTH))
-        row[0].set_ylabel(dataset.name(index), fontsize=8)
+        row[0].set_ylabel(*figure_names([dataset.name(index)]), fontsize=8)
         for axis in row:
             axis.set_xticks([])
             axis.set_yticks([])
 
-    names, palette = (*dataset.classes.names, "void"), (*dataset.classes.palette, void)
+    names, palette = figure_names([*dataset.classes.names, "void"], length=32), (*dataset.classes.palette, void)
     right.suptitle(f"share of all pixels of the {len(samples)} sample{'s' * (len(samples) > 1)} shown")
     for column, axis in enumerate(right.subplots(1, columns, squeeze=False)[0]):
         labels = list(shares)[column * rows : (column + 1) * rows]
@@ -61,6 +62,7 @@ def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
         _draw_shares(axis, [names[label] for label in labels], colours, [shares[label] for label in labels])
         axis.set_xlim(0, 1.25 * max(shares.values()))
         axis.set_ylim(rows - 0.5, -0.5)
+    show_literally(figure)
     return figure
 
 

@@ -28,7 +28,7 @@ class RandomScale(v2.Transform):
         if self.short_edge is not None:
             least, greatest = self.short_edge
             scale *= min(max(least, min(height, width)), greatest) / min(height, width)
-        return {"size": [round(height * scale), round(width * scale)]}
+        return {"size": [max(1, round(height * scale)), max(1, round(width * scale))]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.Mask):

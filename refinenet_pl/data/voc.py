@@ -1,18 +1,15 @@
 """PASCAL VOC 2012: photographs of everyday scenes, 20 kinds of objects and background, with the further labels of SBD."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from torchvision.datasets import SBDataset, VOCSegmentation
 
 from refinenet_pl.data.cache import Conversion, cache_folder, convert
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.errors import DataError
 from refinenet_pl.data.labels import LabelValues
 from refinenet_pl.data.matlab import label_map, read_mat
-from refinenet_pl.data.paired import PairedDataset, Sample, find_folder
+from refinenet_pl.data.paired import PairedDataset, Sample, find_folder, read_list
 
 
 def _colour(label: int) -> tuple[int, int, int]:
@@ -80,7 +77,7 @@ class VOC2012(PairedDataset):
         return samples
 
     def _home(self) -> Path:
-        """The folder that holds VOCdevkit/VOC2012, which torchvision wants by these names."""
+        """The folder that holds VOCdevkit/VOC2012."""
         here = self.root.resolve()
         above = {"VOCdevkit": here.parent, "VOC2012": here.parent.parent}.get(here.name, here)
         for home in here, above:
@@ -89,31 +86,16 @@ class VOC2012(PairedDataset):
         raise DataError(f"{self.root}: holds no folder 'VOCdevkit/VOC2012', nor is it one of these two; {self.source}")
 
     def _sbd_samples(self, home: Path) -> list[Sample]:
-        """Pictures of SBD, each with its .mat file in place of a mask."""
+        """Images of SBD, each with its .mat file in place of a mask."""
         archive = find_folder(home, "benchmark_RELEASE/dataset", source=self.source)
-        train, val = (
-            _listed(partial(SBDataset, archive, part, mode="segmentation"), archive / f"{part}.txt")
-            for part in ("train", "val")
-        )
-        return train + val
+        names = [name for part in ("train", "val") for (name,) in read_list(archive / f"{part}.txt")]
+        return [Sample(name, archive / "img" / f"{name}.jpg", archive / "cls" / f"{name}.mat") for name in names]
 
 
 def _voc_samples(home: Path, split: str) -> list[Sample]:
-    listing = home / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / f"{split}.txt"
-    return _listed(partial(VOCSegmentation, home, "2012", split), listing)
-
-
-def _listed(make: Callable[[], VOCSegmentation | SBDataset], listing: Path) -> list[Sample]:
-    """The pictures of a data set of torchvision, which reads their list when it is made."""
-    try:
-        listed = make()
-    except FileNotFoundError:
-        raise DataError(f"{listing}: no such file; the official download holds it, is the copy complete?") from None
-    except (OSError, UnicodeDecodeError, RuntimeError) as error:
-        raise DataError(f"{listing}: cannot be read as a list of pictures ({error}); copy it anew") from error
-    pairs = zip(map(Path, listed.images), map(Path, listed.masks), strict=True)
-    # torchvision makes a picture called .jpg of a blank line.
-    return [Sample(image.stem, image, mask) for image, mask in pairs if image.name != ".jpg"]
+    voc = home / "VOCdevkit" / "VOC2012"
+    names = read_list(voc / "ImageSets" / "Segmentation" / f"{split}.txt")
+    return [Sample(name, voc / "JPEGImages" / f"{name}.jpg", voc / "SegmentationClass" / f"{name}.png") for (name,) in names]
 
 
 def _read_labels(file: Path) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Averaging what several views of a picture say about it, at the picture's size, without ever holding all of it."""
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from refinenet_pl.evaluation.pieces import Piece, blocks, resize_rows, upsample_piece
 from refinenet_pl.evaluation.strips import (
     Sampling,
     constants,
@@ -17,6 +18,7 @@ from refinenet_pl.evaluation.strips import (
     strips,
     to_sampling,
 )
+from refinenet_pl.evaluation.tiles import TiledScoreMap
 from refinenet_pl.network.resize import Upsampling, resize
 
 # The authors' code clamps log probabilities here before it resizes them.
@@ -27,19 +29,21 @@ class View(NamedTuple):
     """What the network made of one scaled picture.
 
     Attributes:
-        logits: Float32 (N, C, h, w).
+        logits: Float32 or float64 (N, C, h, w).
         size: (height, width) of the scaled picture.
         covered: (height, width) in the scaled picture's pixels that the logits cover; `size` or, for tiles, a little more to
             the right and below.
         flipped: Whether the picture was mirrored.
-        how: How the network's logits are enlarged.
+        how: How the network's logits are upsampled.
+        in_pieces: Whether they are upsampled with a piece of each matrix at a time, for images of any size.
     """
 
-    logits: Tensor
+    logits: Tensor | TiledScoreMap
     size: tuple[int, int]
     covered: tuple[int, int]
     flipped: bool
     how: Upsampling
+    in_pieces: bool = False
 
 
 def average(views: list[View], size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
@@ -52,9 +56,9 @@ def average(views: list[View], size: tuple[int, int]) -> Iterator[tuple[slice, T
     Yields:
         Rows and their log probabilities, float32 (N, C, rows, width).
     """
-    samplings = [_view_samplings(view, size) for view in views]
+    upsampled = [_upsampled(view, size) for view in views]
     for rows in strips(views[0].logits.shape, size):
-        parts = (enlarge_strip(view.logits, *sides, rows) for view, sides in zip(views, samplings, strict=True))
+        parts = (part(rows) for part in upsampled)
         if len(views) == 1:
             yield rows, next(parts).log_softmax(1)
             continue
@@ -104,17 +108,62 @@ def _resize_probabilities(probabilities: Tensor, size: tuple[int, int]) -> Tenso
         return resize(probabilities.log().clamp(min=LOG_FLOOR), size, "bicubic").exp()
 
 
-def _view_samplings(view: View, size: tuple[int, int]) -> tuple[Sampling, Sampling]:
-    """From the view's rows and columns to those of the labels: to the scaled picture's first, then to the labels'."""
+class Side(NamedTuple):
+    """One side of a view: its length in cells, in pixels of the scaled image, and in those of the labels.
+
+    Attributes:
+        cells: Rows or columns of the logits.
+        covered: Pixels of the scaled image that the logits cover.
+        scaled: Pixels of the scaled image.
+        target: Pixels of the labels.
+        flipped: Whether the side is flipped.
+        how: How the network's logits are upsampled.
+        dtype: Of the logits.
+        device: Of the logits.
+    """
+
+    cells: int
+    covered: int
+    scaled: int
+    target: int
+    flipped: bool
+    how: Upsampling
+    dtype: torch.dtype
+    device: torch.device
+
+
+def _upsampled(view: View, size: tuple[int, int]) -> Callable[[slice], Tensor]:
+    """A view's logits at the size of the labels: a function from rows to (N, C, rows, width)."""
     logits = view.logits
-    sides = zip(logits.shape[-2:], view.covered, view.size, size, (False, view.flipped), strict=True)
-    return tuple(_view_sampling(*side, view.how, logits.dtype, logits.device) for side in sides)
+    lengths = zip(logits.shape[-2:], view.covered, view.size, size, (False, view.flipped), strict=True)
+    down, across = (Side(*length, view.how, logits.dtype, logits.device) for length in lengths)
+    if not view.in_pieces:
+        return partial(enlarge_strip, logits, _view_sampling(down), _view_sampling(across))
+    columns = [_view_piece(across, block) for block in blocks(size[1])]
+
+    def upsample(rows: slice) -> Tensor:
+        piece = _view_piece(down, rows)
+        part = logits[:, :, piece.used] if isinstance(logits, Tensor) else logits.rows(piece.used)
+        return upsample_piece(part, piece, columns)
+
+    return upsample
 
 
 @lru_cache(maxsize=64)
-def _view_sampling(
-    cells: int, covered: int, scaled: int, target: int, flipped: bool, how: Upsampling, dtype: torch.dtype, device: torch.device
-) -> Sampling:
+def _view_sampling(side: Side) -> Sampling:
+    """From the view's rows or columns to those of the labels: to the scaled image's first, then to the labels'."""
     with constants():
-        matrix = resize_matrix(scaled, target, "bilinear", dtype) @ resize_matrix(cells, covered, how, dtype)[:scaled]
-        return to_sampling(matrix.flip(0) if flipped else matrix, device)
+        to_pixels = resize_matrix(side.cells, side.covered, side.how, side.dtype)[: side.scaled]
+        matrix = resize_matrix(side.scaled, side.target, "bilinear", side.dtype) @ to_pixels
+        return to_sampling(matrix.flip(0) if side.flipped else matrix, side.device)
+
+
+def _view_piece(side: Side, rows: slice) -> Piece:
+    """Some rows of the matrix of `_view_sampling`."""
+    if side.flipped:
+        rows = slice(side.target - rows.stop, side.target - rows.start)
+    with constants():
+        pixels, to_target = resize_rows(side.scaled, side.target, "bilinear", rows, side.dtype)
+        used, to_pixels = resize_rows(side.cells, side.covered, side.how, pixels, side.dtype)
+        matrix = to_target @ to_pixels
+        return Piece(used, (matrix.flip(0) if side.flipped else matrix).contiguous().to(side.device))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from typing import Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from refinenet_pl.evaluation.fusion import View, average, fuse_in_log_space
 from refinenet_pl.evaluation.strips import exact_products
-from refinenet_pl.evaluation.tiles import tiled_score_map
+from refinenet_pl.evaluation.tiles import TiledScoreMap, Tiles, scaled_rows
 from refinenet_pl.network.bicubic import Factor, resize_bicubic
 from refinenet_pl.network.refinenet import VoidChannel
 
@@ -33,8 +34,9 @@ class Inference:
             probabilities of several scales pass through 8 bits, and void, where it is an output, can win.
         scales: Factors that pictures are resized by.
         flip: Whether each scale is seen mirrored too. The authors did not.
-        tile: (height, width) of the pieces that a scaled picture larger than them is cut into, rounded up to multiples of 40;
-            None to take pictures whole, as the authors did.
+        tile: (height, width) of the tiles that a scaled image larger than them is cut into, rounded up to multiples of 40; None
+            to process images whole, as the authors did. With tiles, the memory in addition to the image does not grow with its
+            height; it grows with its width, the classes, and the number of views.
         tile_overlap: Least share of a tile that its neighbour sees too.
         short_edge: Least and greatest short edge of `paper`, in pixels.
         void_channel: Which channel of the network's logits is void; None where none is.
@@ -54,6 +56,8 @@ class Inference:
     def __post_init__(self):
         if not self.scales or not all(scale > 0 for scale in self.scales):
             raise ValueError(f"scales is {list(self.scales)}; give one or more factors greater than 0")
+        if self.tile is not None and min(self.tile) < 1:
+            raise ValueError(f"tile is {list(self.tile)}; give a height and a width of 1 or more")
         if not 0 <= self.tile_overlap < 0.9:
             raise ValueError(f"tile_overlap is {self.tile_overlap}; it can be 0 to 0.9")
         if self.tile is not None and self.protocol == "paper":
@@ -91,39 +95,66 @@ class Inference:
             yield from average(views, size)
 
     def _views(self, network: nn.Module, image: Tensor, scale: float, normalize) -> Iterator[View]:
-        scaled = normalize(self._scaled(image, scale))
+        image = image.as_subclass(Tensor)
+        size = self._size(image, scale)
         how = getattr(network, "upsampling", "bilinear")
+        tiles = self.tile and Tiles.over(size, self.tile, self.tile_overlap)
+        scaled = None if tiles else normalize(self._scaled(image, scale))
         for flipped in (False, True)[: 1 + self.flip]:
+            # Flipped back when its rows and columns are read, so that no copy is held meanwhile.
+            if tiles:
+                scores = TiledScoreMap(
+                    lambda part: score_map(network, normalize(part)),
+                    partial(_rows, image, size, flipped),
+                    tiles,
+                    {None: slice(None), "first": slice(1, None), "last": slice(None, -1)}[self.void_channel],
+                )
+                yield View(scores, size, tiles.covered, flipped, how, in_pieces=True)
+                continue
             x = scaled.flip(-1) if flipped else scaled
-            if self.tile is None:
-                logits, covered = score_map(network, x), x.shape[-2:]
-            else:
-                logits, covered = tiled_score_map(lambda part: score_map(network, part), x, self.tile, self.tile_overlap)
+            logits = score_map(network, x)
             # Averaged in float32 at least, whatever the network computes in.
             logits = void_last(logits, self.void_channel).to(torch.promote_types(logits.dtype, torch.float32))
             if self.void_channel and not self.predicts_void:
                 logits = logits[:, :-1]
-            # Mirrored back when its rows and columns are read, so that no copy is held meanwhile.
-            yield View(logits, tuple(x.shape[-2:]), tuple(covered), flipped, how)
+            yield View(logits, size, size, flipped, how, in_pieces=self.tile is not None)
 
-    def _scaled(self, image: Tensor, scale: float) -> Tensor:
-        """The picture at one scale: uint8 or float (N, 3, h, w) in 0..255."""
-        image = image.as_subclass(Tensor)
+    def _size(self, image: Tensor, scale: float) -> tuple[int, int]:
+        """(height, width) of the image at one scale."""
         height, width = image.shape[-2:]
         if self.protocol == "paper":
-            least, greatest = self.short_edge
-            factor = scale * min(max(least, min(height, width)), greatest) / min(height, width)
-            size = (ceil(factor * height), ceil(factor * width))  # as MATLAB's imresize rounds
+            factor = self._factor(image, scale)
+            return ceil(factor * height), ceil(factor * width)  # as MATLAB's imresize rounds
+        return max(1, round(scale * height)), max(1, round(scale * width))
+
+    def _factor(self, image: Tensor, scale: float) -> float:
+        """Factor of the authors' protocol: it brings the short edge within its limits, and then applies the scale."""
+        least, greatest = self.short_edge
+        short = min(image.shape[-2:])
+        return scale * min(max(least, short), greatest) / short
+
+    def _scaled(self, image: Tensor, scale: float) -> Tensor:
+        """The image at one scale: uint8 or float (N, 3, h, w) in 0..255."""
+        size = self._size(image, scale)
+        if self.protocol == "paper":
             # An 8-bit picture comes out of imresize. In float64, for in float32 some values end on the other side of a half;
             # Apple's GPUs have no other.
             exact = image.float() if image.device.type == "mps" else image.double()
-            growth = Factor.of(*Fraction(factor).limit_denominator(100_000).as_integer_ratio(), like=exact)
+            factor = Fraction(self._factor(image, scale)).limit_denominator(100_000)
+            growth = Factor.of(*factor.as_integer_ratio(), like=exact)
             with exact_products(image.device):
                 return resize_bicubic(exact, size, (growth, growth)).round().clamp(0, 255).float()
-        size = (max(1, round(scale * height)), max(1, round(scale * width)))
-        if size == (height, width):
+        if size == tuple(image.shape[-2:]):
             return image
+        if self.tile:
+            # The image itself may be too large for a copy in float.
+            return scaled_rows(image, size, slice(0, size[0]))
         return F.interpolate(image.float(), size, mode="bilinear", antialias=True)
+
+
+def _rows(image: Tensor, size: tuple[int, int], flipped: bool, rows: slice) -> Tensor:
+    part = scaled_rows(image, size, rows)
+    return part.flip(-1) if flipped else part
 
 
 def score_map(network: nn.Module, x: Tensor) -> Tensor:

@@ -1,61 +1,181 @@
-"""Pictures that do not fit, in overlapping tiles."""
+"""Images larger than the memory: the network sees overlapping tiles, and only the rows still needed are kept."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from math import ceil
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from refinenet_pl.evaluation.pieces import resize_rows
+from refinenet_pl.evaluation.strips import exact_products
 from refinenet_pl.network.resize import resize
 
-# Tiles lie on a grid of so many pixels, on which score maps at a quarter of the size are whole numbers of cells also when the
-# network enlarges its pictures by 1.2 first.
+# Tiles are placed on a grid of so many pixels, on which score maps at a quarter of the size are whole numbers of cells also if
+# the network upsamples its images by 1.2 first.
 GRID = 40
+SOURCE_ROWS = 128
+"""Rows of an image that are resized at a time."""
 
 
-def tiled_score_map(
-    network: Callable[[Tensor], Tensor], x: Tensor, tile: tuple[int, int], overlap: float
-) -> tuple[Tensor, tuple[int, int]]:
-    """Logits of a picture, put together from overlapping tiles.
+class Tiles(NamedTuple):
+    """Placement of overlapping tiles.
+
+    Attributes:
+        tile: (height, width) of a tile in pixels, multiples of `GRID`.
+        covered: (height, width) in pixels that all tiles together cover, multiples of `GRID`.
+        tops: First row of each row of tiles, ascending.
+        lefts: First column of each column of tiles, ascending.
+    """
+
+    tile: tuple[int, int]
+    covered: tuple[int, int]
+    tops: list[int]
+    lefts: list[int]
+
+    @classmethod
+    def over(cls, size: tuple[int, int], tile: tuple[int, int], overlap: float) -> "Tiles | None":
+        """Tiles over an image.
+
+        Args:
+            size: (height, width) of the image.
+            tile: (height, width) of a tile in pixels, rounded up to multiples of `GRID`.
+            overlap: Minimum share of a tile that the next one sees too.
+
+        Returns:
+            The tiles; None if the image is no larger than one.
+        """
+        tile = tuple(GRID * ceil(side / GRID) for side in tile)
+        if size[0] <= tile[0] and size[1] <= tile[1]:
+            return None
+        covered = tuple(GRID * ceil(side / GRID) for side in size)
+        tile = tuple(min(pair) for pair in zip(tile, covered, strict=True))
+        return cls(tile, covered, *(_starts(*sides, overlap) for sides in zip(covered, tile, strict=True)))
+
+
+class TiledScoreMap:
+    """Log of the mean of the tiles' softmax probabilities, read from top to bottom.
 
     Args:
-        network: Maps float (N, C, h, w) to logits of any fixed fraction of that size.
-        x: Float (N, C, H, W).
-        tile: (height, width) of a tile in pixels, rounded up to multiples of `GRID`.
-        overlap: Least share of a tile that the next one sees too.
+        network: Maps float (N, 3, h, w) in 0..255 to logits (N, channels, ., .) of any fixed fraction of that size.
+        read: Maps a slice of the image's rows to uint8 or float (N, 3, rows, W) in 0..255; rows beyond the image are left out.
+        tiles: Placement of the tiles.
+        classes: Channels of the logits to keep; the softmax is over all of them.
+
+    Attributes:
+        shape: (N, classes, h, w) of the map of all tiles, of which only a few rows exist at a time.
+        dtype: float32 or float64.
+        device: Device of the rows.
+    """
+
+    def __init__(
+        self, network: Callable[[Tensor], Tensor], read: Callable[[slice], Tensor], tiles: Tiles, classes: slice = slice(None)
+    ):
+        self._bands = _finished_bands(network, read, tiles, classes)
+        first = next(self._bands)
+        self._kept = deque([first])
+        self._start, self._stop = 0, first.shape[2]
+        height = tiles.covered[0] * first.shape[2] // [*tiles.tops, tiles.covered[0]][1]
+        self.shape = (*first.shape[:2], height, first.shape[3])
+        self.dtype, self.device = first.dtype, first.device
+
+    def rows(self, wanted: slice) -> Tensor:
+        """Some rows of the map.
+
+        Args:
+            wanted: Rows, which start no higher than those of the call before: rows further up are forgotten.
+
+        Returns:
+            (N, classes, rows, w).
+        """
+        self._forget(wanted.start)
+        while self._stop < wanted.stop:
+            self._kept.append(next(self._bands))
+            self._stop += self._kept[-1].shape[2]
+            self._forget(wanted.start)
+        parts, start = [], self._start
+        for band in self._kept:
+            parts.append(band[:, :, max(0, wanted.start - start) : max(0, wanted.stop - start)])
+            start += band.shape[2]
+        return torch.cat(parts, 2)
+
+    def _forget(self, start: int) -> None:
+        while self._kept and self._start + self._kept[0].shape[2] <= start:
+            self._start += self._kept.popleft().shape[2]
+
+
+def scaled_rows(image: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
+    """Some rows of a resized image, without the others.
+
+    Args:
+        image: uint8 (N, 3, H, W).
+        size: (height, width) of the resized image.
+        rows: Rows of the resized image; those beyond it are left out.
 
     Returns:
-        Log of the mean of the tiles' softmax probabilities, float32 or float64 (N, classes, h, w), and the (height, width) in
-        pixels that it covers, which may be a little more than the picture's. The logits themselves where the picture is no
-        larger than a tile.
+        (N, 3, rows, width): float in 0..255, bilinear with antialiasing; uint8 if the image has that size already.
     """
-    size = tuple(x.shape[-2:])
-    tile = tuple(GRID * ceil(side / GRID) for side in tile)
-    if size[0] <= tile[0] and size[1] <= tile[1]:
-        return network(x), size
-    covered = tuple(GRID * ceil(side / GRID) for side in size)
-    tile = tuple(min(pair) for pair in zip(tile, covered, strict=True))
-    x = F.pad(x, (0, covered[1] - size[1], 0, covered[0] - size[0]), mode="replicate")
+    height = image.shape[-2]
+    if size == tuple(image.shape[-2:]):
+        return image[..., rows, :]
+    step = max(1, SOURCE_ROWS * size[0] // height)
+    last = min(rows.stop, size[0])
+    parts = []
+    for top in range(rows.start, last, step):
+        used, matrix = resize_rows(height, size[0], "antialiased", slice(top, min(top + step, last)), torch.float32)
+        part = image[..., used, :].float()
+        part = F.interpolate(part, (part.shape[-2], size[1]), mode="bilinear", antialias=True)
+        with exact_products(image.device):
+            parts.append(matrix.to(image.device) @ part)
+    return torch.cat(parts, 2)
+
+
+def _finished_bands(network: Callable, read: Callable, tiles: Tiles, classes: slice) -> Iterator[Tensor]:
+    """Rows of the map as soon as no further tile reaches them, (N, classes, rows, w), from top to bottom."""
+    carried = None
+    for top, behind in zip(tiles.tops, [*tiles.tops[1:], tiles.covered[0]], strict=True):
+        total, count = _row_of_tiles(network, read, tiles, top, classes, carried)
+        finished = total.shape[2] * (behind - top) // tiles.tile[0]
+        # Copies, because a part of a tensor keeps all of it; and nothing is kept here that the caller has forgotten.
+        carried = total[:, :, finished:].clone(), count[finished:].clone()
+        band = total[:, :, :finished] / count[:finished]
+        del total
+        yield band.clamp_(min=torch.finfo(band.dtype).tiny).log_()
+        del band
+
+
+def _row_of_tiles(
+    network: Callable, read: Callable, tiles: Tiles, top: int, classes: slice, carried: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """Sum of the softmax probabilities of one row of tiles and of those above, and the number of summands."""
+    height, width = tiles.tile
+    band = read(slice(top, top + height))
     total = count = None
-    for top in _starts(covered[0], tile[0], overlap):
-        for left in _starts(covered[1], tile[1], overlap):
-            logits = network(x[..., top : top + tile[0], left : left + tile[1]])
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            if total is None:
-                cells = tuple(max(1, round(GRID * side / of)) for side, of in zip(logits.shape[-2:], tile, strict=True))
-                shape = [of // GRID * cell for of, cell in zip(covered, cells, strict=True)]
-                total = logits.new_zeros(*logits.shape[:2], *shape)
-                count = logits.new_zeros(shape)
-            logits = resize(logits, tuple(of // GRID * cell for of, cell in zip(tile, cells, strict=True)), "bilinear")
-            y, x_ = top // GRID * cells[0], left // GRID * cells[1]
-            where = (..., slice(y, y + logits.shape[-2]), slice(x_, x_ + logits.shape[-1]))
-            total[where] += logits.softmax(1)
-            count[where] += 1
-    return total.div_(count).clamp_(min=torch.finfo(total.dtype).tiny).log_(), covered
+    for left in tiles.lefts:
+        # The last tiles may reach beyond the image; its edge is repeated there.
+        part = band[..., left : left + width].float()
+        part = F.pad(part, (0, width - part.shape[-1], 0, height - part.shape[-2]), mode="replicate")
+        logits = network(part)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if total is None:
+            cells = tuple(max(1, round(GRID * side / of)) for side, of in zip(logits.shape[-2:], tiles.tile, strict=True))
+            size = tuple(of // GRID * cell for of, cell in zip(tiles.tile, cells, strict=True))
+            shape = size[0], tiles.covered[1] // GRID * cells[1]
+            total = logits.new_zeros(*logits[:, classes].shape[:2], *shape)
+            count = logits.new_zeros(shape)
+            if carried is not None:
+                rows = carried[1].shape[0]
+                total[:, :, :rows], count[:rows] = carried
+        probabilities = resize(logits, size, "bilinear").softmax(1)[:, classes]
+        column = left // GRID * cells[1]
+        total[..., column : column + size[1]] += probabilities
+        count[:, column : column + size[1]] += 1
+    return total, count
 
 
 def _starts(length: int, tile: int, overlap: float) -> list[int]:
-    """Where tiles begin along one side, on the grid; the last one ends where the side does."""
+    """First pixels of the tiles along one side, on the grid; the last tile ends with the side."""
     step = max(GRID, int(tile * (1 - overlap)) // GRID * GRID)
     return [*range(0, length - tile, step), length - tile]

@@ -1,6 +1,7 @@
 """RefineNet: encoder, cascade of RefineNet blocks, classifier."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -13,8 +14,10 @@ from refinenet_pl.network.blocks import PoolingOrder, Shortcut, convolution
 from refinenet_pl.network.cascade import RefineNetDecoder
 from refinenet_pl.network.dropout import Dropout, number_layers
 from refinenet_pl.network.encoders import Normalization, build_encoder, normalization_of
+from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.network.initialization import DecoderInit, initialize
 from refinenet_pl.network.resize import Upsampling, resize
+from refinenet_pl.network.weights import describe_mismatch, describe_nonfinite, is_mismatch
 
 VoidChannel = Literal["first", "last"]
 
@@ -208,10 +211,33 @@ class RefineNet(SegmentationModel):
         return logits, self.classification_head(features[0][-1])
 
     @classmethod
-    def from_pretrained(cls, *args, **kwargs) -> "RefineNet":
-        """Load what `save_pretrained` wrote, from a directory or the Hugging Face hub, in evaluation mode."""
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args, **kwargs) -> "RefineNet":
+        """Load what `save_pretrained` wrote, from a directory or the Hugging Face hub, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: The directory, or the name on the hub.
+            args: Of huggingface_hub's `from_pretrained`.
+            kwargs: Of huggingface_hub's `from_pretrained`, and arguments of the network that replace the saved ones. With
+                `strict=False`, tensors that do not fit, such as those of a classifier for other classes, stay random.
+
+        Raises:
+            CheckpointError: The tensors are not those of the network that the configuration describes, or not finite.
+        """
         # The file holds the encoder's weights; without this they would first be loaded, or even downloaded, from elsewhere.
-        return super().from_pretrained(*args, **{"encoder_weights": None} | kwargs)
+        # huggingface_hub itself does not load strictly: tensors that are missing would stay random without a word.
+        options = {"encoder_weights": None, "strict": True} | kwargs
+        try:
+            network = super().from_pretrained(pretrained_model_name_or_path, *args, **options)
+        except RuntimeError as error:
+            if not is_mismatch(error):
+                raise
+            raise CheckpointError(
+                f"{pretrained_model_name_or_path}: its tensors are not those of the network in its config.json: "
+                f"{describe_mismatch(error)}"
+            ) from None
+        if problem := describe_nonfinite(network.state_dict()):
+            raise CheckpointError(f"{pretrained_model_name_or_path}: {problem}")
+        return network
 
     def generate_model_card(self, *args, **kwargs):
         """smp's model card, with the lines that load this class: smp looks its own architectures up only."""

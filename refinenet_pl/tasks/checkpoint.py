@@ -7,8 +7,11 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from refinenet_pl.data.classes import Classes
+from refinenet_pl.files import expand_path
 from refinenet_pl.network.errors import CheckpointError
-from refinenet_pl.tasks.model_directory import read_model_directory
+from refinenet_pl.network.weights import describe_mismatch, describe_nonfinite, is_mismatch
+from refinenet_pl.tasks.class_matching import match_classes
+from refinenet_pl.tasks.model_directory import CLASSES_FILE, read_model_directory
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 
@@ -23,8 +26,9 @@ def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[Segmen
         The task in evaluation mode, and the data set's classes.
 
     Raises:
-        CheckpointError: There is no such file, it is damaged, or it is no checkpoint of this package.
+        CheckpointError: There is no such file, it is damaged, it is no checkpoint of this package, or its training diverged.
     """
+    path = expand_path(path, CheckpointError)
     if path.is_dir():
         network, classes = read_model_directory(path)
         arguments = {"void_channel": network.void_channel, "compile": bool(compile)}
@@ -44,22 +48,40 @@ def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[Segmen
             "checkpoint first (python -m refinenet_pl import)"
         )
     arguments = own_arguments(checkpoint["hyper_parameters"]) | ({} if compile is None else {"compile": compile})
+    if problem := describe_nonfinite(checkpoint["state_dict"]):
+        raise CheckpointError(f"{path}: {problem}")
     task = SegmentationTask(build_network(checkpoint["network"]), **arguments)
-    task.load_state_dict(checkpoint["state_dict"])
+    try:
+        task.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        if not is_mismatch(error):
+            raise
+        raise CheckpointError(
+            f"{path}: its tensors are not those of the network it describes: {describe_mismatch(error)}"
+        ) from None
     return task.eval(), Classes.from_dict(checkpoint["data_classes"])
 
 
-def with_model_directory(task: SegmentationTask, path: Path) -> SegmentationTask:
-    """A task that evaluates the network of a model directory as another task evaluates its own.
+def with_model_directory(task: SegmentationTask, path: Path, dataset: Classes) -> SegmentationTask:
+    """Build a task that evaluates the network of a model directory as another task evaluates its own.
+
+    Args:
+        task: The other task; its `match_classes` says how classes are matched.
+        path: The directory.
+        dataset: The classes of the dataset.
 
     Raises:
-        CheckpointError: The directory holds no model, or one for another number of classes.
+        CheckpointError: The directory holds no model, or one for other classes.
     """
     network, classes = read_model_directory(path)
-    if len(classes) != task.hparams.classes:
-        raise CheckpointError(f"{path}: knows {len(classes)} classes, but the data set has {task.hparams.classes}")
+    own = classes if (path / CLASSES_FILE).exists() else None
+    if len(classes) != len(dataset):
+        raise CheckpointError(f"{path}: knows {len(classes)} classes, but the dataset has {len(dataset)}")
+    channels = match_classes(own, dataset, task.match_classes, str(path))
     arguments = own_arguments(task.hparams) | {"void_channel": network.void_channel}
-    return SegmentationTask(network, **arguments).eval()
+    evaluated = SegmentationTask(network, **arguments).eval()
+    evaluated.class_channels = channels
+    return evaluated
 
 
 def own_arguments(hyper_parameters: dict) -> dict:

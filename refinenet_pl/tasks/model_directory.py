@@ -28,7 +28,7 @@ def write_model_directory(directory: Path, network: RefineNet, classes: Classes)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
         try:
             network.save_pretrained(str(unfinished))
-            (unfinished / CLASSES_FILE).write_text(json.dumps(classes.to_dict(), indent=1))
+            (unfinished / CLASSES_FILE).write_text(json.dumps(classes.to_dict(), indent=1), encoding="utf-8")
             # What mkdtemp and safetensors make lets nobody else in.
             unfinished.chmod(0o755)
             for file in unfinished.iterdir():
@@ -41,10 +41,10 @@ def write_model_directory(directory: Path, network: RefineNet, classes: Classes)
 
 
 def read_model_directory(directory: Path) -> tuple[RefineNet, Classes]:
-    """Read such a directory; classes are numbered where it does not name them.
+    """Read such a directory; classes are numbered if it does not name them.
 
     Raises:
-        CheckpointError: It holds no model, or one that cannot be read.
+        CheckpointError: It holds no model, one that cannot be read, or weights that are not those of the network in its config.
     """
     try:
         with contextlib.redirect_stdout(None):  # its reader says on each loading that it loads
@@ -53,9 +53,11 @@ def read_model_directory(directory: Path) -> tuple[RefineNet, Classes]:
         file = directory / CLASSES_FILE
         if not file.exists():
             return network, Classes(tuple(f"class {index}" for index in range(number)), VOC_PALETTE[:number])
-        classes = Classes.from_dict(json.loads(file.read_text()))
+        classes = Classes.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except CheckpointError:
+        raise
     except Exception as error:  # smp, safetensors and json each have errors of their own
-        raise CheckpointError(f"{directory}: cannot be read as a RefineNet ({error}); import or save it anew") from error
+        raise CheckpointError(f"{directory}: cannot be read as a RefineNet ({error}); import or save it again") from error
     if len(classes) != number:
         raise CheckpointError(f"{directory}: {CLASSES_FILE} names {len(classes)} classes, but the network has {number}")
     return network, classes

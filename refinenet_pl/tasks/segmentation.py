@@ -1,5 +1,6 @@
 """Train and evaluate any network that maps pictures to class scores."""
 
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from lightning import LightningModule
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric
@@ -21,10 +23,17 @@ from refinenet_pl.evaluation.inference import Inference, Protocol, score_map, vo
 from refinenet_pl.files import slug
 from refinenet_pl.network.deployment import prepare_for_inference
 from refinenet_pl.network.dropout import sample_seeds
+from refinenet_pl.network.errors import CheckpointError
 from refinenet_pl.network.refinenet import VoidChannel
+from refinenet_pl.network.weights import describe_nonfinite, digest, nonfinite
+from refinenet_pl.tasks.class_matching import NOT_RESUMED, MatchClasses, match_classes
+from refinenet_pl.tasks.divergence import DivergenceError, DivergenceWatch
 from refinenet_pl.tasks.gradients import StepLoss
 from refinenet_pl.tasks.loss import cross_entropy, enlarged_cross_entropy
 from refinenet_pl.tasks.optimization import OptimizerName, build_optimizer, build_schedule
+
+_POSITIVE = ("learning_rate", "learning_rate_scale")
+_NOT_NEGATIVE = ("encoder_learning_rate_factor", "weight_decay", "power", "warmup_steps")
 
 
 class SegmentationTask(LightningModule):
@@ -96,6 +105,10 @@ class SegmentationTask(LightningModule):
             raise ValueError(f"loss_at is score_map, but {type(network).__name__} has no score map; use loss_at: image")
         if class_weights is not None and len(class_weights) != classes:
             raise ValueError(f"{len(class_weights)} class_weights for {classes} classes")
+        for name in _POSITIVE + _NOT_NEGATIVE:
+            value = self.hparams[name]
+            if not (0 < value < math.inf or (value == 0 and name in _NOT_NEGATIVE)):
+                raise ValueError(f"{name} is {value}; it must be {'0 or more' if name in _NOT_NEGATIVE else 'greater than 0'}")
         if encoder_learning_rate_factor == 0 and hasattr(network, "encoder"):
             network.encoder.requires_grad_(False)
         self.network = network
@@ -115,6 +128,12 @@ class SegmentationTask(LightningModule):
         # Of the last validation at scale 1, see `PoolingActivity`; empty where it was not counted.
         self.pooling_activity: list[float] = []
         self.step_loss = StepLoss()
+        self.divergence = DivergenceWatch()
+        # Of the weights that the last validation scored: callbacks may change weights after it.
+        self.validated_weights = ""
+        # How a checkpoint's classes are matched with the dataset's, and the channel of each of these; None for their own order.
+        self.match_classes: MatchClasses = "exact"
+        self.class_channels: list[int] | None = None
         self.test_inference = Inference(
             protocol, tuple(test_scales), test_flip, tile and tuple(tile), tile_overlap, tuple(short_edge), void_channel
         )
@@ -144,8 +163,28 @@ class SegmentationTask(LightningModule):
         return self.inference.log_probabilities(self.network, image, self._normalize)
 
     def predict_mask(self, image: Tensor) -> Tensor:
-        """Class ids of whole pictures, never void: uint8 (N, 3, H, W) -> int64 (N, H, W)."""
-        return torch.cat([part[:, : self.hparams.classes].argmax(1) for _, part in self.log_probabilities(image)], 1)
+        """Predict class ids of whole images, never void.
+
+        Args:
+            image: uint8 (N, 3, H, W).
+
+        Returns:
+            (N, H, W): uint8 up to 256 classes, int64 with more.
+
+        Raises:
+            FloatingPointError: Class scores are NaN, of which the largest would be that of class 0.
+        """
+        dtype = torch.uint8 if self.hparams.classes <= 256 else torch.int64
+        mask = torch.empty(image.shape[0], *image.shape[-2:], dtype=dtype, device=image.device)
+        unknown = torch.zeros((), dtype=torch.bool, device=image.device)
+        for rows, part in self.log_probabilities(image):
+            largest, mask[:, rows] = part[:, : self.hparams.classes].max(1)
+            unknown |= largest.isnan().any()
+        if unknown:
+            raise FloatingPointError(
+                "class scores are NaN; the network's values are too large for the precision it computes in"
+            )
+        return mask
 
     def training_step(self, batch: dict, batch_index: int) -> Tensor:
         """The batch's part of the loss, on the scale of `StepLoss`; `train/loss` is the mean over all pixels of the step."""
@@ -165,14 +204,25 @@ class SegmentationTask(LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         loss = self.step_loss.finish(self.network.parameters(), self.trainer)
         self.log("train/loss", loss, prog_bar=True)
+        values, precision = [loss], self.trainer.precision_plugin
+        if not (isinstance(precision, MixedPrecision) and precision.scaler):  # a scaler skips steps whose gradients overflow
+            gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+            values += [torch.nn.utils.get_total_norm(gradients)] if gradients else []
+        step = self.trainer.global_step + 1
+        self.divergence.note(step, values)
+        if self.divergence.is_due(step):
+            self._end_if_diverged(look_at_weights=False)
 
     def on_validation_start(self) -> None:
         self._prepare()
+        self._end_if_diverged()
 
     def on_test_start(self) -> None:
         self._prepare()
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
+        if batch_index == 0:
+            self.validated_weights = digest(self.network.state_dict())
         with self.activity.counting() if self._counts_activity else nullcontext():
             self._evaluate("val", batch)
 
@@ -209,7 +259,21 @@ class SegmentationTask(LightningModule):
                     module.eval()
         return self
 
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        if self._trainer is None:  # loaded on its own, by load_from_checkpoint
+            return
+        place = str(self.trainer.ckpt_path)
+        if problem := describe_nonfinite(checkpoint["state_dict"]):
+            raise CheckpointError(f"{place}: {problem}")
+        classes = checkpoint.get("data_classes")
+        own = Classes.from_dict(classes) if classes else None
+        if self.trainer.state.fn == "fit":
+            match_classes(own, self.data_classes, "exact", place, NOT_RESUMED)
+        else:
+            self.class_channels = match_classes(own, self.data_classes, self.match_classes, place)
+
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        self._end_if_diverged()
         checkpoint["network"] = self.network_config
         classes = self.data_classes
         if classes is not None:
@@ -222,6 +286,26 @@ class SegmentationTask(LightningModule):
         altered = self.hparams.compile or self.evaluated_only or self.inference.name
         return bool(self.activity.units) and not altered
 
+    def _end_if_diverged(self, look_at_weights: bool = True) -> None:
+        """End a training with values that are not finite, before they are scored or saved.
+
+        Raises:
+            DivergenceError: A loss, a gradient norm or a weight is NaN or infinite.
+        """
+        found = self.divergence.read()
+        if found is None and look_at_weights and nonfinite(self.network.state_dict()):
+            found = self.trainer.global_step, "the weights are"
+        if found is not None:
+            raise DivergenceError(*found, self._against_divergence())
+
+    def _against_divergence(self) -> str:
+        h, clipping = self.hparams, self.trainer.gradient_clip_val
+        rate = h.learning_rate * h.learning_rate_scale
+        clip = f"a smaller trainer.gradient_clip_val (now {clipping:g})" if clipping else "trainer.gradient_clip_val (5.0, say)"
+        advice = f"try a lower model.learning_rate (now {rate:g}), {clip} or more model.warmup_steps (now {h.warmup_steps})"
+        low = self.trainer.precision not in ("32-true", "64-true")
+        return advice + (f", or a higher trainer.precision (now {self.trainer.precision})" if low else "")
+
     def _prepare(self) -> None:
         if self.evaluated_only:
             prepare_for_inference(self.network, self.hparams.compile)
@@ -233,6 +317,9 @@ class SegmentationTask(LightningModule):
         label = batch["mask"].as_subclass(Tensor)
         parts = []
         for rows, log_probabilities in self.log_probabilities(batch["image"]):
+            if self.class_channels is not None:  # void, if it can be predicted, stays the last
+                void = range(len(self.class_channels), log_probabilities.shape[1])
+                log_probabilities = log_probabilities[:, [*self.class_channels, *void]]
             total, weight = cross_entropy(log_probabilities, label[:, rows], self.class_weights, self.hparams.ignore_index)
             if weight > 0:
                 self.losses[stage].update(total.double() / weight, weight)
@@ -248,6 +335,9 @@ class SegmentationTask(LightningModule):
         result = scores(confusion, list(names), self.hparams.protocol == "paper", boundary)
         self.evaluations[stage] = result
         loss = self.losses[stage].compute()
+        if not loss.isfinite() and any(map(any, result.confusion)):  # without a labeled pixel there is no loss
+            advice = f"try a higher trainer.precision (now {self.trainer.precision})"
+            raise DivergenceError(self.trainer.global_step, f"the loss on {stage} is", advice)
         self.evaluation_losses[stage] = loss.item()
         # Values of several scales are others than those that were logged while training.
         logged = slug(", ".join(filter(None, [stage, self.inference.name])))

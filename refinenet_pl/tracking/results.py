@@ -1,14 +1,16 @@
 """results.json: what a run was and what came of it. Tables and reports read nothing else."""
 
 import json
+import math
 import subprocess
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.files import replaced, slug
@@ -32,15 +34,25 @@ class ResultsWriter(Callback):
         config: The resolved configuration.
         checkpoint: What a test or validation evaluates; None in training.
         timer: Measures the time spent training, across interruptions.
-        samples: Has the sample pictures.
+        samples: Has the sample images.
+        best: Keeps the best checkpoint; None where none is kept.
     """
 
-    def __init__(self, run: Run, config: dict, checkpoint: Path | None, timer: Timer, samples: SampleWriter):
+    def __init__(
+        self,
+        run: Run,
+        config: dict,
+        checkpoint: Path | None,
+        timer: Timer,
+        samples: SampleWriter,
+        best: ModelCheckpoint | None = None,
+    ):
         self.run = run
         self.config = config
         self.checkpoint = checkpoint
         self.timer = timer
         self.samples = samples
+        self.best = best
         self.evaluations: dict[str, dict] = {}
         self.curve: list[dict] = []
 
@@ -50,19 +62,31 @@ class ResultsWriter(Callback):
     def load_state_dict(self, state: dict) -> None:
         self.curve = state["curve"]
 
-    def keep(self, trainer: Trainer, task: LightningModule, checkpoint: str) -> None:
-        """Hold on to the validation that has just ended, until `write`."""
+    def keep(self, trainer: Trainer, task: LightningModule, checkpoint: str | None) -> None:
+        """Hold on to the validation that has just ended, until `write`.
+
+        Args:
+            trainer: Has validated.
+            task: Has the scores.
+            checkpoint: File name of the weights that were scored; None if no file has them.
+        """
         self.evaluations |= self._evaluation(trainer, task, "val", checkpoint)
 
     @rank_zero_only
-    def write(self, trainer: Trainer, task: LightningModule) -> None:
-        """Record a finished training with the validations that were kept."""
+    def write(self, trainer: Trainer, task: LightningModule, diverged: dict | None = None) -> None:
+        """Record a finished training with the validations that were kept.
+
+        Args:
+            trainer: Has trained.
+            task: The task.
+            diverged: `step` and `reason` of a training that diverged; the record is then one without scores.
+        """
         network = task.network
         record = {
             "format": 1,
             "run": self.run.names,
             "evaluations": self.evaluations,
-            "best": self._best(trainer),
+            "best": None if diverged else self._best(),
             "curve": self.curve,
             "training": {
                 "epochs": trainer.current_epoch,
@@ -80,20 +104,22 @@ class ResultsWriter(Callback):
             "device": device_name(trainer.strategy.root_device),
             "world_size": trainer.world_size,
         }
-        write_json(self.run.results_file, record)
+        write_json(self.run.results_file, record | ({"diverged": diverged} if diverged else {}))
         step = trainer.global_step
         for tracker in _trackers(trainer):
             for name, evaluation in self.evaluations.items():
                 tracker.log_scores(slug(name), evaluation, step)
-            tracker.log_samples(self.samples.samples, trainer.datamodule.classes, step)
+            if self.samples.samples:
+                tracker.log_samples(self.samples.samples, trainer.datamodule.classes, step)
             tracker.save_files("results.json", "samples/*")
 
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             miou = task.evaluations["val"].miou
             self.curve.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "miou": miou})
-            for tracker in _trackers(trainer):
-                tracker.log_best(max(point["miou"] for point in self.curve))
+            known = [point["miou"] for point in self.curve if not math.isnan(point["miou"])]
+            for tracker in _trackers(trainer) if known else ():
+                tracker.log_best(max(known))
         if trainer.state.fn == "validate" and self.checkpoint:
             self._add(trainer, task, "val", f"val of {self.checkpoint.name}")
 
@@ -123,17 +149,20 @@ class ResultsWriter(Callback):
         self, trainer: Trainer, task: LightningModule, stage: str, checkpoint: str | None, name: str | None = None
     ) -> dict[str, dict]:
         inference = task.inference
+        limit = trainer.limit_test_batches if stage == "test" else trainer.limit_val_batches
         evaluation = {
             "checkpoint": checkpoint,
             "split": trainer.datamodule.splits[stage],
+            # A score of a part of the split is not the split's.
+            **({} if limit == 1.0 and isinstance(limit, float) else {"limit_batches": limit}),
             "inference": asdict(inference),
             "loss": task.evaluation_losses[stage],
             **task.evaluations[stage].to_dict(),
         }
         return {", ".join(filter(None, [name or stage, inference.name])): evaluation}
 
-    def _best(self, trainer: Trainer) -> dict | None:
-        score = trainer.checkpoint_callback.best_model_score if trainer.checkpoint_callback else None
+    def _best(self) -> dict | None:
+        score = self.best.best_model_score if self.best else None
         return None if score is None else {"checkpoint": "best.ckpt", "miou": score.item()}
 
 
@@ -142,9 +171,18 @@ def _trackers(trainer: Trainer) -> list[WandbTracker]:
 
 
 def write_json(file: Path, content: dict) -> None:
-    """Replace a JSON file as a whole or not at all, also where the process is killed meanwhile."""
+    """Replace a JSON file as a whole or not at all, also if the process is killed meanwhile; NaN and infinity become null."""
     with replaced(file) as stream:
-        stream.write(json.dumps(content, indent=1).encode())
+        stream.write(json.dumps(_valid(content), indent=1, allow_nan=False).encode())
+
+
+def _valid(value: Any) -> Any:
+    """The value without the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _valid(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_valid(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def git_state() -> dict:

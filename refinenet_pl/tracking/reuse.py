@@ -4,8 +4,8 @@ import contextlib
 import json
 import os
 import shutil
-from pathlib import Path
 
+from refinenet_pl.files import expand_path
 from refinenet_pl.tracking.checkpoints import LAST
 from refinenet_pl.tracking.configuration import differences, save_configuration
 from refinenet_pl.tracking.results import write_json
@@ -25,7 +25,7 @@ def find_twin(run: Run, config: dict) -> Run | None:
     Returns:
         None where there is none. Of several the first by name.
     """
-    for file in sorted(Path(run.root).glob(f"*@{run.recipe}/*/seed{run.seed}/results.json")):
+    for file in sorted(expand_path(run.root).glob(f"*@{run.recipe}/*/seed{run.seed}/results.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not a record
             record = json.loads(file.read_text(encoding="utf-8"))
             twin = Run(**record["run"], root=run.root)

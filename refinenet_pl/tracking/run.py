@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from refinenet_pl.files import expand_path
+
 # What the command line of a run takes that says nothing about the training.
-SIDE_OPTIONS = ("track", "reuse")
+SIDE_OPTIONS = ("track", "reuse", "match_classes")
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,9 @@ class Run:
         cell: Name of the table's row; `paper` is the network as published.
         seed: Seed of initialisation, order and augmentation.
         root: Directory that holds all runs.
+
+    Raises:
+        ValueError: A name is empty or leads out of the directory of all runs.
     """
 
     recipe: str
@@ -24,6 +29,15 @@ class Run:
     cell: str = "paper"
     seed: int = 0
     root: str = "runs"
+
+    def __post_init__(self):
+        for option, name in ("recipe", self.recipe), ("table", self.table), ("cell", self.cell):
+            parts = Path(name).parts
+            if not parts or name != name.strip() or Path(name).is_absolute() or ".." in parts:
+                raise ValueError(
+                    f"run.{option} is {name!r}; it names a directory in the directory of all runs, so it must neither be "
+                    "empty, begin or end with a blank, nor lead out of there"
+                )
 
     @property
     def names(self) -> dict[str, str | int]:
@@ -41,7 +55,7 @@ class Run:
 
     @property
     def directory(self) -> Path:
-        return Path(self.root) / self.group / self.cell / f"seed{self.seed}"
+        return expand_path(self.root) / self.group / self.cell / f"seed{self.seed}"
 
     @property
     def results_file(self) -> Path:

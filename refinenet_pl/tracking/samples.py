@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from refinenet_pl.data.classes import Classes
-from refinenet_pl.files import replaced, slug
+from refinenet_pl.files import distinct, replaced, slug
 
 PICTURES = 4
 LONGEST_EDGE = 640
@@ -51,7 +51,8 @@ class SampleWriter(Callback):
         self.samples: list[Sample] = []
 
     @rank_zero_only
-    def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
+        # At the start, because a callback that averages weights puts the others back before a validation ends.
         # A network that is spread over processes cannot be asked by one of them alone.
         whole = isinstance(trainer.strategy, (DDPStrategy, SingleDeviceStrategy))
         if trainer.sanity_checking or trainer.fast_dev_run or task.inference.name or not whole:
@@ -61,8 +62,7 @@ class SampleWriter(Callback):
         with trainer.precision_plugin.forward_context():
             self.samples = [_predict(task, dataset, int(index), classes) for index in indices]
         try:
-            for sample in self.samples:
-                write_sample(self.folder, sample, classes)
+            write_samples(self.folder, self.samples, classes)
         except OSError as error:
             warnings.warn(f"the sample pictures could not be written: {error}", stacklevel=2)
 
@@ -83,14 +83,15 @@ def _predict(task: LightningModule, dataset, index: int, classes: Classes) -> Sa
     )
 
 
-def write_sample(folder: Path, sample: Sample, classes: Classes) -> None:
-    """Write NAME-picture.jpg, NAME-label.png and NAME-prediction.png."""
-    palette = [channel for colour in classes.palette for channel in colour]
-    stem = slug(sample.name)
-    with replaced(folder / f"{stem}-picture.jpg") as stream:
-        Image.fromarray(sample.picture).save(stream, "jpeg", quality=90)
-    for kind, ids in ("label", sample.label), ("prediction", sample.prediction):
-        mask = Image.fromarray(ids, "P")
-        mask.putpalette(palette + [0] * (768 - len(palette)))
-        with replaced(folder / f"{stem}-{kind}.png") as stream:
-            mask.save(stream, "png", optimize=True)
+def write_samples(folder: Path, samples: list[Sample], classes: Classes) -> None:
+    """Write NAME-picture.jpg, NAME-label.png and NAME-prediction.png of each sample; no two share a file."""
+    palette = [channel for color in classes.palette for channel in color]
+    # `a b` and `a-b` are one word.
+    for sample, stem in zip(samples, distinct([slug(sample.name) for sample in samples]), strict=True):
+        with replaced(folder / f"{stem}-picture.jpg") as stream:
+            Image.fromarray(sample.picture).save(stream, "jpeg", quality=90)
+        for kind, ids in ("label", sample.label), ("prediction", sample.prediction):
+            mask = Image.fromarray(ids, "P")
+            mask.putpalette(palette + [0] * (768 - len(palette)))
+            with replaced(folder / f"{stem}-{kind}.png") as stream:
+                mask.save(stream, "png", optimize=True)

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+from refinenet_pl.fonts import figure_names, one_line, shorten, show_literally
+
 # What `per_class_rows` gives of each class.
 PER_CLASS = ("class", "iou", "boundary_iou", "accuracy", "share_of_pixels")
 
@@ -17,7 +19,7 @@ def per_class_table(evaluation: dict) -> str:
     Args:
         evaluation: `Scores` as a dict.
     """
-    rows = [[name, *(_percent(value) for value in values)] for name, *values in per_class_rows(evaluation)]
+    rows = [[shorten(one_line(name), 40), *map(_percent, values)] for name, *values in per_class_rows(evaluation)]
     means = ["mean", *(_percent(evaluation.get(name)) for name in ("miou", "boundary_miou", "mean_accuracy")), ""]
     overall = ["all pixels", "", "", _percent(evaluation["pixel_accuracy"]), _percent(1.0)]
     header = ["class", "IoU %", "boundary IoU %", "accuracy %", "pixels %"]
@@ -32,7 +34,7 @@ def save_scores(stem: Path, evaluation: dict) -> list[Path]:
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     table, picture = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}-confusion.png")
-    with table.open("w", newline="") as stream:
+    with table.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(PER_CLASS)
         for name, *values in per_class_rows(evaluation):
@@ -44,7 +46,7 @@ def save_scores(stem: Path, evaluation: dict) -> list[Path]:
 def draw_confusion(evaluation: dict) -> Figure:
     """The confusion matrix: for each class (row), where its pixels went, in per cent; void as a prediction comes last."""
     counts = np.array(evaluation["confusion"])
-    names = list(evaluation["iou"])
+    names = figure_names(list(evaluation["iou"]), length=32)
     predictions = names + ["void"] * (counts.shape[1] - len(names))
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     many = len(names) > 40
@@ -62,6 +64,7 @@ def draw_confusion(evaluation: dict) -> Figure:
             colour = "white" if share[row, column] > 55 else "black"
             axis.text(column, row, f"{share[row, column]:.0f}", ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(drawn, shrink=0.8, label="% of the class's pixels")
+    show_literally(figure)
     return figure
 
 

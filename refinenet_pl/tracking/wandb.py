@@ -1,7 +1,7 @@
 """A run in W&B: comparable in the dashboard without renaming anything, and never in the way of training."""
 
-import glob
 import os
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +20,8 @@ from refinenet_pl.tracking.scores import PER_CLASS, draw_confusion, per_class_ro
 
 # W&B draws no chart of a table with more rows, so of a confusion matrix of more than 100 classes there is the picture alone.
 CHART_ROWS = 10_000
+# Characters that W&B takes in the names of runs and groups, and in tags; and in an id, to which it adds names of tables.
+LONGEST, LONGEST_TAG, LONGEST_ID = 128, 64, 80
 # How long a server that does not answer may hold up the start of a run, and its end (W&B's own: 90 s and for ever); and copies
 # of files instead of links to them, which end nowhere once the directory is moved.
 SETTINGS = {"WANDB_INIT_TIMEOUT": "60", "WANDB_FINISH_TIMEOUT": "120", "WANDB_SYMLINK": "false"}
@@ -49,10 +51,10 @@ class WandbTracker(WandbLogger):
         super().__init__(
             project=os.environ.get("WANDB_PROJECT", "refinenet_pl"),
             save_dir=run.directory,
-            group=run.group,
+            group=run.group[:LONGEST],
             job_type=job_type,
-            name=run.name,
-            tags=list(dict.fromkeys(tag for tag in tags if tag)),
+            name=run.name[:LONGEST],
+            tags=list(dict.fromkeys(tag[:LONGEST_TAG] for tag in tags if tag)),
             config={**run.names, "network": {"class": network["class_path"], **arguments}, "model": task, **rest},
         )
         self.run = run
@@ -124,10 +126,10 @@ class WandbTracker(WandbLogger):
 
     def save_files(self, *patterns: str) -> None:
         """Put files of the run's directory into W&B's record, to be gathered from there by another machine."""
-        home = str(self.run.directory)
-        self._attempt(
-            lambda wandb_run: [wandb_run.save(f"{glob.escape(home)}/{pattern}", home, policy="now") for pattern in patterns]
-        )
+        home = self.run.directory
+        files = [file for pattern in patterns for file in sorted(home.glob(pattern))]
+        # Not as patterns: W&B takes brackets and question marks in the directory's own name for such.
+        self._attempt(lambda wandb_run: [wandb_run.save(str(file), str(home), policy="now", glob=False) for file in files])
 
     @rank_zero_only
     def _attempt(self, act: Callable[[Any], Any]) -> None:
@@ -150,7 +152,7 @@ class WandbTracker(WandbLogger):
         arguments = {name: value for name, value in self._wandb_init.items() if value is not None} | {"mode": mode}
         if mode != "disabled":
             self.run.directory.mkdir(parents=True, exist_ok=True)
-            arguments["id"] = f"{self.run.group}-{self.run.name}-{self.job_type}-{_key(self.run)}".replace("@", "-")
+            arguments["id"] = _id(self.run, self.job_type)
         try:
             started = wandb.init(**arguments)
         except Exception as error:
@@ -163,6 +165,13 @@ class WandbTracker(WandbLogger):
         started.define_metric("trainer/global_step", hidden=True)
         started.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return started
+
+
+def _id(run: Run, job_type: str) -> str:
+    """The run's id in W&B, which takes fewer characters than a directory's name; the key keeps runs apart all the same."""
+    readable = re.sub(r"[^\w.=+-]+", "-", f"{run.group}-{run.name}-{job_type}", flags=re.ASCII)
+    key = _key(run)
+    return f"{readable[: LONGEST_ID - len(key) - 1]}-{key}"
 
 
 def _key(run: Run) -> str:

@@ -1,0 +1,72 @@
+"""Errors of torch and Lightning that a user's options cause: their own message, and the option to change."""
+
+import re
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+# A piece of the message, and what to do. The first that occurs counts.
+_CAUSES = (
+    (
+        r"Expected more than 1 value per channel when training",
+        "batch normalization needs more than one value; train with more images per process and batch (data.global_batch over "
+        "fewer devices), or with larger crops (data.crop_size)",
+    ),
+    (
+        r"out of memory|can't allocate memory|not enough memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED",
+        "lower data.crop_size or data.global_batch, accumulate batches (trainer.accumulate_grad_batches), use trainer.precision"
+        " bf16-mixed or model.network.init_args.checkpoint_activations; to evaluate large images, give model.tile",
+    ),
+    (
+        r"divisible by \d+|Sizes of tensors must match|output size is too small"
+        r"|Kernel size can't be greater than actual input size|Padding size should be less than the corresponding input",
+        "give a data.crop_size that the network takes: a multiple of 32, and large enough for its pooling",
+    ),
+    (
+        r"No supported gpu backend found|No CUDA GPUs are available|Found no NVIDIA driver|not compiled with CUDA"
+        r"|You requested gpu:|CUDAAccelerator can not run|MPSAccelerator can not run|invalid device ordinal|Torch not compiled",
+        "choose trainer.accelerator and trainer.devices that this machine has; cpu always works",
+    ),
+    (
+        r"Expected to have finished reduction in the prior iteration",
+        "some parameters of the network have no part in the loss; give trainer.strategy ddp_find_unused_parameters_true",
+    ),
+    (
+        r"returned nan values in its \d+th output",
+        "trainer.detect_anomaly found the operation above; try a lower model.learning_rate or trainer.gradient_clip_val",
+    ),
+    (
+        r"DataLoader worker .* (is killed|exited unexpectedly)|unable to (mmap|open shared memory)|Bus error|shared memory",
+        "a process that loads data was killed, usually for lack of memory or of shared memory; lower data.num_workers",
+    ),
+    (r"Too many open files", "raise the limit (ulimit -n 65536), or lower data.num_workers"),
+    (r"Address already in use|EADDRINUSE", "another run uses this port; set MASTER_PORT to a free one"),
+    (r"device-side assert triggered", "start again with CUDA_LAUNCH_BLOCKING=1 to see where"),
+    (r"Training Spike Detected|TrainingSpikeException", "the callback SpikeDetection ended the training, as it is meant to"),
+)  # fmt: skip
+
+
+def explain(error: BaseException) -> str | None:
+    """One sentence for an error that an option causes.
+
+    Args:
+        error: From torch or Lightning.
+
+    Returns:
+        The first line of the message and the option to change; None for an error with another cause, which is worth its
+        traceback.
+    """
+    text = str(error).strip() or type(error).__name__
+    for pattern, advice in _CAUSES:
+        if re.search(pattern, f"{type(error).__name__}: {text}", re.IGNORECASE):
+            return f"{_sentence(text, pattern)}; {advice}"
+    # Lightning's own refusals, and packages that its options need, are for the user as they are.
+    if isinstance(error, (MisconfigurationException, ModuleNotFoundError)):
+        return " ".join(text.split())
+    return None
+
+
+def _sentence(text: str, pattern: str) -> str:
+    """The line that says it, without a traceback around."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = next((line for line in lines if re.search(pattern, line, re.IGNORECASE)), lines[-1])
+    return said.removeprefix("RuntimeError: ").removeprefix("ValueError: ").rstrip(".")

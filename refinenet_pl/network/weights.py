@@ -1,0 +1,66 @@
+"""Weights from files: which do not fit and which cannot be used, in one sentence."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+# In the message of `load_state_dict`, of torch and of safetensors.
+_LISTS = {"missing": r"Missing key\(s\) in state_dict: (.*)", "not known": r"Unexpected key\(s\) in state_dict: (.*)"}
+_SIZE = re.compile(r"size mismatch for (\S+): copying a param with shape (.*?) from checkpoint, .* is (.*?)\.?$", re.MULTILINE)
+_SHOWN = 3
+
+
+def is_mismatch(error: Exception) -> bool:
+    """Whether an error is that of `load_state_dict` about tensors that do not fit."""
+    return isinstance(error, RuntimeError) and "Error(s) in loading state_dict" in str(error)
+
+
+def describe_mismatch(error: Exception) -> str:
+    """Names and number of the tensors that do not fit, in one sentence.
+
+    Args:
+        error: From `load_state_dict`, whose message has a line for each tensor.
+    """
+    text, parts = str(error), []
+    for problem, pattern in _LISTS.items():
+        if found := re.search(pattern, text):
+            names = re.findall('"([^"]+)"', found[1])
+            parts.append(f"{problem}: {_some(names)}")
+    if sizes := _SIZE.findall(text):
+        names = [f"{name} ({_shape(there)} there, {_shape(here)} here)" for name, there, here in sizes]
+        parts.append(f"of another shape: {_some(names)}")
+    return "; ".join(parts) or text.splitlines()[-1].strip()
+
+
+def nonfinite(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors that hold NaN or infinity."""
+    return [name for name, tensor in state.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
+
+
+def describe_nonfinite(state: Mapping[str, Tensor]) -> str:
+    """A sentence about the tensors that hold NaN or infinity; empty if none does."""
+    names = nonfinite(state)
+    if not names:
+        return ""
+    return f"{len(names)} of {len(state)} tensors hold NaN or infinity ({_some(names)}): the training that wrote them diverged"
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """A text that is equal for equal names and values, on any device."""
+    content = hashlib.blake2b(digest_size=16)
+    for name, tensor in state.items():
+        content.update(name.encode())
+        content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return content.hexdigest()
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _shape(text: str) -> str:
+    return text.removeprefix("torch.Size(").removesuffix(")")

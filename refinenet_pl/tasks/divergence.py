@@ -1,0 +1,56 @@
+"""Divergence: a training whose loss, gradients or weights are no longer finite numbers."""
+
+import torch
+from torch import Tensor
+
+# On a GPU, reading a value waits for all work before it, so the watch is read once in so many steps.
+STEPS_BETWEEN_READINGS = 10
+
+
+class DivergenceError(RuntimeError):
+    """A loss, a gradient norm or weights are NaN or infinite.
+
+    Attributes:
+        step: The optimizer step in which this was first so, from 1.
+        reason: A sentence.
+    """
+
+    def __init__(self, step: int, what: str, advice: str):
+        self.step = step
+        self.reason = f"{what} not finite (NaN or infinity) since step {step}"
+        super().__init__(f"{self.reason}; {advice}")
+
+
+class DivergenceWatch:
+    """Remembers the first step with a loss or a gradient norm that is not finite.
+
+    The step is kept on the device, so that a GPU does not have to be waited for at each step.
+    """
+
+    NAMES = ("the loss is", "the gradient norm is")
+
+    def __init__(self):
+        self._first: Tensor | None = None
+
+    def note(self, step: int, values: list[Tensor]) -> None:
+        """Look at the values of a step.
+
+        Args:
+            step: Its number, from 1.
+            values: Scalars on one device, in the order of `NAMES`; the norm may be left out.
+        """
+        finite = torch.stack([value.detach().double() for value in values]).isfinite()
+        first = torch.full((len(self.NAMES),), -1, device=finite.device) if self._first is None else self._first
+        now = torch.where(finite, -1, step)
+        known = first[: len(values)]
+        self._first = torch.cat([torch.where(known < 0, now, known), first[len(values) :]])
+
+    def is_due(self, step: int) -> bool:
+        """Whether the watch should be read after this step."""
+        return self._first is not None and (self._first.device.type == "cpu" or step % STEPS_BETWEEN_READINGS == 0)
+
+    def read(self) -> tuple[int, str] | None:
+        """The first step with a value that is not finite, and the beginning of a sentence about it; None if there was none."""
+        steps = [] if self._first is None else self._first.tolist()
+        found = [(step, name) for step, name in zip(steps, self.NAMES, strict=False) if step >= 0]
+        return min(found, key=lambda entry: entry[0]) if found else None
