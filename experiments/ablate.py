@@ -159,6 +159,9 @@ def main(arguments: list[str] | None = None, command_prefix: list[str] | None = 
     except (TableError, RecordError, PlacementError, slurm.SlurmError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whatever reads the output has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 0
 
 

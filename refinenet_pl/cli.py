@@ -1,6 +1,7 @@
 """The command line: `python -m refinenet_pl COMMAND`."""
 
 import importlib
+import os
 import sys
 
 from refinenet_pl.memory import keep_freed_memory
@@ -31,7 +32,13 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         keep_freed_memory()
         # A command's libraries take seconds to import; only the chosen one's are.
-        importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments)
+        try:
+            importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:  # whatever reads the output has ended, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
 
 
 def _usage() -> str:

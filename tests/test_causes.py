@@ -1,5 +1,9 @@
 """Errors that an option causes end in one sentence that names it, never in a traceback."""
 
+import importlib.util
+import subprocess
+import sys
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -69,6 +73,24 @@ def test_an_error_of_the_program_itself_keeps_its_traceback():
         (["--data.short_edge=[100, 50]"], "data.short_edge"),
         (["--model.learning_rate=-1"], "learning_rate"),
         (["--model.tile=[0, 10]"], "tile"),
+        (["--model.class_weights=[0,0,0,0,0,0,0,0,0,0,0]"], "class_weights"),
+        (["--model.network.init_args.in_channels=4"], "model.network.init_args.in_channels"),
+        (["--model.network.init_args.encoder_name=resnet1010"], "no encoder is called 'resnet1010'; did you mean resnet101"),
+        (["--model.network.init_args.encoder_name=convnext_tiny"], "did you mean tu-convnext_tiny"),
+        (["--model.network=torch.nn.Identity"], "model.network has no parameters"),
+        (['--data.dataset_options={"nonsense": 1}'], "data.dataset_options: scenes: got an unexpected keyword argument"),
+        (['--data.dataset_options={"size": "big"}'], "the size 'big' is not a whole number"),
+        (["--seed_everything=-1"], "seed_everything is -1"),
+        (["--trainer.devices=[5]"], "`devices` selected with `CPUAccelerator`"),
+        (["--trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches is 0"),
+        (["--trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val is -1"),
+        (["--trainer.limit_train_batches=0"], "trainer.limit_train_batches is 0"),
+        (["--trainer.val_check_interval=100"], "`val_check_interval` (100) must be less than"),
+        (["--trainer.max_time=soon"], "is not a valid duration"),
+        (["--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.monitor=val/x"], "monitor"),
+        (["--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint", "--trainer.callbacks.monitor=val/miou",
+          "--trainer.callbacks.mode=max"], "a run has this ModelCheckpoint anyway"),
+        (["--run.root=$NOWHERE/runs"], "the environment variable NOWHERE is not set"),
         (["--run.cell=../elsewhere"], "run.cell"),
         (["--run.cell="], "run.cell"),
     ],
@@ -76,7 +98,7 @@ def test_an_error_of_the_program_itself_keeps_its_traceback():
 )  # fmt: skip
 def test_a_command_ends_in_one_sentence(tmp_path, capsys, options, message):
     said = refusal(capsys, "fit", f"--run.root={tmp_path}", *options)
-    assert message in said and "Traceback" not in said
+    assert message in said and "Traceback" not in said and said.strip().count("\n") == 0
     assert not list(tmp_path.rglob("results.json"))
 
 
@@ -111,3 +133,21 @@ def write_folder(root, *sizes: tuple[int, int]) -> None:
                 (root / kind / split).mkdir(parents=True, exist_ok=True)
                 image.save(root / kind / split / f"{name}.png")
     (root / "classes.yaml").write_text("names: [a, b]\n")
+
+
+@pytest.mark.parametrize("package", ["rich", "tensorboard"])
+def test_a_package_that_an_option_needs_is_named_in_one_line(tmp_path, capsys, package):
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    option = {
+        "rich": ["--trainer.callbacks+=lightning.pytorch.callbacks.RichProgressBar"],
+        "tensorboard": ["--trainer.logger=lightning.pytorch.loggers.TensorBoardLogger", "--trainer.logger.save_dir=x"],
+    }[package]
+    said = refusal(capsys, "fit", f"--run.root={tmp_path}", *option)
+    assert package in said and "nstall" in said and said.strip().count("\n") == 0
+
+
+def test_a_reader_that_ends_is_no_error():
+    command = f"{sys.executable} -m refinenet_pl data list | head -1; exit ${{PIPESTATUS[0]}}"
+    listing = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in listing.stderr and listing.returncode in (0, 141)

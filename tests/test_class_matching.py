@@ -191,6 +191,13 @@ def test_weights_for_other_classes_are_a_start_if_asked_for(model):
     }
 
 
+@pytest.mark.parametrize("content", [{"a": 1}, torch.ones(3), {"state_dict": {}}], ids=["a dict", "a tensor", "weights alone"])
+def test_a_file_that_fit_did_not_write_is_not_evaluated(tmp_path, capsys, content):
+    torch.save(content, tmp_path / "x.pth")
+    said = refusal(capsys, "validate", f"--ckpt_path={tmp_path / 'x.pth'}")
+    assert f"{tmp_path / 'x.pth'}: this package's fit did not write it; import a published checkpoint" in said
+
+
 def test_a_checkpoint_of_another_width_is_refused_in_one_sentence(tmp_path, capsys):
     fit(tmp_path)
     said = refusal(capsys, "validate", f"--run.root={tmp_path}", "--model.network.init_args.width=16")

@@ -103,3 +103,16 @@ def test_hooks_are_taken_off_again():
     described = network()
     describe(described, 64, 64)
     assert not any(module._forward_hooks for module in described.modules())
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--height=0", "give a --height and a --width of 1 or more"),
+        ("--network.cascade=7", "cascade is 7"),
+        ("--network.encoder_name=resnet1010", "did you mean resnet101"),
+    ],
+)
+def test_what_cannot_be_described_is_named_in_one_sentence(option, message):
+    with pytest.raises(SystemExit, match=message):
+        main(["describe", option])

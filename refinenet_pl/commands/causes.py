@@ -1,7 +1,9 @@
 """Errors of torch and Lightning that a user's options cause: their own message, and the option to change."""
 
+import inspect
 import re
 
+from lightning import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 # A piece of the message, and what to do. The first that occurs counts.
@@ -38,6 +40,13 @@ _CAUSES = (
         r"DataLoader worker .* (is killed|exited unexpectedly)|unable to (mmap|open shared memory)|Bus error|shared memory",
         "a process that loads data was killed, usually for lack of memory or of shared memory; lower data.num_workers",
     ),
+    (
+        r"to have \d+ channels, but got 3 channels",
+        "images have three channels, so leave model.network.init_args.in_channels at 3",
+    ),
+    (r"optimizer got an empty parameter list", "model.network has no parameters to train; give another class"),
+    (r"Early stopping conditioned on metric", "give the callback's monitor one of these names"),
+    (r"Found more than one stateful callback", "give the trainer.callbacks of one type different arguments, or leave one out"),
     (r"Too many open files", "raise the limit (ulimit -n 65536), or lower data.num_workers"),
     (r"Address already in use|EADDRINUSE", "another run uses this port; set MASTER_PORT to a free one"),
     (r"device-side assert triggered", "start again with CUDA_LAUNCH_BLOCKING=1 to see where"),
@@ -59,10 +68,18 @@ def explain(error: BaseException) -> str | None:
     for pattern, advice in _CAUSES:
         if re.search(pattern, f"{type(error).__name__}: {text}", re.IGNORECASE):
             return f"{_sentence(text, pattern)}; {advice}"
-    # Lightning's own refusals, and packages that its options need, are for the user as they are.
-    if isinstance(error, (MisconfigurationException, ModuleNotFoundError)):
+    # Lightning's own refusals, which name its options, and packages that these need, are for the user as they are.
+    options = set(re.findall(r"`(\w+)", text)).intersection(inspect.signature(Trainer).parameters)
+    if isinstance(error, (MisconfigurationException, ModuleNotFoundError)) or options:
         return " ".join(text.split())
     return None
+
+
+def shorten_parser_error(error: Exception) -> str:
+    """The reason for which a class cannot be instantiated, without jsonargparse's list of all that it tried."""
+    text = str(error)
+    found = re.search(r"Problem with given class_path '([^']+)':\s*(.*?)(?:\n  - |\Z)", text, re.DOTALL)
+    return f"{found[1]}: {' '.join(found[2].split())}" if found and "Union subtypes" in text else text
 
 
 def _sentence(text: str, pattern: str) -> str:

@@ -1,5 +1,7 @@
 """`describe`: print a network part by part."""
 
+import sys
+
 import torch
 from jsonargparse import ArgumentParser
 from tabulate import tabulate
@@ -15,9 +17,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--width", type=int, default=512, help="width of the picture in pixels")
     parser.add_class_arguments(RefineNet, "network", skip={"encoder_weights", "aux_params"})
     config = parser.parse_args(arguments[1:])
-    # Nothing is computed: shapes and counts are known without values.
-    with torch.device("meta"):
-        network = RefineNet(**config.network.as_dict(), encoder_weights=None)
+    if min(config.height, config.width) < 1:
+        sys.exit(f"error: an image of {config.width}x{config.height} pixels; give a --height and a --width of 1 or more")
+    try:
+        # Nothing is computed: shapes and counts are known without values.
+        with torch.device("meta"):
+            network = RefineNet(**config.network.as_dict(), encoder_weights=None)
+    except ValueError as error:  # arguments that do not go together; the message says which
+        sys.exit(f"error: {error}")
     parts = describe(network, config.height, config.width)
     rows = []
     for index, part in enumerate(parts):

@@ -123,6 +123,8 @@ def select(images: list[Input], only: Path) -> list[Input]:
         for name in {image.name, image.path.name, image.path.as_posix()}:
             for key in name, name.removesuffix(image.path.suffix):
                 known[composed(key)].append(image)
+    if not only.is_file():
+        raise DataError(f"{only}: no such file; --only names a text file with one name a line")
     entries = read_names(only)
     if not entries:
         raise DataError(f"{only}: names no pictures; write one name a line")

@@ -53,6 +53,9 @@ PASSED_ON = frozenset(
 )  # fmt: skip
 """Arguments of `Trainer` that do in a run what Lightning documents."""
 
+MIN_VALUES = {"accumulate_grad_batches": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
+"""The least values of arguments of `Trainer` that Lightning does not check."""
+
 REFUSED = {
     "barebones": "it turns off the logging of which a run's record is made; for a run that leaves little give --track none, "
     "trainer.enable_checkpointing false and trainer.enable_progress_bar false",
@@ -104,6 +107,11 @@ def refuse_options(options: dict[str, Any], defaults: dict[str, Any], command: s
             raise OptionError(f"trainer.{name} is not available: {reason}")
     if isinstance(options["strategy"], str) and options["strategy"] not in STRATEGIES:
         raise _strategy_error(options["strategy"])
+    for name, least in MIN_VALUES.items():
+        if options[name] is not None and options[name] < least:
+            raise OptionError(f"trainer.{name} is {options[name]}; it must be {least} or more")
+    if options["limit_train_batches"] == 0:
+        raise OptionError("trainer.limit_train_batches is 0, so there is nothing to train; leave it out")
     epochs, interval = options["max_epochs"], options["check_val_every_n_epoch"]
     if command == "fit" and epochs == -1 and options["max_steps"] == -1:
         raise OptionError(

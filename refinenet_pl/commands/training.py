@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
-from refinenet_pl.commands.causes import explain
+from refinenet_pl.commands.causes import explain, shorten_parser_error
 from refinenet_pl.commands.launchers import launched_elsewhere, slurm_environments, use_launched_processes
 from refinenet_pl.commands.options import OptionError, RunTrainer, refuse_objects, refuse_options
 from refinenet_pl.commands.termination import StopWhenTold, end_when_told
@@ -148,6 +148,12 @@ class RunCLI(LightningCLI):
         callbacks = [] if timer else [Timer(given.max_time)]
         timer, given.max_time = timer or callbacks[0], None
         self.checkpoints = _checkpoints(run.directory) if training and given.enable_checkpointing is not False else []
+        own = {checkpoints.state_key for checkpoints in self.checkpoints}
+        if any(isinstance(callback, ModelCheckpoint) and callback.state_key in own for callback in own_callbacks):
+            raise OptionError(
+                "trainer.callbacks: a run has this ModelCheckpoint anyway, for best.ckpt (by val/miou) or last.ckpt; "
+                "leave it out, or give it another monitor"
+            )
         self.samples = SampleWriter(run.directory)
         self.results = ResultsWriter(run, self.config_dump, checkpoint, timer, self.samples, *self.checkpoints[:1])
         callbacks += [self.results, StopWhenTold(None if self.debugging else run.directory)]
@@ -170,7 +176,7 @@ class RunCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:  # arguments that do not go together; the message says which
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {shorten_parser_error(error)}")
 
     def after_instantiate_classes(self) -> None:
         self.model.network_config = self.config_dump["model"]["network"]
@@ -270,6 +276,8 @@ def _checkpoints(directory: Path) -> list[ModelCheckpoint]:
 def _seed(given: bool | int) -> int:
     if isinstance(given, bool):
         sys.exit(f"error: seed_everything is {given}; give a number, which names the run")
+    if not 0 <= given < 2**32:
+        sys.exit(f"error: seed_everything is {given}; give a number from 0 to {2**32 - 1}")
     return given
 
 

@@ -1,5 +1,6 @@
 """From a data set on disk to batches."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -78,6 +79,10 @@ class SegmentationDataModule(LightningDataModule):
         self.root = root
         self.classes = self.dataset_class.classes_of(root)
         self.dataset_options = dataset_options or {}
+        try:
+            inspect.signature(self.dataset_class).bind(root=root, split=train_split, **self.dataset_options)
+        except TypeError as error:
+            raise ValueError(f"data.dataset_options: {dataset}: {error}") from None
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.global_batch = global_batch
         self.evaluation_batch = evaluation_batch

@@ -41,6 +41,9 @@ class Scenes(SegmentationDataset):
 
     def __init__(self, root=None, split: str = "train", size: int = 128, samples: int | None = None, seed: int = 0):
         super().__init__(root, split)
+        for name, value in ("size", size), ("samples", samples), ("seed", seed):
+            if not isinstance(value, int) and (name != "samples" or value is not None):
+                raise DataError(f"the {name} {value!r} is not a whole number")
         if size < 64:
             raise DataError(f"a size of {size} pixels is too small for the things in the pictures; give 64 or more")
         if samples is not None and samples < 1:

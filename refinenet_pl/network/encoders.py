@@ -1,11 +1,12 @@
 """Encoders: those of segmentation-models-pytorch, with ImageNet weights that need no download where a package ships them."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import NamedTuple
 
 import timm
 import torch
-from segmentation_models_pytorch.encoders import get_encoder
+from segmentation_models_pytorch.encoders import encoders, get_encoder
 from timm.models import adapt_input_conv
 from torch import nn
 from torchvision.models.resnet import Bottleneck
@@ -43,7 +44,7 @@ def build_encoder(
 
     Raises:
         ValueError: `caffe_strides` for an encoder that has no bottlenecks.
-        EncoderError: The package with the weights is missing, or another version.
+        EncoderError: There is no such encoder, or the package with the weights is missing, or another version.
     """
     if name in PACKAGED and weights == "imagenet":
         encoder = get_encoder(name, in_channels=in_channels, depth=depth, weights=None)
@@ -51,7 +52,12 @@ def build_encoder(
     else:
         if name.startswith("tu-") and weights is not None:
             weights = True  # timm names the weights in the encoder's name: tu-resnet50.a1_in1k
-        encoder = get_encoder(name, in_channels=in_channels, depth=depth, weights=weights)
+        try:
+            encoder = get_encoder(name, in_channels=in_channels, depth=depth, weights=weights)
+        except (KeyError, RuntimeError) as error:
+            if "Wrong encoder name" not in str(error) and "Unknown model" not in str(error):
+                raise
+            raise EncoderError(f"no encoder is called {name!r}{_similar(name)}") from None
     # For other than three channels smp makes a tensor that torch.device(...) as a context does not move.
     encoder.to(torch.get_default_device())
     if caffe_strides:
@@ -100,6 +106,13 @@ def load_packaged(encoder: nn.Module, name: str, in_channels: int = 3) -> None:
     weights[stem] = adapt_input_conv(in_channels, weights[stem])
     # The classifier's tensors, and the last stages' where the encoder is cut, have no place in an encoder.
     encoder.load_state_dict({name: weights[name] for name in encoder.state_dict()})
+
+
+def _similar(name: str) -> str:
+    """The known names that are most like one, to end a message with."""
+    known = [*encoders, *(f"tu-{other}" for other in timm.list_models())]
+    similar = get_close_matches(name, known, 3) or get_close_matches(f"tu-{name}", known, 3)
+    return f"; did you mean {' or '.join(similar)}?" if similar else "; give a name of smp, or tu- and a name of timm"
 
 
 def _use_caffe_strides(encoder: nn.Module, name: str) -> None:

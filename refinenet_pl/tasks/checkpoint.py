@@ -38,7 +38,7 @@ def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[Segmen
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except Exception as error:  # KeyError, UnicodeDecodeError, ...: torch lets through whatever the file's bytes lead to
-        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({error})") from error
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {error})") from error
     missing = {"data_classes", "network", "hyper_parameters", "state_dict"}.difference(
         checkpoint if isinstance(checkpoint, dict) else ()
     )

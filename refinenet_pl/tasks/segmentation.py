@@ -105,6 +105,8 @@ class SegmentationTask(LightningModule):
             raise ValueError(f"loss_at is score_map, but {type(network).__name__} has no score map; use loss_at: image")
         if class_weights is not None and len(class_weights) != classes:
             raise ValueError(f"{len(class_weights)} class_weights for {classes} classes")
+        if class_weights is not None and (min(class_weights) < 0 or not sum(class_weights)):
+            raise ValueError(f"class_weights are {list(class_weights)}; they must be 0 or more, and not all 0")
         for name in _POSITIVE + _NOT_NEGATIVE:
             value = self.hparams[name]
             if not (0 < value < math.inf or (value == 0 and name in _NOT_NEGATIVE)):

@@ -42,7 +42,15 @@ class SafeCheckpoints(TorchCheckpointIO):
         """
         path = Path(path)
         try:
-            return super().load_checkpoint(path, map_location, weights_only)
+            checkpoint = super().load_checkpoint(path, map_location, weights_only)
+            if not isinstance(checkpoint, dict) or not {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys():
+                raise CheckpointError(
+                    f"{path}: this package's fit did not write it; import a published checkpoint first (python -m refinenet_pl "
+                    "import)"
+                )
+            return checkpoint
+        except CheckpointError:
+            raise
         except Exception as error:  # torch lets through whatever the file's bytes lead to
             problem = f"{path}: cannot be read as a checkpoint, it may have been cut short"
             previous = path.with_name(PREVIOUS)

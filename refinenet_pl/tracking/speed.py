@@ -25,7 +25,8 @@ class SpeedMonitor(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, outputs, batch: dict, batch_index: int) -> None:
         self.pictures += len(batch["image"]) * trainer.world_size
-        if (batch_index + 1) % trainer.accumulate_grad_batches or trainer.global_step % trainer.log_every_n_steps:
+        interval = trainer.log_every_n_steps  # 0 for never
+        if (batch_index + 1) % trainer.accumulate_grad_batches or not interval or trainer.global_step % interval:
             return
         task.log("train/pictures_per_second", self.pictures / (time.monotonic() - self.since))
         if task.device.type == "cuda":
