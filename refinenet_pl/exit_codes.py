@@ -5,4 +5,4 @@ STOPPED = 143
 # Another process trains this run (EX_TEMPFAIL of sysexits.h).
 BUSY = 75
 # The training diverged: it is finished, with a record and without scores, and would diverge again.
-DIVERGED = 3
+DIVERGED = 65

@@ -1,6 +1,7 @@
 """CamVid in the SegNet layout: what is read, and what is said about a copy that is not as it should be."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -138,11 +139,11 @@ def test_label_outside_the_classes(root, label):
     )
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_mask_that_is_no_map_of_ids(root, mode):
-    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).convert(mode).save(root / "valannot/d.png")
+    Image.new(mode, (WIDTH, HEIGHT), (128, 64, 128)).save(root / "valannot/d.png")
     message = refusal_to_read(root)
-    assert str(root / "valannot/d.png") in message and f"mode {mode}" in message
+    assert str(root / "valannot/d.png") in message and "is in color" in message
 
 
 def test_palette_mask_is_read_as_ids_and_not_as_grey_or_colours(root):
@@ -168,7 +169,7 @@ def test_damaged_file(root, which, damage):
     file = root / which
     file.write_bytes(damage(file.read_bytes()))
     message = refusal_to_read(root)
-    assert str(file) in message and "cannot be read as a picture" in message
+    assert str(file) in message and re.search("cannot be read as an image|is empty|is a web page", message)
 
 
 def test_folder_in_place_of_a_file_is_missing(root):

@@ -153,7 +153,7 @@ def test_truncated_file(root, path):
     content = (root / path).read_bytes()
     (root / path).write_bytes(content[: len(content) // 2])
     message = refusal_to_read(root)
-    assert str(root / path) in message and "cannot be read as a picture" in message
+    assert str(root / path) in message and "cannot be read as an image" in message
 
 
 @pytest.mark.parametrize("label", [34, 254])

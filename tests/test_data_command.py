@@ -155,7 +155,7 @@ def test_bad_files_are_counted_and_named_and_the_others_read(root, check):
     Image.new("L", (7, 5)).save(root / "masks/val/e.png")
     status, printed = check("folder", root, "--splits", "val", "test")
     assert status == 1 and "val: 2 pictures\n  2 cannot be used:\n" in printed and printed.endswith("2 problems\n")
-    assert f"  - {root / 'images/val/d.png'}: cannot be read as a picture" in printed
+    assert f"  - {root / 'images/val/d.png'}: cannot be read as an image" in printed
     assert f"  - {root / 'images/val/e.jpeg'} is 90x75 but its mask {root / 'masks/val/e.png'} is 7x5" in printed
     assert rows_of(printed)["road"][0] == "-" and rows_of(printed)["road"][1] != "-"
     assert "never occur" not in printed  # nothing of val could be read

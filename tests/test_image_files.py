@@ -119,6 +119,20 @@ def test_orientation_of_every_format(tmp_path, ending, orientation):
             assert close(read_pair(tmp_path / f"x.{ending}", np.zeros(form.shape[:2]), tmp_path / "m.png"), form)
 
 
+def test_damaged_pixels_behind_an_intact_header_are_noticed(tmp_path):
+    for ending in "png", "jpg", "webp", "tif", "bmp":
+        path = tmp_path / f"x.{ending}"
+        Image.fromarray(PHOTO).save(path)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) * 2 // 3])
+        refusal(read_image, path)
+        refusal(lambda path: read_pair(path, MASK, path), path)
+    Image.fromarray(PHOTO).save(tmp_path / "x.png")
+    content = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(content[:60] + bytes(20) + content[80:])
+    refusal(read_image, tmp_path / "x.png")
+
+
 # BMP
 
 
@@ -339,7 +353,7 @@ OTHERS = {
     "\x00\x00\x00\x20ftypisom\0\0\2\0isomiso2avc1mp41": "is a video; extract its frames",
     "RIFF\0\0\0\0AVI LIST": "is a video",
     "\n<!DOCTYPE html><html>Log in</html>": "is a web page",
-    '<?xml version="1.0"?><svg/>': "is a drawing",
+    '<?xml version="1.0"?><svg/>': "is an SVG drawing",
     "just some words\nin two lines\n": "is a text file, not an image",
     "": "is empty; the file is truncated or damaged",
     "\x89PNG\r\n\x1a\n\0\0": "cannot be read as an image; the file is truncated",

@@ -16,7 +16,7 @@ from experiments.ablation.tables import read_table
 from refinenet_pl.data.scenes import Scenes
 from refinenet_pl.evaluation.confusion import scores
 from refinenet_pl.tracking.run import Run
-from refinenet_pl.tracking.samples import Sample, write_sample
+from refinenet_pl.tracking.samples import Sample, write_samples
 
 WIDTHS = {"desk": 1280, "phone": 390}
 # Without these it calls home, or wants a display.
@@ -45,7 +45,7 @@ def runs(tmp_path_factory) -> Path:
                    network__parameters=3_000_000 + 100_000 * place, config__data__global_batch=8)  # fmt: skip
             image, mask = Scenes(split="val", size=64).read(seed)
             sample = Sample(f"val_{seed:05}", image, mask.astype(np.uint8), np.full((64, 64), place, np.uint8))
-            write_sample(Run("scenes", table.name, cell, seed, str(root)).directory / "samples", sample, Scenes.classes)
+            write_samples(Run("scenes", table.name, cell, seed, str(root)).directory / "samples", [sample], Scenes.classes)
     record(replace(table, name="single"), "pool_conv_4", 0, root, 0.5)
     return root
 

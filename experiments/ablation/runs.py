@@ -163,7 +163,7 @@ class Runner:
             if active.process.returncode == BUSY:
                 self._leave(active.job)
                 continue
-            if active.process.returncode == DIVERGED:
+            if active.process.returncode == DIVERGED and active.run.results_file.exists():
                 self.outcome.done.append(active.run)
                 reason = get(read_record(active.run), "diverged", "reason")
                 _say(f"{active.run.name}: DIVERGED, {reason}; {len(self.outcome.done)} of {bar.total} runs done")

@@ -7,7 +7,17 @@ import numpy as np
 from PIL import Image
 
 from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.image_files import bits_of, is_inverted, is_signed, open_image, orientation_of, stored, upright
+from refinenet_pl.data.image_files import (
+    bits_of,
+    changes_values,
+    is_inverted,
+    is_signed,
+    open_image,
+    orientation_of,
+    rgb_array,
+    stored,
+    upright,
+)
 from refinenet_pl.data.labels import LabelValues
 
 _ONE_CHANNEL = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -29,7 +39,10 @@ def read_image(path: Path, any_size: bool = False) -> np.ndarray:
         DataError: The file is missing, empty, damaged, too large or no image, or has more than 8 bits a channel.
     """
     with open_image(path, any_size) as image:
-        return np.array(upright(_eight_bits(image, path)).convert("RGB"))
+        turned = upright(_eight_bits(image, path))
+        if turned is not image:
+            image.close()  # its pixels take as much memory again
+        return rgb_array(turned)
 
 
 def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int, int]] | None = None) -> np.ndarray:
@@ -51,7 +64,7 @@ def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int,
         DataError: The file is missing, damaged, a JPEG, not a single channel, or holds a value without a meaning.
     """
     with open_image(path) as image:
-        _lossless(image, path)
+        _refuse_inexact(image, path)
         content = _values(image, path)
         if palette is not None and image.mode == "P":
             _check_palette(image, np.unique(content), palette, path)
@@ -68,13 +81,13 @@ def read_colors(path: Path) -> np.ndarray:
         DataError: The file is missing, damaged, or a JPEG or another form that changes colors.
     """
     with open_image(path) as image:
-        _lossless(image, path)
-        if image.mode not in ("1", "L", "P", "LA", "PA", "RGB", "RGBA") or bits_of(image, path) > 8:
+        _refuse_inexact(image, path)
+        if image.mode not in ("1", "L", "P", "LA", "PA", "RGB", "RGBA") or bits_of(image, path) not in (1, 2, 4, 8):
             _eight_bits(image, path)
             raise DataError(
                 f"{path}: is {_form(image, path)}, which has no exact colors of 8 bits; save the mask as RGB in a PNG"
             )
-        return np.array(image.convert("RGB"))
+        return rgb_array(image)
 
 
 def read_palette(path: Path) -> tuple[list[int], list[tuple[int, int, int]]] | None:
@@ -85,7 +98,7 @@ def read_palette(path: Path) -> tuple[list[int], list[tuple[int, int, int]]] | N
     """
     with open_image(path) as image:
         colors = image.getpalette("RGB") if image.mode == "P" else None
-        return colors and (np.unique(np.array(image)).tolist(), list(zip(*[iter(colors)] * 3, strict=True)))
+        return colors and (np.unique(np.asarray(image)).tolist(), list(zip(*[iter(colors)] * 3, strict=True)))
 
 
 def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool = True) -> np.ndarray:
@@ -123,7 +136,7 @@ def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool 
             raise DataError(
                 f"{image_path} is {width}x{height} but its mask {mask_path} is {size[0]}x{size[1]}; they must be of one size"
             )
-        return np.array(chosen.convert("RGB"))
+        return rgb_array(chosen)
 
 
 def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
@@ -134,11 +147,18 @@ def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
     return image
 
 
-def _lossless(image: Image.Image, path: Path) -> None:
+def _refuse_inexact(image: Image.Image, path: Path) -> None:
+    """Refuse a mask whose file need not hold the values that were saved in it."""
     if image.format in ("JPEG", "MPO"):
         raise DataError(
             f"{path}: this mask is a {image.format}, which smears labels into others along every outline; save masks as PNG, "
             "again from where they were drawn"
+        )
+    if changes_values(image):
+        how = f"{image.format} ({image.info.get('compression')})" if image.format == "TIFF" else image.format
+        raise DataError(
+            f"{path}: this mask has the format {how}, which need not hold exactly the values that were drawn; save masks as "
+            "PNG, again from where they were drawn"
         )
 
 
@@ -146,11 +166,12 @@ def _values(image: Image.Image, path: Path) -> np.ndarray:
     """Integer (height, width) of the values in the file."""
     bits = bits_of(image, path)
     if is_inverted(image):
+        # Some programs hand on the stored bits, others exchange black and white as this image is seen; a mask may mean either.
         raise DataError(
             f"{path}: is a TIFF whose value 0 is white, of which programs disagree about the values; save it as PNG"
         )
     if image.mode in ("LA", "RGB", "RGBA") and bits == 8:
-        channels = np.array(image)[..., : 1 if image.mode == "LA" else 3]
+        channels = np.asarray(image)[..., : 1 if image.mode == "LA" else 3]
         if (channels != channels[..., :1]).any():
             raise DataError(
                 f"{path}: is in color, but a mask must hold one class value a pixel; convert its colors to class ids first, or "
@@ -161,24 +182,30 @@ def _values(image: Image.Image, path: Path) -> np.ndarray:
         raise DataError(
             f"{path}: is {_form(image, path)}, but a mask must hold one class value a pixel; save it as a gray or palette PNG"
         )
-    content = np.array(image)
+    content = np.asarray(image)
+    if image.mode == "1":
+        return content.astype(np.uint8)
     if image.mode == "F":
-        whole = np.nan_to_num(content, nan=0.5, posinf=0.5, neginf=0.5)
-        wrong = content[(whole != np.round(whole)) | (np.abs(whole) > 2**24)]
-        if wrong.size:
-            raise DataError(
-                f"{path}: holds {wrong[0]:g} in floating point, which is no class value; save the mask as integers, without "
-                "interpolation"
-            )
-        return content.astype(np.int64)
+        return _whole_numbers(content, path)
     if image.mode == "I" and bits == 32 and not is_signed(image):
-        return content.view(np.uint32).astype(np.int64)  # Pillow has signed integers only
+        return content.view(np.uint32)  # Pillow has signed integers only
     if image.mode == "L":
         if is_signed(image):
             return content.view(np.int8)
         if image.format in ("PNG", "TIFF") and bits in (2, 4):
             return content // (255 // (2**bits - 1))  # Pillow stretches the values of these to 0..255
-    return content.astype(np.int64) if image.mode != "P" else content
+    return content
+
+
+def _whole_numbers(content: np.ndarray, path: Path) -> np.ndarray:
+    """The values of floating-point numbers, int32; a DataError about one that is no whole number, or too large to be exact."""
+    exact = (content == np.round(content)) & (np.abs(content) < 2**24)
+    if not exact.all():
+        raise DataError(
+            f"{path}: holds {content[~exact][0]:g} in floating point, which is no class value; save the mask as integers, "
+            "without interpolation"
+        )
+    return content.astype(np.int32)
 
 
 def _form(image: Image.Image, path: Path) -> str:
