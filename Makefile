@@ -6,8 +6,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The tests of data, networks, training, scores and export; the others need a server, a browser or more time.
-FAST := ade20k blocks boundary cache camvid cityscapes class_matching cli confusion damaged_files data_command describe divergence \
-	dropout encoders export finding folder image_files inference labels legend loss network nyud official pascal_context person_part \
+FAST := ade20k blocks boundary cache camvid cityscapes cli confusion damaged_files data_command describe dropout \
+	encoders export finding folder image_files inference labels legend loss network nyud official pascal_context person_part \
 	pictures sampling scenes scores sunrgbd task tiles transforms voc
 
 .PHONY: install ablation test test-lowest

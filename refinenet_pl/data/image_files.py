@@ -6,7 +6,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +52,13 @@ def open_image(path: Path, any_size: bool = False) -> Iterator[Image.Image]:
             # About large images, and about metadata that Pillow cannot parse.
             warnings.simplefilter("ignore")
             image = Image.open(path)
-            with image:
+            with closing(image):
                 _refuse_pages(image, path)
                 _refuse_misread(image, path)
                 # Pillow turns a TIFF while it decodes it, and forgets the tag. Of other formats it may decode the image to find
                 # the tag; an error of that must not be taken for one of the tag.
                 turned = _orientation(image) if image.format == "TIFF" else None
-                decoded = bmp.repaired(image, path) if image.format == "BMP" else image
+                decoded = _prepared(image, path)
                 decoded.load()
                 decoded.info["orientation"] = _orientation(image) if turned is None else turned
                 yield decoded
@@ -153,7 +153,7 @@ def _refuse_other_than_files(path: Path) -> None:
 
 
 def _refuse_pages(image: Image.Image, path: Path) -> None:
-    number = tiff.count_pages(image) if image.format == "TIFF" else getattr(image, "n_frames", 1)
+    number = tiff.count_pages(path) if image.format == "TIFF" else getattr(image, "n_frames", 1)
     if number > 1 and image.format != "MPO":
         what = "pages" if image.format == "TIFF" else "frames"
         raise DataError(f"{path}: holds {number} {what}, of which only one could be used; save each as a file of its own")
@@ -204,7 +204,9 @@ def _explain(path: Path, error: Exception, image: Image.Image | None) -> str:
         return describe_other_kind(path)
     if not isinstance(error, TypeError) and _UNSUPPORTED.search(str(error)):
         return f"is of a form that cannot be read ({error}); save it as PNG"
-    if image and image.format == "TIFF" and image.info.get("compression", "raw") != "raw":
+    if image is None:
+        return describe_other_kind(path)
+    if image.format == "TIFF" and image.info.get("compression", "raw") != "raw":
         return (
             f"cannot be read as an image ({error}); save it as PNG if its compression ({image.info['compression']}) is not "
             "supported here, or copy it again if it is not complete"

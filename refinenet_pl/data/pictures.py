@@ -52,7 +52,7 @@ def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int,
     they look like. Transparency is left out.
 
     Args:
-        path: A PNG, or another lossless format.
+        path: A PNG, TIFF, BMP or GIF; other formats need not hold exactly the values that were drawn.
         values: The class of each value.
         palette: Colors that the first entries of a palette image must have. A program that saved the mask again may have
             sorted its palette, and with it the values. None if the dataset prescribes none.
@@ -61,7 +61,7 @@ def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int,
         uint8 (height, width) of class ids and the void id.
 
     Raises:
-        DataError: The file is missing, damaged, a JPEG, not a single channel, or holds a value without a meaning.
+        DataError: The file is missing, damaged, of another format, in color, or holds a value without a meaning.
     """
     with open_image(path) as image:
         _refuse_inexact(image, path)
@@ -78,12 +78,12 @@ def read_colors(path: Path) -> np.ndarray:
         uint8 (height, width, 3).
 
     Raises:
-        DataError: The file is missing, damaged, or a JPEG or another form that changes colors.
+        DataError: The file is missing, damaged, or of a format that need not hold exactly the colors that were drawn.
     """
     with open_image(path) as image:
         _refuse_inexact(image, path)
+        _eight_bits(image, path)
         if image.mode not in ("1", "L", "P", "LA", "PA", "RGB", "RGBA") or bits_of(image, path) not in (1, 2, 4, 8):
-            _eight_bits(image, path)
             raise DataError(
                 f"{path}: is {_form(image, path)}, which has no exact colors of 8 bits; save the mask as RGB in a PNG"
             )

@@ -1,16 +1,18 @@
 """TIFF files: facts that Pillow does not tell, and forms that it would read wrongly."""
 
 import re
+from pathlib import Path
 
 from PIL import ExifTags, Image
 from PIL import TiffImagePlugin as fields
 
 _SUBFILE_TYPE, _SUB_DIRECTORIES, _DEPTH = 254, 330, 32997
 _PREVIEW, _TRANSPARENCY = 1, 4  # bits of the type
-_WHITE_IS_ZERO = 0
+_WHITE_IS_ZERO, _YCBCR = 0, 6
 _SEPARATE_CHANNELS = 2
 _SIGNED = 2
 _PREMULTIPLIED = 1
+_BIG = 43  # in the head of a BigTIFF, whose head has 16 bytes
 
 _LOSSY = ("jpeg", "tiff_jpeg", "webp", "tiff_sgilog", "tiff_sgilog24")
 
@@ -45,13 +47,20 @@ def is_lossy(image: Image.Image) -> bool:
     return image.info.get("compression") in _LOSSY
 
 
-def count_pages(image: Image.Image) -> int:
-    """The number of images in a file, without previews and transparency masks. The first page is selected afterwards."""
-    pages = 1
-    for number in range(1, image.n_frames):
-        image.seek(number)
-        pages += not _number(image, _SUBFILE_TYPE) & (_PREVIEW | _TRANSPARENCY)
-    image.seek(0)
+def count_pages(path: Path) -> int:
+    """The number of images in a file, without previews and transparency masks.
+
+    Pillow counts too, but fails on pages that it does not read, as transparency masks are.
+    """
+    pages, seen = 0, set()
+    with path.open("rb") as file:
+        head = file.read(8)
+        directory = fields.ImageFileDirectory_v2(head + (file.read(8) if head[2] == _BIG else b""))
+        while directory.next and directory.next not in seen:
+            seen.add(directory.next)
+            file.seek(directory.next)
+            directory.load(file)
+            pages += not pages or not _number(directory, _SUBFILE_TYPE) & (_PREVIEW | _TRANSPARENCY)
     return pages
 
 
@@ -63,15 +72,16 @@ def misreading(image: Image.Image) -> str:
     """
     tags, bits, packed = image.tag_v2, bits_of(image), image.info.get("compression") != "raw"
     plain = bits == 8 and not is_inverted(image) and tags.get(fields.FILLORDER, 1) == 1
-    if _number(image, _SUBFILE_TYPE) & _PREVIEW and _SUB_DIRECTORIES in tags:
+    if _number(tags, _SUBFILE_TYPE) & _PREVIEW and _SUB_DIRECTORIES in tags:
         return "that begins with a preview, as the raw files of cameras do"
-    if _number(image, _DEPTH) > 1:
+    if _number(tags, _DEPTH) > 1:
         return "of a volume"
     if 0 in tags.get(fields.STRIPOFFSETS, ()) or 0 in tags.get(fields.TILEOFFSETS, ()):
         return "of which some parts are not stored (sparse)"
     if tags.get(fields.PLANAR_CONFIGURATION) == _SEPARATE_CHANNELS and not packed and not plain:
         return f"of {bits} bits a channel with separate channels"
-    if image.mode == "YCbCr" and not packed and tags.get(fields.YCBCRSUBSAMPLING, (2, 2)) != (1, 1):
+    in_ycbcr = tags.get(fields.PHOTOMETRIC_INTERPRETATION) == _YCBCR
+    if in_ycbcr and not packed and tags.get(fields.YCBCRSUBSAMPLING, (2, 2)) != (1, 1):
         return "in YCbCr with fewer pixels of color than of brightness"
     if image.mode in ("P", "PA") and 0 < max(tags[fields.COLORMAP]) < 256:
         return "whose color table has 8 bits in place of 16"
@@ -105,7 +115,7 @@ def forget_metadata(image: Image.Image) -> None:
         image.info.pop(name, None)
 
 
-def _number(image: Image.Image, tag: int) -> int:
+def _number(tags: fields.ImageFileDirectory_v2, tag: int) -> int:
     """The value of a tag, 0 if it is missing or no integer."""
-    value = image.tag_v2.get(tag, 0)
+    value = tags.get(tag, 0)
     return value if isinstance(value, int) else 0
