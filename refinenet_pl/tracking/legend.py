@@ -31,7 +31,7 @@ def legend(size: tuple[int, int], present: np.ndarray, classes: Classes) -> np.n
     names = figure_names(classes.names, length=200)
     writer = _Writer("".join(names), edge)
     entries, x, y, row_lines = [], margin, margin, 1
-    for label in (label for label in present.tolist() if label < len(classes)):
+    for label in (label for label in np.asarray(present).tolist() if label < len(classes)):
         lines = writer.wrap(names[label], width - margin - indent)
         extent = round(2.2 * edge + max(map(writer.length, lines)))
         if x + extent > width and x > margin:
