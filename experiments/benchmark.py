@@ -34,7 +34,7 @@ def measure(parts: list[str], quick: bool, device_wanted: str | None) -> Iterato
 
     from experiments.speed import changes, compare, memory, pipeline
     from experiments.speed.measure import device_peak, in_turns, summary
-    from refinenet_pl.tracking.results import git_state
+    from refinenet_pl.callbacks.results import git_state
 
     device = torch.device(device_wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
     gpu = device.type == "cuda"
@@ -101,8 +101,8 @@ def main() -> None:
     options = parser.parse_args()
     sys.path.insert(0, str(REPOSITORY))
     from experiments.speed.tables import of_size, tables, write_csv
+    from refinenet_pl.callbacks.results import write_json
     from refinenet_pl.files import slug
-    from refinenet_pl.tracking.results import write_json
 
     if options.table:
         record = json.loads(options.table.read_text())

@@ -44,14 +44,14 @@ def measure(case: dict) -> dict:
     """Run one case in this process; gives peak memory in bytes, seconds, device and torch's version."""
     import torch
 
-    from refinenet_pl.evaluation import strips
+    from refinenet_pl.callbacks.results import device_name
+    from refinenet_pl.deployment.preparation import prepare_for_inference
     from refinenet_pl.evaluation.inference import Inference
-    from refinenet_pl.network.deployment import prepare_for_inference
-    from refinenet_pl.network.refinenet import RefineNet
-    from refinenet_pl.tracking.results import device_name
+    from refinenet_pl.models.ops import chunked_upsampling
+    from refinenet_pl.models.refinenet import RefineNet
 
     if not case.get("strips", True):
-        strips.STRIP_BYTES = 2**62
+        chunked_upsampling.CHUNK_BYTES = 2**62
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = _resident()
     torch.manual_seed(0)

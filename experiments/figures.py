@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
 
-from refinenet_pl.data.camvid import CamVid
-from refinenet_pl.data.dataset import SegmentationDataset
-from refinenet_pl.data.scenes import Scenes
-from refinenet_pl.tasks.checkpoint import load_for_prediction
-from refinenet_pl.tracking.pictures import overlay
+from refinenet_pl.checkpoints.loading import load_for_prediction
+from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.datasets.camvid import CamVid
+from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.visualization.predictions import overlay
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

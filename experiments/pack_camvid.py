@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from refinenet_pl.data.camvid import CamVid  # noqa: E402
-from refinenet_pl.data.errors import DataError  # noqa: E402
+from refinenet_pl.datasets.camvid import CamVid  # noqa: E402
+from refinenet_pl.errors import DataError  # noqa: E402
 
 MEBIBYTE = 2**20
 

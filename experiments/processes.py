@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 RECORD = Path(__file__).resolve().parent / "results" / "processes.json"
 RECIPE = Path(__file__).resolve().parent / "recipes" / "scenes.yaml"
@@ -50,7 +50,7 @@ def run(command: str, root: Path, processes: int, threads: int, *more: str) -> d
     words += ["--trainer.accelerator=cpu", f"--trainer.devices={processes}", "--trainer.enable_progress_bar=false", *more]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "WANDB_MODE": "disabled"}
     subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    return json.loads(Run("scenes", root=str(root)).results_file.read_text())
+    return json.loads(RunId("scenes", root=str(root)).results_file.read_text())
 
 
 def measure(folder: Path) -> dict:
@@ -64,7 +64,7 @@ def measure(folder: Path) -> dict:
             more = [*TRAINING, f"--trainer.accumulate_grad_batches={accumulated}", _pictures(pictures)]
             record = run("fit", root, processes, threads, *more)
             assert record["training"]["steps"] == steps
-            weights = torch.load(Run("scenes", root=str(root)).directory / "last.ckpt", weights_only=True)["state_dict"]
+            weights = torch.load(RunId("scenes", root=str(root)).directory / "last.ckpt", weights_only=True)["state_dict"]
             others = reference.setdefault(steps, weights)
             difference = max(float((weights[name] - others[name]).abs().max()) for name in others)
             row["after"][steps] = {"largest_difference": difference, "miou": record["evaluations"]["val"]["miou"]}

@@ -1,4 +1,4 @@
-from refinenet_pl.cli import main
+from refinenet_pl.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from refinenet_pl.cli import main
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.cli.main import main
+from refinenet_pl.tracking.identity import RunId
 
 SMALL = [
     "-c=experiments/recipes/scenes.yaml",
@@ -78,16 +78,16 @@ def kill_at(arguments: list[str], pattern: str, number: int, group: bool = True,
     return process.returncode, printed + rest
 
 
-def results(run: Run) -> dict:
+def results(run: RunId) -> dict:
     return json.loads(run.results_file.read_text())
 
 
-def confusion(run: Run) -> list:
+def confusion(run: RunId) -> list:
     """The confusion matrix at the end of training."""
     return results(run)["evaluations"]["val"]["confusion"]
 
 
-def weights(run: Run) -> dict[str, torch.Tensor]:
+def weights(run: RunId) -> dict[str, torch.Tensor]:
     """The network at the end of training."""
     return torch.load(run.directory / "last.ckpt", weights_only=True)["state_dict"]
 

@@ -11,8 +11,8 @@ from test_tables import record
 from experiments.ablation.records import build_report
 from experiments.ablation.tables import read_table
 from refinenet_pl import RefineNet
-from refinenet_pl.evaluation.activity import PoolingActivity
-from refinenet_pl.network.blocks import ChainedResidualPooling
+from refinenet_pl.metrics.dead_relu import PoolingActivity
+from refinenet_pl.models.blocks import ChainedResidualPooling
 
 
 def network(**arguments) -> RefineNet:

@@ -9,9 +9,9 @@ import torch
 from layouts import ade20k as layout
 from PIL import Image
 
-from refinenet_pl.data.ade20k import ADE20K
-from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.errors import DataError
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets.ade20k import ADE20K
+from refinenet_pl.errors import DataError
 
 FOLDERS = {"train": "training", "val": "validation"}
 FIRST = layout.samples_of("validation")[0]

@@ -12,7 +12,7 @@ from torch import nn
 from experiments import benchmark
 from experiments.speed import changes, compare, measure, memory, pipeline
 from experiments.speed.contenders import CONTENDERS, Contender
-from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.models.refinenet import RefineNet
 
 CPU = torch.device("cpu")
 SMALL = {"width": 8, "deepest_width": 8}

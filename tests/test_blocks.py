@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from matlab import matlab_line
 from torch import nn
 
-from refinenet_pl.network.blocks import ChainedResidualPooling, MultiResolutionFusion, RefineNetBlock, ResidualConvUnit
-from refinenet_pl.network.resize import enlarge, resize
+from refinenet_pl.models.blocks import ChainedResidualPooling, MultiResolutionFusion, RefineNetBlock, ResidualConvUnit
+from refinenet_pl.models.ops.resize import resize, upsample
 
 
 @pytest.fixture(autouse=True)
@@ -186,14 +186,14 @@ def test_bicubic_is_that_of_matlab_to_the_edges(source, size):
 def test_bicubic_enlarging_for_a_sum_has_the_greater_factor_on_both_sides_and_cuts():
     picture = np.random.default_rng(0).random((17, 23))
     rows, columns = matlab_line(17, 34, 2.0), matlab_line(23, 46, 2.0)[:45]
-    enlarged = enlarge(torch.from_numpy(picture)[None, None], (34, 45), "bicubic")[0, 0].numpy()
+    enlarged = upsample(torch.from_numpy(picture)[None, None], (34, 45), "bicubic")[0, 0].numpy()
     np.testing.assert_allclose(enlarged, rows @ picture @ columns.T, atol=1e-12)
 
 
 @pytest.mark.parametrize("how", ["bilinear", "bilinear_aligned"])
 def test_bilinear_enlarging_for_a_sum_is_resizing(how):
     x = torch.randn(1, 2, 17, 23)
-    assert torch.equal(enlarge(x, (34, 45), how), resize(x, (34, 45), how))
+    assert torch.equal(upsample(x, (34, 45), how), resize(x, (34, 45), how))
 
 
 def test_bicubic_is_as_exact_under_autocast():

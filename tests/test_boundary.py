@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import binary_erosion
 
-from refinenet_pl.evaluation.boundary import BoundaryCounts, border_width
-from refinenet_pl.evaluation.confusion import scores
+from refinenet_pl.metrics.boundary import BoundaryCounts, border_width
+from refinenet_pl.metrics.confusion import scores
 
 CLASSES, VOID = 4, 255
 

@@ -13,8 +13,8 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from refinenet_pl.data.cache import FEW, Conversion, cache_folder, convert
-from refinenet_pl.data.errors import DataError
+from refinenet_pl.datasets.cache import FEW, Conversion, cache_folder, convert
+from refinenet_pl.errors import DataError
 
 SEVERAL = 3 * FEW  # enough for several processes
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torchvision import tv_tensors
 
-from refinenet_pl.data.camvid import CamVid
-from refinenet_pl.data.errors import DataError
+from refinenet_pl.datasets.camvid import CamVid
+from refinenet_pl.errors import DataError
 
 HEIGHT, WIDTH = 24, 32
 STEMS = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e", "f"]}

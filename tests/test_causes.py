@@ -12,7 +12,7 @@ from PIL import Image
 from running import refusal
 from torch import nn
 
-from refinenet_pl.commands.causes import explain
+from refinenet_pl.cli.causes import explain
 
 SMP = "--model.network.init_args.encoder_name=resnet18"
 

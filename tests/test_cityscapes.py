@@ -10,9 +10,9 @@ import torch
 from layouts import cityscapes as layout
 from PIL import Image
 
-from refinenet_pl.data.cityscapes import LABEL_IDS, Cityscapes
-from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.errors import DataError
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets.cityscapes import LABEL_IDS, Cityscapes
+from refinenet_pl.errors import DataError
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from running import QUICK, fit, record, refusal
 from safetensors.torch import load_file, save_file
 
 from refinenet_pl import RefineNet
-from refinenet_pl.cli import main
-from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.scenes import Scenes
-from refinenet_pl.network.errors import CheckpointError
-from refinenet_pl.tasks.checkpoint import load_for_prediction
+from refinenet_pl.checkpoints.loading import load_for_prediction
+from refinenet_pl.checkpoints.model_directory import read_model_directory, write_model_directory
+from refinenet_pl.cli.main import main
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.errors import CheckpointError
 from refinenet_pl.tasks.class_matching import match_classes
-from refinenet_pl.tasks.model_directory import read_model_directory, write_model_directory
 
 ORDER = [3, 0, 10, 1, 2, 4, 5, 6, 7, 8, 9]
 

@@ -11,18 +11,18 @@ from conftest import REPOSITORY
 from PIL import Image
 from running import SMALL, run
 
-from refinenet_pl.cli import main
-from refinenet_pl.data.scenes import Scenes
-from refinenet_pl.tasks.checkpoint import load_for_prediction
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.checkpoints.loading import load_for_prediction
+from refinenet_pl.cli.main import main
+from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.tracking.identity import RunId
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Run:
+def trained(tmp_path_factory) -> RunId:
     """A finished run with an offline W&B record; no key, no prompt."""
     root = tmp_path_factory.mktemp("runs")
     home = tmp_path_factory.mktemp("home")
-    finished = Run("scenes", "chained_pooling", "pool_conv_4", 3, str(root))
+    finished = RunId("scenes", "chained_pooling", "pool_conv_4", 3, str(root))
     run(
         "fit",
         *SMALL,
@@ -104,7 +104,7 @@ def test_the_papers_protocol_from_training_to_test(tmp_path):
         *SMALL, "--trainer.max_epochs=1", '--data.dataset_options={"size": 64, "samples": 3}', "--data.global_batch=2",
         "--data.test_split=val", f"--run.root={tmp_path}", "--model.test_scales=[0.1,0.2]",
     ]  # fmt: skip
-    paper = Run("scenes", root=str(tmp_path))
+    paper = RunId("scenes", root=str(tmp_path))
     run("fit", *options, "--model.protocol=paper", "--model.loss_at=score_map")
     evaluations = json.loads(paper.results_file.read_text())["evaluations"]
     assert list(evaluations) == ["val", "val, multi-scale"]
@@ -168,7 +168,7 @@ def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
         main(["train"])
 
 
-def _again(finished: Run, command: str = "fit") -> list[str]:
+def _again(finished: RunId, command: str = "fit") -> list[str]:
     return [
         command,
         *SMALL,

@@ -12,13 +12,13 @@ from running import SMALL, results, run
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from refinenet_pl.commands import predict
-from refinenet_pl.network.pooling import _pool, _pool_backward, pool
-from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.checkpoints.loading import load_for_prediction
+from refinenet_pl.cli import predict
+from refinenet_pl.models.ops.pooling import _pool, _pool_backward, pool
+from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks import compilation
-from refinenet_pl.tasks.checkpoint import load_for_prediction
 from refinenet_pl.tasks.compilation import SHAPES, compile_network
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 # A network that torch.compile is soon done with.
 FEW_PARTS = {"cascade": 1, "path_rcus": 0, "head_rcus": 0, "pooling_blocks": 1}
@@ -63,7 +63,7 @@ def test_many_sizes_are_few_compilations(graphs):
 
 
 def test_sample_dropout_is_the_same_compiled(graphs):
-    from refinenet_pl.network.dropout import sample_seeds
+    from refinenet_pl.models.ops.dropout import sample_seeds
 
     network = little_network()
     plain = network.score_map
@@ -127,7 +127,7 @@ def test_fit_test_and_predict_compiled(tmp_path):
         printed = run(command, *LITTLE, few, root, "--model.compile=true", "--trainer.max_epochs=1", **cache)
         assert "cannot be compiled" not in printed
     # The same run may go on, and be scored, without; and what it left is an ordinary checkpoint.
-    run_ = Run("scenes", root=str(tmp_path))
+    run_ = RunId("scenes", root=str(tmp_path))
     compiled = results(run_)
     run("test", *LITTLE, few, root, "--trainer.max_epochs=1")
     scores = [record["evaluations"]["test"]["confusion"] for record in (compiled, results(run_))]

@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassJaccardIndex
 
-from refinenet_pl.evaluation.confusion import ConfusionMatrix, scores
+from refinenet_pl.metrics.confusion import ConfusionMatrix, scores
 
 CLASSES, VOID = 5, 255
 NAMES = ["sky", "road", "car", "tree", "pole"]

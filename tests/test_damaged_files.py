@@ -14,10 +14,10 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.labels import LabelValues
-from refinenet_pl.data.matlab import open_hdf5, read_mat
-from refinenet_pl.data.pictures import read_colors, read_image, read_mask, read_pair
+from refinenet_pl.datasets.readers.io import read_colors, read_image, read_mask, read_pair
+from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.datasets.readers.matlab import open_hdf5, read_mat
+from refinenet_pl.errors import DataError
 
 HEIGHT, WIDTH = 30, 40
 VALUES = LabelValues.plain(4)

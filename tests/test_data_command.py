@@ -10,15 +10,15 @@ import pytest
 from layouts import folder as layout
 from PIL import Image
 
-from refinenet_pl.cli import main
-from refinenet_pl.data.check import check_split, shared_pictures
-from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.dataset import SegmentationDataset
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.folder import Folder
-from refinenet_pl.data.registry import DATASETS, find_dataset
-from refinenet_pl.data.scenes import Scenes
-from refinenet_pl.data.sheet import sheet
+from refinenet_pl.cli.main import main
+from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.datasets.check import check_split, shared_pictures
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.folder import Folder
+from refinenet_pl.datasets.registry import DATASETS, find_dataset
+from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.errors import DataError
+from refinenet_pl.visualization.contact_sheet import sheet
 
 
 class Own(SegmentationDataset):

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from refinenet_pl.network import pooling, winograd
-from refinenet_pl.network.deployment import prepare_for_inference
-from refinenet_pl.network.folding import fold_batch_norm
-from refinenet_pl.network.refinenet import RefineNet
-from refinenet_pl.network.winograd import WinogradConv2d
+from refinenet_pl.deployment import winograd
+from refinenet_pl.deployment.folding import fold_batch_norm
+from refinenet_pl.deployment.preparation import prepare_for_inference
+from refinenet_pl.deployment.winograd import WinogradConv2d
+from refinenet_pl.models.ops import pooling
+from refinenet_pl.models.refinenet import RefineNet
 
 
 def trained(network: nn.Module) -> nn.Module:
@@ -41,9 +42,9 @@ def assert_same_scores(network: nn.Module, before: torch.Tensor, x: torch.Tensor
 
 @pytest.mark.parametrize("size", [(16, 16), (7, 9), (1, 1), (33, 4)])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("strips", [1, 2**30])
-def test_winograd_is_the_convolution(size, bias, strips, monkeypatch):
-    monkeypatch.setattr(winograd, "STRIP_BYTES", strips)
+@pytest.mark.parametrize("limit", [1, 2**30])
+def test_winograd_is_the_convolution(size, bias, limit, monkeypatch):
+    monkeypatch.setattr(winograd, "CHUNK_BYTES", limit)
     conv = nn.Conv2d(5, 7, 3, padding=1, bias=bias)
     x = torch.randn(2, 5, *size)
     expected = F.conv2d(x.double(), conv.weight.double(), None if conv.bias is None else conv.bias.double(), padding=1)
@@ -54,10 +55,10 @@ def test_winograd_is_the_convolution(size, bias, strips, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (7, 9), (1, 1), (2, 40)])
-@pytest.mark.parametrize("strips", [1, 2000, 2**30])
+@pytest.mark.parametrize("limit", [1, 2000, 2**30])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_pooling_along_the_sides_is_the_pooling(size, strips, layout, monkeypatch):
-    monkeypatch.setattr(pooling, "STRIP_BYTES", strips)
+def test_pooling_along_the_sides_is_the_pooling(size, limit, layout, monkeypatch):
+    monkeypatch.setattr(pooling, "CHUNK_BYTES", limit)
     x = torch.randn(2, 5, *size).contiguous(memory_format=layout)
     found = pooling.pool_along_sides(x)
     assert torch.equal(found, F.max_pool2d(x, 5, 1, 2))

@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from refinenet_pl.cli import main
-from refinenet_pl.network.describe import describe
-from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.cli.main import main
+from refinenet_pl.models.describe import describe
+from refinenet_pl.models.refinenet import RefineNet
 
 
 def printed(capsys, *options: str) -> list[list[str]]:

@@ -15,17 +15,17 @@ from experiments.ablation.records import build_report
 from experiments.ablation.render import render
 from experiments.ablation.tables import read_table
 from refinenet_pl import RefineNet
-from refinenet_pl.cli import main
-from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.scenes import Scenes
+from refinenet_pl.callbacks.results import write_json
+from refinenet_pl.checkpoints.loading import load_for_prediction
+from refinenet_pl.checkpoints.model_directory import read_model_directory, write_model_directory
+from refinenet_pl.cli.main import main
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.errors import CheckpointError
 from refinenet_pl.exit_codes import DIVERGED
-from refinenet_pl.network.errors import CheckpointError
-from refinenet_pl.network.weights import digest
-from refinenet_pl.tasks.checkpoint import load_for_prediction
+from refinenet_pl.state_dicts import digest
 from refinenet_pl.tasks.divergence import DivergenceError, DivergenceWatch
-from refinenet_pl.tasks.model_directory import read_model_directory, write_model_directory
 from refinenet_pl.tasks.segmentation import SegmentationTask
-from refinenet_pl.tracking.results import write_json
 
 DIVERGING = [
     "--model.optimizer=sgd", "--model.learning_rate=1e6", "--model.encoder_learning_rate_factor=1",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from refinenet_pl import RefineNet
-from refinenet_pl.network.dropout import Dropout, number_layers, sample_seeds
+from refinenet_pl.models.ops.dropout import Dropout, number_layers, sample_seeds
 
 SEEDS = [11, 12, 2**63 - 1, 14]
 

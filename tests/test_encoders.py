@@ -8,9 +8,9 @@ import timm
 import torch
 from torch import nn
 
-from refinenet_pl.network.encoders import PACKAGED, build_encoder, normalization_of
-from refinenet_pl.network.errors import EncoderError
-from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.errors import EncoderError
+from refinenet_pl.models.encoders import PACKAGED, build_encoder, normalization_of
+from refinenet_pl.models.refinenet import RefineNet
 
 # One of a family each. Channels at 1/2 and above differ in kind (none in mit and most of timm's, features in vgg and darknet);
 # mambaout works in NHWC inside; inception's maps are not the picture's 1/4, 1/8, ... to the pixel.

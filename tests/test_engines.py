@@ -24,14 +24,14 @@ from experiments.ablation.placement import Placement, PlacementError
 from experiments.ablation.runs import Runner
 from experiments.ablation.slurm import Request
 from experiments.ablation.tables import read_table
+from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import is_locked
-from refinenet_pl.tracking.run import Run
 
 # Stands in for the training: with its lock, and as long and ending as the words behind it say.
 TRAINING = """\
 import json, os, signal, sys, time
 from refinenet_pl.tracking.lock import RunBusyError, lock_run
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import Run
 options = dict(zip(sys.argv, sys.argv[1:]))
 run = Run(options["--run.recipe"], options["--run.table"], options["--run.cell"], int(options["--seed_everything"]),
           options["--run.root"])
@@ -225,7 +225,7 @@ def test_a_run_left_behind_is_waited_for_and_taken_over_when_it_dies(table_file,
     until(lambda: file.exists() and file.read_text())
     process.kill()  # the training goes on: it has a session of its own
     process.communicate()
-    assert is_locked(Run("quick", "mine", "paper", 0, str(tmp_path / "runs")))
+    assert is_locked(RunId("quick", "mine", "paper", 0, str(tmp_path / "runs")))
     second = start(words(table_file, tmp_path, *more), training)
     assert "paper-seed0: another process trains it; waiting for that one" in second.stdout.readline()
     os.kill(int(file.read_text()), signal.SIGKILL)
@@ -280,7 +280,7 @@ def test_a_real_table_killed_at_random_ends_in_the_same_networks(tmp_path):
         out, _ = process.communicate(timeout=300)
         assert process.returncode == 0, out
     for cell in "no_head_rcus", "no_rcus":
-        killed, straight = (Run("scenes", "rcu_removal", cell, 0, str(tmp_path / root)) for root in ("killed", "straight"))
+        killed, straight = (RunId("scenes", "rcu_removal", cell, 0, str(tmp_path / root)) for root in ("killed", "straight"))
         assert confusion(killed) == confusion(straight) and same(weights(killed), weights(straight))
 
 
@@ -376,7 +376,7 @@ def test_status_tells_every_state(table_file, training, tmp_path, capfd):
     assert re.search(r"shallow +0 +failed +exit code 3: the last words", out)
     assert "1 done, 2 failed" in out and f"log: {root}/mine@quick/shallow/seed0/log.txt" in out
     process = start(words(table_file, tmp_path, "--seeds", "1", "--cells", "middle", "--", "--hang"), training)
-    run = Run("quick", "mine", "middle", 0, root)
+    run = RunId("quick", "mine", "middle", 0, root)
     until(lambda: is_locked(run) and "threads" in log_file(run).read_text().split("ended")[-1])
     assert ablate.main(arguments) == 1
     assert re.search(r"middle +0 +running +epoch 0", capfd.readouterr().out)
@@ -391,7 +391,7 @@ def test_status_tells_every_state(table_file, training, tmp_path, capfd):
 
 
 def test_how_a_run_ended_is_the_last_word_of_its_log(tmp_path):
-    run = Run("quick", root=str(tmp_path))
+    run = RunId("quick", root=str(tmp_path))
     assert noted_end(run) is None
     run.directory.mkdir(parents=True)
     note_end(run, -9)
@@ -494,6 +494,6 @@ def test_what_the_agent_of_a_sweep_starts_trains_the_cell(sweep, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    record = json.loads(Run("scenes", "rcu_removal", "no_rcus", 1, str(tmp_path)).results_file.read_text())
+    record = json.loads(RunId("scenes", "rcu_removal", "no_rcus", 1, str(tmp_path)).results_file.read_text())
     assert record["world_size"] == 2
     assert record["config"]["model"]["network"]["init_args"]["path_rcus"] == 0

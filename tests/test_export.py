@@ -10,10 +10,10 @@ from conftest import REPOSITORY
 from segmentation_models_pytorch import FPN
 
 from refinenet_pl import RefineNet
-from refinenet_pl.cli import main
-from refinenet_pl.data.classes import Classes
-from refinenet_pl.tasks.checkpoint import load_for_prediction
-from refinenet_pl.tasks.model_directory import write_model_directory
+from refinenet_pl.checkpoints.loading import load_for_prediction
+from refinenet_pl.checkpoints.model_directory import write_model_directory
+from refinenet_pl.cli.main import main
+from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 # Each part of a network once: what is there twice is exported twice as slowly and shows no more.

@@ -11,23 +11,23 @@ import torch
 from layouts import ade20k, cityscapes, nyudv2, pascal_context, person_part, sunrgbd, voc2012
 from PIL import Image
 
-from refinenet_pl.cli import main
-from refinenet_pl.commands.export import default_output
-from refinenet_pl.commands.inputs import Input, find_images, output_names, select
-from refinenet_pl.commands.predict import segment
-from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.finding import find_files
-from refinenet_pl.data.names import IMAGE_EXTENSIONS, match_name, read_names, suggest_name
-from refinenet_pl.data.registry import find_dataset
-from refinenet_pl.data.text import read_text
-from refinenet_pl.data.voc import VOC2012
+from refinenet_pl.callbacks.samples import Sample, write_samples
+from refinenet_pl.checkpoints.model_directory import write_model_directory
+from refinenet_pl.cli.export import default_output
+from refinenet_pl.cli.inputs import Input, find_images, output_names, select
+from refinenet_pl.cli.main import main
+from refinenet_pl.cli.predict import segment
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.readers.finding import find_files
+from refinenet_pl.datasets.readers.names import IMAGE_EXTENSIONS, match_name, read_names, suggest_name
+from refinenet_pl.datasets.readers.text import read_text
+from refinenet_pl.datasets.registry import find_dataset
+from refinenet_pl.datasets.voc import VOC2012
+from refinenet_pl.errors import DataError
 from refinenet_pl.files import distinct, expand_path, refuse_existing
-from refinenet_pl.network.refinenet import RefineNet
-from refinenet_pl.tasks.model_directory import write_model_directory
+from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.segmentation import SegmentationTask
-from refinenet_pl.tracking.pictures import ENDINGS
-from refinenet_pl.tracking.samples import Sample, write_samples
+from refinenet_pl.visualization.predictions import ENDINGS
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Zürich") for form in ("NFC", "NFD"))
 

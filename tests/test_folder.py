@@ -11,10 +11,10 @@ import yaml
 from layouts import folder as layout
 from PIL import Image
 
-from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.folder import Folder
-from refinenet_pl.data.voc import VOC_PALETTE
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets.folder import Folder
+from refinenet_pl.datasets.voc import VOC_PALETTE
+from refinenet_pl.errors import DataError
 
 FORMS = {"folders": layout.build, "lists": layout.build_flat}
 WITH_COLORS = {"masks": "colors", "void": [[255, 255, 255]]}

@@ -12,10 +12,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from refinenet_pl.data import image_files
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.labels import LabelValues
-from refinenet_pl.data.pictures import read_colors, read_image, read_mask, read_pair, read_palette
+from refinenet_pl.datasets.readers import image_files
+from refinenet_pl.datasets.readers.io import read_colors, read_image, read_mask, read_pair, read_palette
+from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.errors import DataError
 
 VALUES = LabelValues.plain(4)
 MASK = np.random.default_rng(1).integers(0, 4, (24, 36), np.uint8)

@@ -1,4 +1,4 @@
-"""Evaluation of whole pictures: both protocols against a slow, obvious NumPy reference, and scales, flips, tiles and strips."""
+"""Evaluation of whole images: both protocols against a slow NumPy reference, and scales, flips, tiles and chunks."""
 
 import math
 
@@ -8,10 +8,11 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from refinenet_pl.evaluation import fusion, pieces, strips
-from refinenet_pl.evaluation.confusion import scores
+from refinenet_pl.evaluation import test_time_augmentation
 from refinenet_pl.evaluation.inference import PAPER_SCALES, Inference
-from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.metrics.confusion import scores
+from refinenet_pl.models.ops import chunked_upsampling, partial_resize
+from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 CLASSES, VOID = 5, 255
@@ -271,7 +272,7 @@ def test_probabilities_sum_to_one_at_the_size_of_the_picture(network):
 def test_strips_bound_the_memory_and_change_nothing(network, inference, monkeypatch):
     image = pictures(1, 61, 83)[0]
     whole = probabilities(inference, network, image)
-    monkeypatch.setattr(strips, "STRIP_BYTES", 4 * CLASSES * 83 * 7)
+    monkeypatch.setattr(chunked_upsampling, "CHUNK_BYTES", 4 * CLASSES * 83 * 7)
     rows = [rows for rows, _ in inference.log_probabilities(network, image, lambda x: x.float() / 255)]
     assert [r.start for r in rows] == list(range(0, 61, 7)) and rows[-1].stop == 61
     assert torch.allclose(probabilities(inference, network, image), whole, atol=1e-6)
@@ -296,9 +297,9 @@ def test_averages_are_as_exact_where_the_network_computes_in_bfloat16(inference)
 
     network, image = Exact(CLASSES), pictures(2, 80, 120)[0]
     expected = probabilities(inference, network, image)
-    strips.sampling.cache_clear()
-    pieces._weights.cache_clear()
-    fusion._view_sampling.cache_clear()
+    chunked_upsampling.sampling.cache_clear()
+    partial_resize._weights.cache_clear()
+    test_time_augmentation._view_sampling.cache_clear()
     with torch.autocast("cpu", torch.bfloat16):
         found = probabilities(inference, network, image)
     assert found.dtype == torch.float32 and torch.equal(found, expected)

@@ -16,10 +16,10 @@ import torch
 from conftest import REPOSITORY
 from running import SMALL, confusion, kill_at, results, run, same, start, weights
 
-from refinenet_pl.cli import main
+from refinenet_pl.cli.main import main
 from refinenet_pl.exit_codes import BUSY, STOPPED
+from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import RunBusyError, is_locked, lock_run
-from refinenet_pl.tracking.run import Run
 
 # Ten steps an epoch, with random numbers in every one of them.
 ARGUMENTS = [
@@ -33,8 +33,8 @@ ARGUMENTS = [
 ]
 
 
-def run_in(root: Path) -> Run:
-    return Run("scenes", root=str(root))
+def run_in(root: Path) -> RunId:
+    return RunId("scenes", root=str(root))
 
 
 def command(root: Path, *more: str) -> list[str]:
@@ -42,7 +42,7 @@ def command(root: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory) -> Run:
+def straight(tmp_path_factory) -> RunId:
     """Never interrupted."""
     root = tmp_path_factory.mktemp("straight")
     run(*command(root))
@@ -50,14 +50,14 @@ def straight(tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def straight_together(tmp_path_factory) -> Run:
+def straight_together(tmp_path_factory) -> RunId:
     """Never interrupted, on two processes, which add gradients up in another order than one does."""
     root = tmp_path_factory.mktemp("straight")
     run(*command(root, "--trainer.devices=2"))
     return run_in(root)
 
 
-def assert_the_same(one: Run, other: Run) -> None:
+def assert_the_same(one: RunId, other: RunId) -> None:
     assert same(weights(one), weights(other))
     assert confusion(one) == confusion(other)
     assert results(one)["training"]["steps"] == results(other)["training"]["steps"] == 30
@@ -209,7 +209,7 @@ def half(tmp_path_factory) -> Path:
     return root
 
 
-def copy(half: Path, root: Path) -> Run:
+def copy(half: Path, root: Path) -> RunId:
     here = run_in(root)
     here.directory.mkdir(parents=True)
     for file in run_in(half).directory.iterdir():

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.labels import LabelValues
+from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.errors import DataError
 
 PATH = Path("somewhere/mask.png")
 

@@ -9,15 +9,15 @@ import yaml
 from matplotlib.text import Text
 from PIL import Image
 
-from refinenet_pl import fonts
-from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.classes_file import read_classes
-from refinenet_pl.data.dataset import SegmentationDataset
-from refinenet_pl.data.sheet import sheet
-from refinenet_pl.evaluation.confusion import scores
-from refinenet_pl.fonts import MISSING, figure_names, find_fonts, one_line, shorten
-from refinenet_pl.tracking.legend import legend
-from refinenet_pl.tracking.scores import draw_confusion, per_class_table, save_scores
+from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.classes_file import read_classes
+from refinenet_pl.metrics.confusion import scores
+from refinenet_pl.visualization import fonts
+from refinenet_pl.visualization.contact_sheet import sheet
+from refinenet_pl.visualization.fonts import MISSING, figure_names, find_fonts, one_line, shorten
+from refinenet_pl.visualization.legend import legend
+from refinenet_pl.visualization.scores import draw_confusion, per_class_table, save_scores
 
 # In every script that DejaVu Sans has, with the marks of formulas, formats, markup and file names.
 NAMES = (

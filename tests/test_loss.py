@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from refinenet_pl.evaluation import strips
-from refinenet_pl.network.refinenet import RefineNet
-from refinenet_pl.network.resize import resize
-from refinenet_pl.tasks.loss import enlarged_cross_entropy
+from refinenet_pl.models.ops import chunked_upsampling
+from refinenet_pl.models.ops.resize import resize
+from refinenet_pl.models.refinenet import RefineNet
+from refinenet_pl.tasks.losses.cross_entropy import upsampled_cross_entropy
 
 VOID = 255
 
@@ -28,8 +28,8 @@ def test_strips_are_the_whole(how, weighted, rows, monkeypatch):
     weights = torch.rand(5, dtype=torch.float64) if weighted else None
     whole = F.cross_entropy(resize(scores, (35, 46), how), label, weights, ignore_index=VOID, reduction="sum")
     (expected,) = torch.autograd.grad(whole, scores)
-    monkeypatch.setattr(strips, "STRIP_BYTES", rows * 4 * 2 * 5 * 46)
-    total, weight = enlarged_cross_entropy(scores, label, how, weights, VOID)
+    monkeypatch.setattr(chunked_upsampling, "CHUNK_BYTES", rows * 4 * 2 * 5 * 46)
+    total, weight = upsampled_cross_entropy(scores, label, how, weights, VOID)
     (found,) = torch.autograd.grad(total, scores)
     torch.testing.assert_close(total, whole)
     torch.testing.assert_close(found, expected)
@@ -41,8 +41,8 @@ def test_strips_are_the_whole(how, weighted, rows, monkeypatch):
 def test_scores_of_the_labels_size_are_taken_as_they_are(rows, monkeypatch):
     scores = torch.randn(1, 4, 11, 13, requires_grad=True)
     label = torch.randint(4, (1, 11, 13))
-    monkeypatch.setattr(strips, "STRIP_BYTES", rows * 4 * 4 * 13)
-    total, weight = enlarged_cross_entropy(scores, label, "bilinear", None, VOID)
+    monkeypatch.setattr(chunked_upsampling, "CHUNK_BYTES", rows * 4 * 4 * 13)
+    total, weight = upsampled_cross_entropy(scores, label, "bilinear", None, VOID)
     torch.testing.assert_close(total / weight, F.cross_entropy(scores, label))
     (found,) = torch.autograd.grad(total, scores)
     torch.testing.assert_close(found, torch.autograd.grad(F.cross_entropy(scores, label, reduction="sum"), scores)[0])
@@ -51,8 +51,8 @@ def test_scores_of_the_labels_size_are_taken_as_they_are(rows, monkeypatch):
 def test_a_validation_before_leaves_the_gradients():
     scores, label = example()
     with torch.inference_mode():
-        enlarged_cross_entropy(scores.detach(), label, "bilinear", None, VOID)
-    enlarged_cross_entropy(scores, label, "bilinear", None, VOID)[0].backward()
+        upsampled_cross_entropy(scores.detach(), label, "bilinear", None, VOID)
+    upsampled_cross_entropy(scores, label, "bilinear", None, VOID)[0].backward()
     assert scores.grad.abs().sum() > 0
 
 
@@ -72,11 +72,11 @@ def test_no_tensor_is_larger_than_a_strip():
     scores = torch.randn(2, 150, 40, 40, requires_grad=True)
     label = torch.randint(150, (2, 400, 400))
     whole = 4 * 2 * 150 * 400 * 400
-    assert whole > 2 * strips.STRIP_BYTES
+    assert whole > 2 * chunked_upsampling.CHUNK_BYTES
     with Largest() as largest:
-        total, _ = enlarged_cross_entropy(scores, label, "bilinear", None, VOID)
+        total, _ = upsampled_cross_entropy(scores, label, "bilinear", None, VOID)
         total.backward()
-    assert strips.STRIP_BYTES / 2 < largest.bytes <= strips.STRIP_BYTES
+    assert chunked_upsampling.CHUNK_BYTES / 2 < largest.bytes <= chunked_upsampling.CHUNK_BYTES
 
 
 @pytest.mark.parametrize("shortcut", ["identity", "relu"])

@@ -11,13 +11,13 @@ from published.matconvnet_file import MatFile
 from scipy.io import savemat
 
 from refinenet_pl import RefineNet
-from refinenet_pl.cli import main
-from refinenet_pl.commands.import_ import DATASETS
-from refinenet_pl.data.registry import find_dataset
-from refinenet_pl.network.errors import CheckpointError
-from refinenet_pl.network.published.matconvnet import convert_matconvnet
-from refinenet_pl.network.published.matconvnet_file import MatConvNetModel, read_matconvnet
-from refinenet_pl.network.published.reader import read_published
+from refinenet_pl.checkpoints.published.matconvnet import convert_matconvnet
+from refinenet_pl.checkpoints.published.matconvnet_file import MatConvNetModel, read_matconvnet
+from refinenet_pl.checkpoints.published.reader import read_published
+from refinenet_pl.cli.import_ import DATASETS
+from refinenet_pl.cli.main import main
+from refinenet_pl.datasets.registry import find_dataset
+from refinenet_pl.errors import CheckpointError
 
 # (depth, pooling blocks, improved pooling, prefix, outputs) as they were published, with ways in which files differ.
 MODELS = {

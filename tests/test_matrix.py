@@ -10,7 +10,7 @@ from conftest import REPOSITORY
 from experiments.ablation.jobs import RECIPES, Job, plan
 from experiments.ablation.tables import TABLES, Cell, read_table
 from refinenet_pl import RefineNet
-from refinenet_pl.cli import main
+from refinenet_pl.cli.main import main
 
 # Narrow, small and without a download; everything else is as the recipe and the table say.
 QUICK = [

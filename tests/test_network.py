@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from refinenet_pl.network.cascade import RefineNetDecoder, Tap, wire
-from refinenet_pl.network.initialization import initialize
-from refinenet_pl.network.refinenet import RefineNet
-from refinenet_pl.network.resize import resize
-from refinenet_pl.tasks.loss import enlarged_cross_entropy
+from refinenet_pl.models.decoder import RefineNetDecoder, Tap, initialize, wire
+from refinenet_pl.models.ops.resize import resize
+from refinenet_pl.models.refinenet import RefineNet
+from refinenet_pl.tasks.losses.cross_entropy import upsampled_cross_entropy
 
 PACKAGED = "tu-tf_efficientnet_lite0"
 LIGHT_WEIGHT = {"kernel_size": 1, "path_rcus": 0, "output_rcus": 0, "head_rcus": 0, "head_dropout": 0.0}
@@ -435,7 +434,7 @@ def test_channels_last_is_kept_in_training(loss):
     with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
         scores = network.score_map(x)
     if loss == "strips":
-        enlarged_cross_entropy(scores, label, "bilinear", None, 255)[0].backward()
+        upsampled_cross_entropy(scores, label, "bilinear", None, 255)[0].backward()
     else:
         scores.square().sum().backward()
     assert not other
@@ -503,7 +502,7 @@ def test_loading_leaves_the_imagenet_weights_alone(tmp_path, monkeypatch):
         raise RuntimeError("ImageNet weights were loaded")
 
     tiny(encoder_name=PACKAGED, encoder_weights="imagenet").save_pretrained(tmp_path)
-    monkeypatch.setattr("refinenet_pl.network.encoders.load_packaged", refuse)
+    monkeypatch.setattr("refinenet_pl.models.encoders.load_packaged", refuse)
     RefineNet.from_pretrained(tmp_path)
     with pytest.raises(RuntimeError, match="ImageNet weights were loaded"):
         tiny(encoder_name=PACKAGED, encoder_weights="imagenet")

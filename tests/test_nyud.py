@@ -12,10 +12,10 @@ import torch
 from layouts import nyudv2 as layout
 from PIL import Image
 
-from refinenet_pl.data import cache
-from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.nyud import NYUDv2
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets import cache
+from refinenet_pl.datasets.nyud import NYUDv2
+from refinenet_pl.errors import DataError
 
 SPLITS = {"train": layout.TRAIN, "test": layout.TEST}
 LABELLED, NUMBERS, MAPPING = "nyu_depth_v2_labeled.mat", "splits.mat", "classMapping40.mat"

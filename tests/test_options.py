@@ -16,10 +16,10 @@ from lightning import Callback, Trainer
 from PIL import Image
 from running import QUICK, fit, refusal, same
 
-from refinenet_pl.cli import main
-from refinenet_pl.commands.options import CALLBACKS_PASSED_ON, CALLBACKS_REFUSED, PASSED_ON, REFUSED
-from refinenet_pl.data.scenes import Scenes
-from refinenet_pl.tasks.checkpoint import load_for_prediction
+from refinenet_pl.checkpoints.loading import load_for_prediction
+from refinenet_pl.cli.main import main
+from refinenet_pl.cli.options import CALLBACKS_PASSED_ON, CALLBACKS_REFUSED, PASSED_ON, REFUSED
+from refinenet_pl.datasets.scenes import Scenes
 
 CALLBACKS = "lightning.pytorch.callbacks."
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from experiments import pack_camvid
-from refinenet_pl.data.camvid import CamVid
+from refinenet_pl.datasets.camvid import CamVid
 
 SPLITS = {"train": 3, "val": 2, "test": 1}
 

@@ -13,10 +13,10 @@ from playwright.sync_api import Page, sync_playwright
 from test_tables import record
 
 from experiments.ablation.tables import read_table
-from refinenet_pl.data.scenes import Scenes
-from refinenet_pl.evaluation.confusion import scores
-from refinenet_pl.tracking.run import Run
-from refinenet_pl.tracking.samples import Sample, write_samples
+from refinenet_pl.callbacks.samples import Sample, write_samples
+from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.metrics.confusion import scores
+from refinenet_pl.tracking.identity import RunId
 
 WIDTHS = {"desk": 1280, "phone": 390}
 # Without these it calls home, or wants a display.
@@ -32,7 +32,7 @@ def runs(tmp_path_factory) -> Path:
     for place, cell in enumerate(("no_unit", "pool_conv_2", "pool_conv_4")):
         for seed in range(3):
             if (cell, seed) == ("pool_conv_2", 2):
-                directory = Run("scenes", table.name, cell, seed, str(root)).directory
+                directory = RunId("scenes", table.name, cell, seed, str(root)).directory
                 directory.mkdir(parents=True)
                 (directory / "log.txt").write_text("RuntimeError: <b>no memory</b> & no time\n-- ended with exit code 1 --\n")
                 continue
@@ -45,7 +45,7 @@ def runs(tmp_path_factory) -> Path:
                    network__parameters=3_000_000 + 100_000 * place, config__data__global_batch=8)  # fmt: skip
             image, mask = Scenes(split="val", size=64).read(seed)
             sample = Sample(f"val_{seed:05}", image, mask.astype(np.uint8), np.full((64, 64), place, np.uint8))
-            write_samples(Run("scenes", table.name, cell, seed, str(root)).directory / "samples", [sample], Scenes.classes)
+            write_samples(RunId("scenes", table.name, cell, seed, str(root)).directory / "samples", [sample], Scenes.classes)
     record(replace(table, name="single"), "pool_conv_4", 0, root, 0.5)
     return root
 

@@ -11,10 +11,10 @@ import torch
 from layouts import pascal_context as layout
 from PIL import Image
 
-from refinenet_pl.data import pascal_context
-from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.pascal_context import PascalContext, PascalContext59
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets import pascal_context
+from refinenet_pl.datasets.pascal_context import PascalContext, PascalContext59
+from refinenet_pl.errors import DataError
 
 SPLITS = {"train": layout.TRAIN, "val": layout.VAL}
 NAMES = [*layout.TRAIN, *layout.VAL]

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from refinenet_pl.network import peers
-from refinenet_pl.network.encoders import PACKAGED, build_encoder, normalization_of
+from refinenet_pl.models import baselines
+from refinenet_pl.models.encoders import PACKAGED, build_encoder, normalization_of
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 NAMES = ("DeepLabV3Plus", "FPN", "PSPNet", "Unet")
@@ -17,7 +17,7 @@ ENCODER = PACKAGED[0]
 @pytest.mark.parametrize("encoder", PACKAGED)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_encoder_has_the_weights_of_refinenets(name, encoder):
-    network = getattr(peers, name)(encoder, "imagenet", classes=5).eval()
+    network = getattr(baselines, name)(encoder, "imagenet", classes=5).eval()
     expected = build_encoder(encoder, "imagenet").state_dict()
     found = network.encoder.state_dict()
     assert found and all(torch.equal(tensor, expected[key]) for key, tensor in found.items())
@@ -28,7 +28,7 @@ def test_the_encoder_has_the_weights_of_refinenets(name, encoder):
 @pytest.mark.parametrize("encoder", [ENCODER, "resnet18"])
 def test_what_pspnet_does_not_use_is_taken_out_and_its_scores_stay(encoder):
     whole = smp.PSPNet(encoder, encoder_weights=None, classes=5).eval()
-    network = peers.PSPNet(encoder, None, classes=5).eval()
+    network = baselines.PSPNet(encoder, None, classes=5).eval()
     kept = network.state_dict()
     assert 0 < len(kept) < len(whole.state_dict())
     network.load_state_dict({name: tensor for name, tensor in whole.state_dict().items() if name in kept})
@@ -40,31 +40,31 @@ def test_what_pspnet_does_not_use_is_taken_out_and_its_scores_stay(encoder):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_can_be_built_again_from_what_a_checkpoint_keeps(name):
-    network = getattr(peers, name)(ENCODER, "imagenet", classes=5)
+    network = getattr(baselines, name)(ENCODER, "imagenet", classes=5)
     task = SegmentationTask(network, 5)
     kept = task.network_config
-    assert kept["class_path"] == f"refinenet_pl.network.peers.{name}"
-    again = getattr(peers, name)(**kept["init_args"])
+    assert kept["class_path"] == f"refinenet_pl.models.baselines.{name}"
+    again = getattr(baselines, name)(**kept["init_args"])
     again.load_state_dict(network.state_dict())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_sizes_that_smp_refuses_and_smaller_pictures(name):
-    network = getattr(peers, name)(ENCODER, None, 0.5, classes=5).eval()
+    network = getattr(baselines, name)(ENCODER, None, 0.5, classes=5).eval()
     x = torch.randn(1, 3, 90, 122)
     assert network.score_map(x).shape == (1, 5, 45, 61) and network(x).shape == (1, 5, 90, 122)
-    whole = getattr(peers, name)(ENCODER, None, classes=5).eval()
+    whole = getattr(baselines, name)(ENCODER, None, classes=5).eval()
     whole.load_state_dict(network.state_dict())
     x = torch.randn(1, 3, 64, 96)
     assert torch.equal(whole(x), getattr(smp, name).forward(whole, x)), "smp's own scores where smp takes the size"
     small = F.interpolate(x, scale_factor=0.5, mode="bilinear")
     assert torch.allclose(network.score_map(x), whole(small), atol=1e-4)
     with pytest.raises(ValueError, match="input_scale"):
-        getattr(peers, name)(ENCODER, None, 0.0)
+        getattr(baselines, name)(ENCODER, None, 0.0)
 
 
 def test_only_the_encoders_batch_normalisation_is_frozen():
-    network = peers.DeepLabV3Plus(ENCODER, None, classes=5)
+    network = baselines.DeepLabV3Plus(ENCODER, None, classes=5)
     encoder, decoder = (
         [module for module in part.modules() if isinstance(module, _BatchNorm)] for part in (network.encoder, network.decoder)
     )

@@ -11,9 +11,9 @@ import torch
 from layouts import person_part as layout
 from PIL import Image
 
-from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.person_part import PersonPart
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets.person_part import PersonPart
+from refinenet_pl.errors import DataError
 
 SPLITS = {"train": layout.TRAIN, "val": layout.VAL}
 # The class of the neck in the copy's masks, and the default of those that are merged here.

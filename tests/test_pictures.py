@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.labels import LabelValues
-from refinenet_pl.data.pictures import read_image, read_mask
-from refinenet_pl.tracking.pictures import overlay, save_prediction, with_legend
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.readers.io import read_image, read_mask
+from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.errors import DataError
+from refinenet_pl.visualization.predictions import overlay, save_prediction, with_legend
 
 CLASSES = Classes(("road", "car", "tree"), ((200, 30, 40), (20, 160, 60), (30, 60, 220)), 255)
 VALUES = LabelValues.plain(3)

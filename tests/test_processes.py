@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from running import SMALL, confusion, results, run, same, start, weights
 
-from refinenet_pl.data.scenes import Scenes
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.tracking.identity import RunId
 
 # 37 pictures in batches of 2 divide evenly among no number of processes. Dropout, void pixels and heavier classes are what
 # would make a difference; a step of 12 can be shared by 2, 3 and 4.
@@ -29,18 +29,18 @@ ARGUMENTS = [
 TORCHRUN = (str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node=4", "-m")
 
 
-def fit(root: Path, *more: str, **options) -> Run:
+def fit(root: Path, *more: str, **options) -> RunId:
     run("fit", *ARGUMENTS, *more, f"--run.root={root}", **options)
-    return Run("scenes", root=str(root))
+    return RunId("scenes", root=str(root))
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> Run:
+def alone(tmp_path_factory) -> RunId:
     """Trained by one process."""
     return fit(tmp_path_factory.mktemp("alone"))
 
 
-def far(one: Run, other: Run) -> float:
+def far(one: RunId, other: RunId) -> float:
     """Largest difference between two networks' weights."""
     there, here = weights(one), weights(other)
     return max(float((there[name] - here[name]).abs().max()) for name in there)
@@ -75,7 +75,7 @@ def test_two_nodes_train_the_same_network(alone, tmp_path):
     nodes = [start(*words, launcher=[TORCHRUN[0], "--local-addr=127.0.0.1", *meeting]) for _ in range(2)]
     outputs = [node.communicate(timeout=300)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], "\n".join(outputs)
-    together = Run("scenes", root=str(tmp_path))
+    together = RunId("scenes", root=str(tmp_path))
     assert results(together)["world_size"] == 2
     assert results(together)["config"]["trainer"]["num_nodes"] == 2
     assert far(alone, together) < 1e-12
@@ -87,7 +87,7 @@ def test_training_is_the_same_to_the_last_bit_with_any_number_of_workers(alone, 
 
 def test_evaluation_counts_each_pixel_once_on_any_number_of_processes(alone, tmp_path):
     shutil.copytree(alone.directory, tmp_path / "single@scenes/paper/seed0")
-    evaluated = Run("scenes", root=str(tmp_path))
+    evaluated = RunId("scenes", root=str(tmp_path))
     found = {}
     for processes in 1, 2, 3, 4:
         run("validate", *ARGUMENTS, f"--trainer.devices={processes}", f"--run.root={tmp_path}")

@@ -12,9 +12,9 @@ from PIL import Image
 from published.weights import HERE, SIZES, picture, shapes, state_dict
 
 from refinenet_pl import RefineNet
-from refinenet_pl.cli import main
-from refinenet_pl.network.errors import CheckpointError
-from refinenet_pl.network.published.reader import read_published
+from refinenet_pl.checkpoints.published.reader import read_published
+from refinenet_pl.cli.main import main
+from refinenet_pl.errors import CheckpointError
 
 FAMILIES = {"drsleep_refinenet50": "drsleep", "lightweight_refinenet50": "light-weight"}
 

@@ -17,8 +17,8 @@ from experiments.ablation.silence import LEAST_SHARE
 from experiments.ablation.tables import find_table, read_table
 from experiments.claims.effects import effects, read_claims
 from experiments.speed import changes, tables
-from refinenet_pl.network.describe import describe
-from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.models.describe import describe
+from refinenet_pl.models.refinenet import RefineNet
 
 RESULTS = REPOSITORY / "experiments" / "results"
 README = (REPOSITORY / "README.md").read_text()

@@ -8,26 +8,26 @@ import pytest
 from running import SMALL, results, run
 
 from experiments.ablate import main as ablate
+from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.reuse import find_twin, has_begun, take_over
-from refinenet_pl.tracking.run import Run
 
 NAMED = ["--seed_everything=3", "--track=none"]
 
 
-def named(run_: Run) -> list[str]:
+def named(run_: RunId) -> list[str]:
     return [*NAMED, f"--run.table={run_.table}", f"--run.cell={run_.cell}", f"--run.root={run_.root}"]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Run:
-    finished = Run("scenes", "chained_pooling", "pool_conv_4", 3, str(tmp_path_factory.mktemp("runs")))
+def trained(tmp_path_factory) -> RunId:
+    finished = RunId("scenes", "chained_pooling", "pool_conv_4", 3, str(tmp_path_factory.mktemp("runs")))
     run("fit", *SMALL, *named(finished))
     return finished
 
 
 @pytest.fixture(scope="module")
-def reused(trained) -> Run:
-    again = Run("scenes", "rcu_removal", "paper", 3, trained.root)
+def reused(trained) -> RunId:
+    again = RunId("scenes", "rcu_removal", "paper", 3, trained.root)
     output = run("fit", *SMALL, *named(again), "--reuse=true", "--data.num_workers=1")
     assert f"the same as {trained.directory}" in output
     return again
@@ -73,7 +73,7 @@ def test_the_table_names_it(reused, capsys):
 )
 def test_another_configuration_is_no_twin(trained, changed, value):
     config = json.loads(trained.results_file.read_text())["config"]
-    other = Run("scenes", "rcu_removal", "paper", 3, trained.root)
+    other = RunId("scenes", "rcu_removal", "paper", 3, trained.root)
     config["run"] |= {"table": "rcu_removal", "cell": "paper"}
     assert find_twin(other, config) == trained
     inner = config
@@ -92,10 +92,10 @@ def test_damaged_moved_and_taken_records_are_no_twins(trained, reused, tmp_path)
         "moved": trained.results_file.read_text(),
         "paper": reused.results_file.read_text(),
     }.items():
-        directory = Run("scenes", "rcu_removal", cell, 3, str(root)).directory
+        directory = RunId("scenes", "rcu_removal", cell, 3, str(root)).directory
         directory.mkdir(parents=True)
         (directory / "results.json").write_text(text)
-    assert find_twin(Run("scenes", "relu_placement", "paper", 3, str(root)), config) is None
+    assert find_twin(RunId("scenes", "relu_placement", "paper", 3, str(root)), config) is None
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -106,7 +106,7 @@ def test_taken_over_half_way_it_is_taken_over_again_and_begun_it_goes_on(trained
     if not links:
         monkeypatch.setattr("refinenet_pl.tracking.reuse.os.link", no_links)
     root = tmp_path / "runs"
-    twin, mine = replace(trained, root=str(root)), Run("scenes", "rcu_removal", "paper", 3, str(root))
+    twin, mine = replace(trained, root=str(root)), RunId("scenes", "rcu_removal", "paper", 3, str(root))
     shutil.copytree(trained.root, root)
     shutil.rmtree(mine.directory.parents[1], ignore_errors=True)
     assert not has_begun(mine, twin)
@@ -123,7 +123,7 @@ def test_taken_over_half_way_it_is_taken_over_again_and_begun_it_goes_on(trained
 
 
 def test_without_it_the_same_training_is_trained(trained):
-    again = Run("scenes", "relu_placement", "paper", 3, trained.root)
+    again = RunId("scenes", "relu_placement", "paper", 3, trained.root)
     run("fit", *SMALL, *named(again))
     assert "trained_as" not in results(again)
     assert results(again)["evaluations"]["val"]["confusion"] == results(trained)["evaluations"]["val"]["confusion"]

@@ -7,10 +7,10 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchvision import tv_tensors
 
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.loader import TrainingLoader, collate
-from refinenet_pl.data.samplers import EvaluationSampler, SampleKey, TrainingSampler, derive_seed, device_batch
-from refinenet_pl.data.transforms import AugmentedDataset, training_transform
+from refinenet_pl.datamodule.loader import TrainingLoader, collate
+from refinenet_pl.datamodule.samplers import EvaluationSampler, SampleKey, TrainingSampler, derive_seed, device_batch
+from refinenet_pl.datamodule.transforms import AugmentedDataset, training_transform
+from refinenet_pl.errors import DataError
 
 SIZE, BATCH = 30, 8
 

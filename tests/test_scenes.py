@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.scenes import Scenes
+from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.errors import DataError
 
 VOID = Scenes.classes.ignore_index
 NAMES = Scenes.classes.names

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refinenet_pl.evaluation.confusion import scores
-from refinenet_pl.tracking.scores import draw_confusion, per_class_table, save_scores
+from refinenet_pl.metrics.confusion import scores
+from refinenet_pl.visualization.scores import draw_confusion, per_class_table, save_scores
 
 NAMES = ["sky", "road", "car"]
 CONFUSION = np.array([[60, 20, 0, 20], [0, 50, 50, 0], [0, 0, 0, 0]])  # no car; the last column is void

@@ -11,7 +11,7 @@ import pytest
 from conftest import REPOSITORY
 from running import SMALL, confusion, results, run, same, weights
 
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 ARGUMENTS = [
     *SMALL[1:],
@@ -71,8 +71,8 @@ def wait_for(root: Path, pattern: str, seconds: float = 240, **options) -> str:
         time.sleep(0.5)
 
 
-def cell(root: Path, name: str) -> Run:
-    return Run("scenes", "rcu_removal", name, 0, str(root))
+def cell(root: Path, name: str) -> RunId:
+    return RunId("scenes", "rcu_removal", name, 0, str(root))
 
 
 def test_a_table_is_complete_though_a_job_in_flight_was_requeued(tmp_path):
@@ -134,6 +134,6 @@ def test_srun_starts_the_processes_of_a_run(tmp_path):
     srun = ("srun", "--ntasks=2", "--ntasks-per-node=2", sys.executable, "-m")
     run(*arguments, f"--run.root={tmp_path}/srun", launcher=srun)
     run(*arguments, f"--run.root={tmp_path}/here", "--trainer.devices=2")
-    there, here = Run("scenes", root=f"{tmp_path}/srun"), Run("scenes", root=f"{tmp_path}/here")
+    there, here = RunId("scenes", root=f"{tmp_path}/srun"), RunId("scenes", root=f"{tmp_path}/here")
     assert results(there)["world_size"] == 2
     assert confusion(there) == confusion(here) and same(weights(there), weights(here))

@@ -5,17 +5,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from refinenet_pl.tracking import speed
+from refinenet_pl.callbacks import throughput
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_speed_and_memory_are_logged_where_values_are(device, monkeypatch):
     clock, logged = iter(range(0, 1000, 2)), []
-    monkeypatch.setattr(speed.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(throughput.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**30)
     task = SimpleNamespace(device=torch.device(device), log=lambda name, value: logged.append((name, value)))
     trainer = SimpleNamespace(world_size=2, accumulate_grad_batches=2, log_every_n_steps=3, global_step=0)
-    monitor = speed.SpeedMonitor()
+    monitor = throughput.Throughput()
     monitor.on_train_epoch_start(trainer, task)  # at 0 s
     for index in range(6):  # three steps of two batches, four pictures on each of two processes
         trainer.global_step += index % 2

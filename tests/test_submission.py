@@ -10,11 +10,11 @@ import torch
 from lightning import Trainer
 from PIL import Image
 
-from refinenet_pl.cli import main
-from refinenet_pl.data.cityscapes import LABEL_IDS
-from refinenet_pl.data.registry import find_dataset
-from refinenet_pl.data.voc import VOC_PALETTE
-from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.cli.main import main
+from refinenet_pl.datasets.cityscapes import LABEL_IDS
+from refinenet_pl.datasets.registry import find_dataset
+from refinenet_pl.datasets.voc import VOC_PALETTE
+from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 

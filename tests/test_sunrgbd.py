@@ -12,11 +12,11 @@ import torch
 from layouts import sunrgbd as layout
 from PIL import Image
 
-from refinenet_pl.data import cache
-from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.nyud import NYUDv2
-from refinenet_pl.data.sunrgbd import SUNRGBD
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets import cache
+from refinenet_pl.datasets.nyud import NYUDv2
+from refinenet_pl.datasets.sunrgbd import SUNRGBD
+from refinenet_pl.errors import DataError
 
 SPLITS = {"train": layout.TRAIN, "test": layout.TEST}
 LIST = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"

@@ -22,7 +22,7 @@ from experiments.ablation.records import RecordError, build_report, find_seeds
 from experiments.ablation.render import duration, render, write
 from experiments.ablation.significance import compare, holm
 from experiments.ablation.tables import TABLES, TableError, find_table, read_table
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.stem for path in TABLES.glob("*.yaml"))
@@ -43,7 +43,7 @@ PRINTED = {
 
 def record(table, cell, seed, root, miou, recipe="scenes", seconds=60.0, **changes):
     """Write a results.json as a run of the table would."""
-    run = Run(recipe, table.name, cell, seed, str(root))
+    run = RunId(recipe, table.name, cell, seed, str(root))
     config = {
         "seed_everything": seed,
         "run": {"cell": cell, "table": table.name},
@@ -159,7 +159,7 @@ def test_the_tables_are_there():
 
 def test_arguments_and_papers_values_are_those_of_the_network():
     """Read from the source, for importing the network takes longer than all tests here."""
-    tree = ast.parse((ROOT / "refinenet_pl/network/refinenet.py").read_text())
+    tree = ast.parse((ROOT / "refinenet_pl/models/refinenet.py").read_text())
     network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "RefineNet")
     init = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     defaults = dict(
@@ -459,7 +459,7 @@ def test_failed_and_stopped_runs_are_told_from_missing_ones(table_file, tmp_path
     table = read_table(table_file)
     record(table, "paper", 0, tmp_path, 0.6)
     for cell, end in ("shallow", "-- ended with exit code 1 --"), ("middle", "-- ended with exit code 143 --"):
-        directory = Run("scenes", "mine", cell, 0, str(tmp_path)).directory
+        directory = RunId("scenes", "mine", cell, 0, str(tmp_path)).directory
         directory.mkdir(parents=True)
         (directory / "log.txt").write_text(f"RuntimeError: no memory\n{end}\n")
     text = render(build_report(table, "scenes", str(tmp_path), [0, 1]))
@@ -561,7 +561,7 @@ def test_other_settings_than_the_papers_are_warned_about(tmp_path):
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 2}', '{"format": 1, "run": {"cell": "shallow"}}'])
 def test_a_broken_record_is_named(table_file, tmp_path, capsys, content):
-    run = Run("scenes", "mine", "paper", 0, str(tmp_path))
+    run = RunId("scenes", "mine", "paper", 0, str(tmp_path))
     run.directory.mkdir(parents=True)
     run.results_file.write_text(content)
     with pytest.raises(RecordError, match="results.json"):

@@ -13,13 +13,13 @@ from lightning import Callback, LightningDataModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from refinenet_pl.data.classes import Classes
+from refinenet_pl.checkpoints.loading import load_for_prediction
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.errors import CheckpointError
 from refinenet_pl.evaluation.inference import whole_image_logits
-from refinenet_pl.network.errors import CheckpointError
-from refinenet_pl.network.refinenet import RefineNet
-from refinenet_pl.tasks.checkpoint import load_for_prediction
-from refinenet_pl.tasks.gradients import StepLoss
-from refinenet_pl.tasks.optimization import build_optimizer, build_schedule
+from refinenet_pl.models.refinenet import RefineNet
+from refinenet_pl.tasks.losses.global_mean import GlobalMeanLoss
+from refinenet_pl.tasks.optimizers import build_optimizer, build_schedule
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 VOID = 255
@@ -123,7 +123,7 @@ def step(task: SegmentationTask, *batches: dict) -> torch.Tensor:
     task.train().zero_grad()
     for batch in batches:
         (task.training_step(batch, 0) / len(batches)).backward()  # divided as Lightning does
-    return task.step_loss.finish(task.network.parameters(), fitter)
+    return task.global_loss.finish(task.network.parameters(), fitter)
 
 
 # Evaluation alone
@@ -185,7 +185,7 @@ def test_step_of_several_processes_is_divided_by_the_weight_of_all():
     others = torch.tensor([30.0, 10.0], dtype=torch.float64)
     strategy = SimpleNamespace(reduce=lambda own, reduce_op: own + others)
     both = SimpleNamespace(strategy=strategy, world_size=2, accumulate_grad_batches=1)
-    weight, loss = nn.Parameter(torch.tensor(6.0)), StepLoss()
+    weight, loss = nn.Parameter(torch.tensor(6.0)), GlobalMeanLoss()
     (loss.add(weight * 1.0, torch.tensor(2.0)) / 2).backward()
     assert float(loss.finish([weight], both)) == (6 + 30) / (2 + 10)
     assert float(weight.grad) == pytest.approx(1 / (2 + 10))

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinenet_pl.evaluation.inference import Inference
-from refinenet_pl.evaluation.pieces import resize_rows
-from refinenet_pl.evaluation.strips import resize_matrix
 from refinenet_pl.evaluation.tiles import Tiles, scaled_rows
-from refinenet_pl.network.resize import resize
+from refinenet_pl.models.ops.chunked_upsampling import resize_matrix
+from refinenet_pl.models.ops.partial_resize import resize_rows
+from refinenet_pl.models.ops.resize import resize
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 CLASSES = 4
@@ -111,7 +111,7 @@ def test_pieces_equal_the_whole_however_the_network_upsamples(upsampling, stride
     with torch.inference_mode():
         expected = whole_image(network, image, (1.0, 0.8), True, 0.25, slice(None))
     # One row at a time asks for the most different parts of the map.
-    monkeypatch.setattr("refinenet_pl.evaluation.strips.STRIP_BYTES", 1)
+    monkeypatch.setattr("refinenet_pl.models.ops.chunked_upsampling.STRIP_BYTES", 1)
     assert torch.allclose(tiled(network, image, scales=(1.0, 0.8), flip=True), expected, atol=1e-5)
 
 

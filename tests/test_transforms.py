@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from refinenet_pl.data.transforms import RandomScale, training_transform
+from refinenet_pl.datamodule.transforms import RandomScale, training_transform
 
 VOID = 255
 GREY = 127

@@ -11,9 +11,9 @@ import torch
 from layouts import voc2012 as layout
 from PIL import Image
 
-from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.errors import DataError
-from refinenet_pl.data.voc import VOC2012, VOC_CLASSES, VOC_PALETTE
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets.voc import VOC2012, VOC_CLASSES, VOC_PALETTE
+from refinenet_pl.errors import DataError
 
 SPLITS = {
     "train": layout.TRAIN,

@@ -16,9 +16,9 @@ import wandb_server
 from conftest import REPOSITORY
 from running import SMALL, kill_at, results, run, start
 
-from refinenet_pl.data.scenes import Scenes
+from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.exit_codes import STOPPED
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 WANDB = Path(sys.executable).parent / "wandb"
 FIT = ["fit", *SMALL, "--trainer.log_every_n_steps=1", "--seed_everything=3", "--run.table=chained_pooling"]
@@ -44,7 +44,7 @@ def logged(folders: list[Path]) -> list[tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def stopped_once(tmp_path_factory) -> Run:
+def stopped_once(tmp_path_factory) -> RunId:
     """Two processes, without a key, told to stop in the middle and started again; scored at two scales in the end."""
     root, home = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("home")
     arguments = [
@@ -54,7 +54,7 @@ def stopped_once(tmp_path_factory) -> Run:
     environment = {**OFFLINE, "HOME": str(home)}
     assert kill_at(arguments, r"Epoch 1: +[3-6]0%", signal.SIGTERM, **environment)[0] == STOPPED
     run(*arguments, **environment)
-    return Run("scenes", "chained_pooling", "pool_conv_4", 3, str(root))
+    return RunId("scenes", "chained_pooling", "pool_conv_4", 3, str(root))
 
 
 @pytest.fixture(scope="module")
@@ -206,20 +206,20 @@ def test_server_that_goes_away_stops_nothing(tmp_path):
         assert [sent["jobType"] for sent in server.runs.values()] == ["train"], "it was there"
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
-    assert Run("scenes", "chained_pooling", "paper", 3, str(tmp_path)).results_file.is_file()
+    assert RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path)).results_file.is_file()
 
 
 def test_server_that_does_not_answer_is_recorded_offline(tmp_path):
     environment = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": wandb_server.KEY, "WANDB_INIT_TIMEOUT": "2"}
     output = run(*FIT, f"--run.root={tmp_path}", WANDB_MODE=None, **environment)
     assert "W&B does not answer, so it is recorded offline; send it later: wandb sync" in output
-    folder = Run("scenes", "chained_pooling", "paper", 3, str(tmp_path)).directory / "wandb"
+    folder = RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path)).directory / "wandb"
     (recorded,) = folder.glob("offline-run-*")
     assert "val/miou_best" in summary(recorded)["summary"]
 
 
 def test_full_disk_under_wandb_stops_nothing(tmp_path):
-    trained = Run("scenes", "chained_pooling", "paper", 3, str(tmp_path))
+    trained = RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path))
     folder = trained.directory / "wandb"
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
@@ -242,13 +242,13 @@ def test_wandb_that_dies_stops_nothing(tmp_path):
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
     assert "W&B's record of paper-seed3 ends here, the run goes on" in output
-    assert Run("scenes", "chained_pooling", "paper", 3, str(tmp_path)).results_file.is_file()
+    assert RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path)).results_file.is_file()
 
 
 @pytest.mark.parametrize("cell", ["a:b;c,d#e?f'g %h=1 (\N{CJK UNIFIED IDEOGRAPH-732B})", "half/quarter", "x" * 200])
 def test_any_name_that_makes_a_directory_has_a_record(tmp_path, cell):
     output = run(*FIT, "--trainer.max_epochs=1", f"--run.cell={cell}", f"--run.root={tmp_path}", **OFFLINE)
-    directory = Run("scenes", "chained_pooling", cell, 3, str(tmp_path)).directory
+    directory = RunId("scenes", "chained_pooling", cell, 3, str(tmp_path)).directory
     (folder,) = (directory / "wandb").glob("offline-run-*")
     assert "W&B's record" not in output and summary(folder)["config"]["cell"] == cell
 
@@ -256,6 +256,6 @@ def test_any_name_that_makes_a_directory_has_a_record(tmp_path, cell):
 @pytest.mark.parametrize(("track", "left"), [("csv", {"metrics"}), ("none", set())])
 def test_track_says_where_values_go(tmp_path, track, left):
     run(*FIT, f"--run.root={tmp_path}", f"--track={track}", **OFFLINE)
-    directory = Run("scenes", "chained_pooling", "paper", 3, str(tmp_path)).directory
+    directory = RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path)).directory
     assert {path.name for path in directory.iterdir()} & {"metrics", "wandb", "wandb-id"} == left
     assert (directory / "results.json").is_file() and len(list((directory / "samples").iterdir())) == 12

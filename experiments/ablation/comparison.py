@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.ablation.settings import same
 from experiments.ablation.tables import Table
-from refinenet_pl.tracking.run import SIDE_OPTIONS
+from refinenet_pl.tracking.identity import SIDE_OPTIONS
 
 Records = dict[tuple[str, int], dict]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.ablation.logs import log_file, note_end
 from refinenet_pl.files import replaced
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 # What a training leaves in its directory and a gathered run does not.
 _TRAINED_HERE = ("lock", "last.ckpt")
@@ -41,7 +41,7 @@ def gather(project: str, directory: Path) -> Iterator[str]:
     """
     import wandb  # takes seconds that other commands need not wait for
 
-    copied: dict[Run, int] = {}
+    copied: dict[RunId, int] = {}
     try:
         for found in wandb.Api().runs(project, order="+created_at"):
             run = _run(found.config, directory)
@@ -72,17 +72,17 @@ def gather(project: str, directory: Path) -> Iterator[str]:
     yield f"gathered from {project}: {len(copied)} runs, into {directory}"
 
 
-def _run(config: dict[str, Any], directory: Path) -> Run | None:
+def _run(config: dict[str, Any], directory: Path) -> RunId | None:
     """Which run a W&B run is, told by its config."""
     names = {key: config.get(key) for key in ("recipe", "table", "cell")}
     seed = config.get("seed")
     # They become directories here.
     if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names.values()) or not isinstance(seed, int):
         return None
-    return Run(**names, seed=seed, root=str(directory))
+    return RunId(**names, seed=seed, root=str(directory))
 
 
-def _copy(found: Any, names: list[str], run: Run) -> bool:
+def _copy(found: Any, names: list[str], run: RunId) -> bool:
     """Copy a run's files; not one of them where its results.json is damaged."""
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
@@ -99,7 +99,7 @@ def _copy(found: Any, names: list[str], run: Run) -> bool:
     return True
 
 
-def _note_failure(run: Run, state: str) -> None:
+def _note_failure(run: RunId, state: str) -> None:
     run.directory.mkdir(parents=True, exist_ok=True)
     log_file(run).write_text(f"W&B: {state}\n")
     note_end(run, 1)

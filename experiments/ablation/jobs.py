@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.ablation.tables import Table, TableError
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "experiments" / "recipes"
@@ -29,7 +29,7 @@ def find_recipe(name: str) -> Path:
 class Job:
     """One run and the arguments of the training command that makes it."""
 
-    run: Run
+    run: RunId
     arguments: list[str]
 
 
@@ -49,7 +49,7 @@ def plan(
     jobs = []
     for seed in seeds:
         for cell in table.select(cells):
-            run = Run(recipe=recipe.stem, table=table.name, cell=cell.name, seed=seed, root=root)
+            run = RunId(recipe=recipe.stem, table=table.name, cell=cell.name, seed=seed, root=root)
             settings = table.recipe_settings(recipe.stem) | table.cell_settings(cell.name)
             arguments = [
                 "fit",

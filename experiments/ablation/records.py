@@ -10,7 +10,7 @@ from experiments.ablation.logs import unfinished_state
 from experiments.ablation.significance import Significance, compare
 from experiments.ablation.silence import silent_blocks
 from experiments.ablation.tables import Cell, Table
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 FORMAT = 1
 # What tables can be of, each a mean over the classes.
@@ -126,7 +126,7 @@ class Report:
 
 def find_seeds(table: Table, recipe: str, root: str) -> list[int]:
     """The seeds of which any cell of the table has a directory; [0] when there are none."""
-    group = Run(recipe, table.name, root=root).directory.parents[1]
+    group = RunId(recipe, table.name, root=root).directory.parents[1]
     found = {
         int(path.name.removeprefix("seed"))
         for cell in table.cells
@@ -136,7 +136,7 @@ def find_seeds(table: Table, recipe: str, root: str) -> list[int]:
     return sorted(found) or [0]
 
 
-def read_record(run: Run) -> dict | None:
+def read_record(run: RunId) -> dict | None:
     """A run's record; None when it has none yet.
 
     Raises:
@@ -214,7 +214,7 @@ def _read_row(
         paper_multi_scale=table.published_multi_scale.get(recipe, {}).get(cell),
     )
     for seed in seeds:
-        run = Run(recipe, table.name, cell, seed, root)
+        run = RunId(recipe, table.name, cell, seed, root)
         record = read_record(run)
         if record is not None:
             row.records[seed] = record
@@ -242,5 +242,5 @@ def _estimate(table: Table, row: Row, recipe: str, evaluation: str, score: str, 
         if isinstance(value, (int, float)) and value == value:
             values[seed] = 100.0 * value
         else:
-            missing.append(f"{Run(recipe, table.name, row.cell.name, seed).name} has no {SCORES[score]} on {evaluation}")
+            missing.append(f"{RunId(recipe, table.name, row.cell.name, seed).name} has no {SCORES[score]} on {evaluation}")
     return Estimate(values)

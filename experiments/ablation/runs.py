@@ -19,8 +19,8 @@ from experiments.ablation.placement import Placement
 from experiments.ablation.records import RecordError, read_record
 from experiments.ablation.render import duration
 from refinenet_pl.exit_codes import BUSY, DIVERGED, STOPPED
+from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import is_locked
-from refinenet_pl.tracking.run import Run
 
 # How long a run that was told to stop may take to put its last checkpoint down.
 GRACE_SECONDS = 20.0
@@ -32,9 +32,9 @@ PATIENCE_SECONDS = 1.0
 class Outcome:
     """What became of the runs of one call."""
 
-    done: list[Run] = field(default_factory=list)
-    failed: list[Run] = field(default_factory=list)
-    told_to_stop: list[Run] = field(default_factory=list)
+    done: list[RunId] = field(default_factory=list)
+    failed: list[RunId] = field(default_factory=list)
+    told_to_stop: list[RunId] = field(default_factory=list)
     stopped: bool = False
 
 
@@ -48,7 +48,7 @@ class _Active:
     started: float
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunId:
         return self.job.run
 
 
@@ -73,7 +73,7 @@ class Runner:
         self.command_prefix = list(command_prefix)
         self.active: list[_Active] = []
         self.elsewhere: list[Job] = []
-        self.announced: set[Run] = set()
+        self.announced: set[RunId] = set()
         self.looked = 0.0
         self.outcome = Outcome()
         self.signals = 0

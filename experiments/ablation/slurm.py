@@ -15,7 +15,7 @@ from experiments.ablation.jobs import ROOT, Job
 from experiments.ablation.logs import log_file, note_end, noted_since, told_to_stop
 from experiments.ablation.placement import PlacementError
 from refinenet_pl.exit_codes import BUSY
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 # Slurm kills this long after its signal that time is up; enough for a step and a checkpoint.
 SIGNAL_SECONDS = 120
@@ -200,7 +200,7 @@ def submit(jobs: list[Job], request: Request, folder: Path) -> str:
     return submitted[0].job_id.split("_")[0]
 
 
-def job_of(run: Run) -> str | None:
+def job_of(run: RunId) -> str | None:
     """The id of the Slurm job that a run was submitted as last."""
     try:
         return (run.directory / _JOB_FILE).read_text().strip()
@@ -208,7 +208,7 @@ def job_of(run: Run) -> str | None:
         return None
 
 
-def slurm_log(run: Run) -> Path:
+def slurm_log(run: RunId) -> Path:
     """Where Slurm and submitit write what happens to a run's job besides its training."""
     return run.directory.parents[1] / "slurm" / f"{job_of(run)}_0_log.err"
 

@@ -9,12 +9,12 @@ from experiments.ablation.comparison import get
 from experiments.ablation.jobs import Job
 from experiments.ablation.logs import log_file, unfinished_state
 from experiments.ablation.records import read_record
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 STATES = ("done", "diverged", "running", "pending", "stopped", "failed", "not started")
 
 
-def state_of(run: Run, queue: dict[str, str]) -> tuple[str, str]:
+def state_of(run: RunId, queue: dict[str, str]) -> tuple[str, str]:
     """One of `STATES`, and a few words more.
 
     Args:
@@ -40,7 +40,7 @@ def state_of(run: Run, queue: dict[str, str]) -> tuple[str, str]:
     return _without_training(run) if job and state[0] == "not started" else state
 
 
-def _without_training(run: Run) -> tuple[str, str]:
+def _without_training(run: RunId) -> tuple[str, str]:
     """What became of a Slurm job that has ended and never began to train."""
     log, job = slurm.slurm_log(run), slurm.job_of(run)
     text = log.read_text(errors="replace").strip() if log.exists() else ""

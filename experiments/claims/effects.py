@@ -11,7 +11,7 @@ from experiments.ablation.comparison import get
 from experiments.ablation.records import find_seeds, read_record
 from experiments.ablation.significance import Significance, compare
 from experiments.ablation.tables import Table, find_table, read_table
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 FILE = Path(__file__).with_name("claims.yaml")
 
@@ -129,7 +129,7 @@ def _by_seed(claim: Claim, recipe: str, root: Path, split: str) -> dict[int, flo
     found = {}
     for seed in find_seeds(table, recipe, str(root)):
         scores = {
-            cell: _score(claim, read_record(Run(recipe, claim.table, cell, seed, str(root))), split) for cell in claim.effect
+            cell: _score(claim, read_record(RunId(recipe, claim.table, cell, seed, str(root))), split) for cell in claim.effect
         }
         if None not in scores.values():
             found[seed] = sum(weight * scores[cell] for cell, weight in claim.effect.items())

@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.ablation.comparison import get
 from experiments.ablation.records import RecordError, Report, Row, build_report, find_seeds
 from experiments.ablation.tables import Cell, Table, TableError, find_table, read_table
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 PICTURE, LABEL, PREDICTION = "-picture.jpg", "-label.png", "-prediction.png"
 
@@ -50,7 +50,7 @@ class Group:
     def samples(self, row: Row) -> dict[str, Path]:
         """The sample pictures' stems by name, of the row's first seed that has any."""
         for seed in row.records:
-            run = Run(self.report.recipe, self.report.table.name, row.cell.name, seed, str(self.root))
+            run = RunId(self.report.recipe, self.report.table.name, row.cell.name, seed, str(self.root))
             found = sorted((run.directory / "samples").glob(f"*{PREDICTION}"))
             if found:
                 stems = [path.with_name(path.name.removesuffix(PREDICTION)) for path in found]

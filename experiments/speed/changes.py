@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from experiments.speed.compare import inference, pictures_of_noise, training_step
 from experiments.speed.contenders import CONTENDERS
 from experiments.speed.measure import in_turns, multiply_adds, summary
+from refinenet_pl.deployment.folding import fold_batch_norm
+from refinenet_pl.deployment.preparation import prepare_for_inference
+from refinenet_pl.deployment.winograd import CHANNELS, WinogradConv2d
 from refinenet_pl.memory import keep_freed_memory
-from refinenet_pl.network.blocks import ChainedResidualPooling
-from refinenet_pl.network.deployment import prepare_for_inference
-from refinenet_pl.network.folding import fold_batch_norm
-from refinenet_pl.network.pooling import pool, pool_along_sides
-from refinenet_pl.network.winograd import CHANNELS, WinogradConv2d
+from refinenet_pl.models.blocks import ChainedResidualPooling
+from refinenet_pl.models.ops.pooling import pool, pool_along_sides
 
 NETWORKS = ["RefineNet, ResNet-50", "Light-Weight RefineNet, ResNet-50", "RefineNet 32 wide, EfficientNet-Lite0"]
 FREED = NETWORKS

@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from experiments.speed.contenders import CLASSES, CONTENDERS
 from experiments.speed.measure import in_turns, multiply_adds, peak_memory, summary
+from refinenet_pl.deployment.preparation import prepare_for_inference
 from refinenet_pl.evaluation.inference import whole_image_logits
 from refinenet_pl.memory import keep_freed_memory
-from refinenet_pl.network.deployment import prepare_for_inference
-from refinenet_pl.tasks.loss import enlarged_cross_entropy
+from refinenet_pl.tasks.losses.cross_entropy import upsampled_cross_entropy
 
 
 def compare(device: torch.device, sizes: list[int], rounds: int, batch: int, dtype: torch.dtype) -> list[dict]:
@@ -72,7 +72,7 @@ def training_step(
     def run() -> None:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             scores = score_map(x)
-        total, weight = enlarged_cross_entropy(scores, label, "bilinear", None, 255)
+        total, weight = upsampled_cross_entropy(scores, label, "bilinear", None, 255)
         (total / weight).backward()
         optimizer.step()
         optimizer.zero_grad()

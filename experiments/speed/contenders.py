@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import segmentation_models_pytorch as smp
 from torch import nn
 
-from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.models.refinenet import RefineNet
 
 CLASSES = 21
 LIGHT_WEIGHT = {"kernel_size": 1, "path_rcus": 0, "output_rcus": 0, "head_rcus": 0}

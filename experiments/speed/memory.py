@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from experiments.speed.compare import pictures_of_noise
 from experiments.speed.measure import give_back_memory, peak_memory, seconds_of
-from refinenet_pl.evaluation import strips
 from refinenet_pl.memory import keep_freed_memory
-from refinenet_pl.network.refinenet import RefineNet
+from refinenet_pl.models.ops import chunked_upsampling
+from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 # (network, encoder and its width, classes, pictures of 400x400)
@@ -83,14 +83,14 @@ def _measured(row: dict, arguments: dict, device: torch.device) -> dict:
 
     def forward() -> Tensor:
         loss = task.training_step(batch, 0)
-        task.step_loss.parts.clear()
+        task.global_loss.parts.clear()
         return loss
 
     def step() -> None:
         forward().backward()
 
     if not row["in_strips"]:
-        strips.STRIP_BYTES = 2**62
+        chunked_upsampling.CHUNK_BYTES = 2**62
     step()  # gradients are there from now on, as in every step but the first
     gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
     kept, peak = kept_for_backward(forward, network), peak_memory(step, network, device)

@@ -14,8 +14,8 @@ from torchvision.io import decode_jpeg
 from torchvision.transforms.v2 import functional as F
 
 from experiments.speed.measure import in_turns, summary
-from refinenet_pl.data.datamodule import SegmentationDataModule
-from refinenet_pl.data.scenes import Scenes
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets.scenes import Scenes
 
 PICTURES, SIZE, EPOCHS = 64, (500, 375), 6
 

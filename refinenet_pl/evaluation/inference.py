@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refinenet_pl.evaluation.fusion import View, average, fuse_in_log_space
-from refinenet_pl.evaluation.strips import exact_products
+from refinenet_pl.evaluation.test_time_augmentation import View, average, fuse_in_log_space
 from refinenet_pl.evaluation.tiles import TiledScoreMap, Tiles, scaled_rows
-from refinenet_pl.network.bicubic import Factor, resize_bicubic
-from refinenet_pl.network.refinenet import VoidChannel
+from refinenet_pl.models.ops.bicubic import Factor, resize_bicubic
+from refinenet_pl.models.ops.chunked_upsampling import exact_products
+from refinenet_pl.models.refinenet import VoidChannel
 
 Protocol = Literal["standard", "paper"]
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refinenet_pl.evaluation.pieces import resize_rows
-from refinenet_pl.evaluation.strips import exact_products
-from refinenet_pl.network.resize import resize
+from refinenet_pl.models.ops.chunked_upsampling import exact_products
+from refinenet_pl.models.ops.partial_resize import resize_rows
+from refinenet_pl.models.ops.resize import resize
 
 # Tiles are placed on a grid of so many pixels, on which score maps at a quarter of the size are whole numbers of cells also if
 # the network upsamples its images by 1.2 first.

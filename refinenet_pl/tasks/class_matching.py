@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from refinenet_pl.data.classes import Classes
-from refinenet_pl.network.errors import CheckpointError
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.errors import CheckpointError
 
 MatchClasses = Literal["exact", "name", "position"]
 """`exact`: names, order and ignored id must be equal. `name`: by name, in any order. `position`: by their order alone."""

@@ -14,23 +14,23 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric
 
-from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.samplers import derive_seed
-from refinenet_pl.evaluation.activity import PoolingActivity
-from refinenet_pl.evaluation.boundary import BoundaryCounts
-from refinenet_pl.evaluation.confusion import ConfusionMatrix, Scores, scores
+from refinenet_pl.datamodule.samplers import derive_seed
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.deployment.preparation import prepare_for_inference
+from refinenet_pl.errors import CheckpointError
 from refinenet_pl.evaluation.inference import Inference, Protocol, score_map, void_last, whole_image_logits
 from refinenet_pl.files import slug
-from refinenet_pl.network.deployment import prepare_for_inference
-from refinenet_pl.network.dropout import sample_seeds
-from refinenet_pl.network.errors import CheckpointError
-from refinenet_pl.network.refinenet import VoidChannel
-from refinenet_pl.network.weights import describe_nonfinite, digest, nonfinite
+from refinenet_pl.metrics.boundary import BoundaryCounts
+from refinenet_pl.metrics.confusion import ConfusionMatrix, Scores, scores
+from refinenet_pl.metrics.dead_relu import PoolingActivity
+from refinenet_pl.models.ops.dropout import sample_seeds
+from refinenet_pl.models.refinenet import VoidChannel
+from refinenet_pl.state_dicts import describe_nonfinite, digest, nonfinite
 from refinenet_pl.tasks.class_matching import NOT_RESUMED, MatchClasses, match_classes
 from refinenet_pl.tasks.divergence import DivergenceError, DivergenceWatch
-from refinenet_pl.tasks.gradients import StepLoss
-from refinenet_pl.tasks.loss import cross_entropy, enlarged_cross_entropy
-from refinenet_pl.tasks.optimization import OptimizerName, build_optimizer, build_schedule
+from refinenet_pl.tasks.losses.cross_entropy import cross_entropy, upsampled_cross_entropy
+from refinenet_pl.tasks.losses.global_mean import GlobalMeanLoss
+from refinenet_pl.tasks.optimizers import OptimizerName, build_optimizer, build_schedule
 
 _POSITIVE = ("learning_rate", "learning_rate_scale")
 _NOT_NEGATIVE = ("encoder_learning_rate_factor", "weight_decay", "power", "warmup_steps")
@@ -129,7 +129,7 @@ class SegmentationTask(LightningModule):
         self.evaluation_losses: dict[str, float] = {}
         # Of the last validation at scale 1, see `PoolingActivity`; empty where it was not counted.
         self.pooling_activity: list[float] = []
-        self.step_loss = StepLoss()
+        self.global_loss = GlobalMeanLoss()
         self.divergence = DivergenceWatch()
         # Of the weights that the last validation scored: callbacks may change weights after it.
         self.validated_weights = ""
@@ -189,7 +189,7 @@ class SegmentationTask(LightningModule):
         return mask
 
     def training_step(self, batch: dict, batch_index: int) -> Tensor:
-        """The batch's part of the loss, on the scale of `StepLoss`; `train/loss` is the mean over all pixels of the step."""
+        """The part of the loss of one batch, scaled as in `GlobalMeanLoss`."""
         image, label = self._normalize(batch["image"]), batch["mask"].as_subclass(Tensor)
         seeds = batch.get("seeds")
         if seeds is not None:
@@ -200,11 +200,11 @@ class SegmentationTask(LightningModule):
         if self.hparams.loss_at == "score_map":
             label = F.interpolate(label[:, None].float(), scores.shape[-2:], mode="nearest-exact")[:, 0].long()
         how = getattr(self.network, "upsampling", "bilinear")
-        total, weight = enlarged_cross_entropy(scores, label, how, self.class_weights, self.hparams.ignore_index)
-        return self.step_loss.add(total, weight)
+        total, weight = upsampled_cross_entropy(scores, label, how, self.class_weights, self.hparams.ignore_index)
+        return self.global_loss.add(total, weight)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        loss = self.step_loss.finish(self.network.parameters(), self.trainer)
+        loss = self.global_loss.finish(self.network.parameters(), self.trainer)
         self.log("train/loss", loss, prog_bar=True)
         values, precision = [loss], self.trainer.precision_plugin
         if not (isinstance(precision, MixedPrecision) and precision.scaler):  # a scaler skips steps whose gradients overflow

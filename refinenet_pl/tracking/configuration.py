@@ -7,7 +7,7 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.files import replaced
-from refinenet_pl.tracking.run import SIDE_OPTIONS, Run
+from refinenet_pl.tracking.identity import SIDE_OPTIONS, RunId
 
 # A run may go on under other values of these: they change how it is computed or shown, not what.
 WITHOUT_EFFECT = {
@@ -29,7 +29,7 @@ def differences(one: dict, other: dict) -> dict[str, tuple[Any, Any]]:
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
 
 
-def refuse_another_configuration(run: Run, config: dict) -> None:
+def refuse_another_configuration(run: RunId, config: dict) -> None:
     """End with a message where the run's directory holds a run of another configuration, instead of mixing the two."""
     file = run.directory / "config.yaml"
     if not file.exists():
@@ -44,7 +44,7 @@ def refuse_another_configuration(run: Run, config: dict) -> None:
 
 
 @rank_zero_only
-def save_configuration(run: Run, config: dict) -> None:
+def save_configuration(run: RunId, config: dict) -> None:
     """Write the resolved configuration into the run's directory."""
     with replaced(run.directory / "config.yaml") as stream:
         stream.write(yaml.safe_dump(config, sort_keys=False).encode())

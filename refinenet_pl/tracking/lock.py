@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 from typing import IO
 
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 
 class RunBusyError(RuntimeError):
     """Another process trains the run; the message says which."""
 
 
-def lock_run(run: Run) -> IO[str]:
+def lock_run(run: RunId) -> IO[str]:
     """Take the lock of a run's directory, which is made where it is not there.
 
     Returns:
@@ -40,7 +40,7 @@ def lock_run(run: Run) -> IO[str]:
     return file
 
 
-def is_locked(run: Run) -> bool:
+def is_locked(run: RunId) -> bool:
     """Whether another process trains the run now. Not to be asked by the process that does: it would lose its lock."""
     try:
         with _lock_file(run).open("r+") as file:
@@ -58,5 +58,5 @@ def _try(file: IO[str]) -> bool:
     return True
 
 
-def _lock_file(run: Run) -> Path:
+def _lock_file(run: RunId) -> Path:
     return run.directory / "lock"

@@ -7,7 +7,7 @@ from typing import Literal
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.wandb import WandbTracker
 
 Track = Literal["wandb", "csv", "none"]
@@ -33,7 +33,7 @@ class SafeCSVLogger(CSVLogger):
             rank_zero_warn(f"{file}: {error.strerror}; the values are kept, and written when there is room")
 
 
-def build_loggers(track: Track, run: Run, config: dict, job_type: str, revision: str | None) -> list[Logger]:
+def build_loggers(track: Track, run: RunId, config: dict, job_type: str, revision: str | None) -> list[Logger]:
     """The loggers of a run.
 
     Args:

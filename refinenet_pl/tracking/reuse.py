@@ -5,17 +5,17 @@ import json
 import os
 import shutil
 
+from refinenet_pl.callbacks.checkpoint_files import LAST
+from refinenet_pl.callbacks.results import write_json
 from refinenet_pl.files import expand_path
-from refinenet_pl.tracking.checkpoints import LAST
 from refinenet_pl.tracking.configuration import differences, save_configuration
-from refinenet_pl.tracking.results import write_json
-from refinenet_pl.tracking.run import Run
+from refinenet_pl.tracking.identity import RunId
 
 _NAMES = {"run.table", "run.cell"}
 _CHECKPOINTS = ("best.ckpt", LAST)
 
 
-def find_twin(run: Run, config: dict) -> Run | None:
+def find_twin(run: RunId, config: dict) -> RunId | None:
     """A finished run of the same recipe and seed below the same root, trained under its own name with the same configuration.
 
     Args:
@@ -28,7 +28,7 @@ def find_twin(run: Run, config: dict) -> Run | None:
     for file in sorted(expand_path(run.root).glob(f"*@{run.recipe}/*/seed{run.seed}/results.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not a record
             record = json.loads(file.read_text(encoding="utf-8"))
-            twin = Run(**record["run"], root=run.root)
+            twin = RunId(**record["run"], root=run.root)
             moved = twin.directory.resolve() != file.parent.resolve()
             # A run that goes on may find its data elsewhere; in another run that may be other data.
             same_data = record["config"]["data"]["root"] == config["data"]["root"]
@@ -38,12 +38,12 @@ def find_twin(run: Run, config: dict) -> Run | None:
     return None
 
 
-def has_begun(run: Run, twin: Run) -> bool:
+def has_begun(run: RunId, twin: RunId) -> bool:
     """Whether a run has a checkpoint of its own, so that it is to go on; those of `take_over` are the other run's."""
     return any((run.directory / name).is_file() and not _same(run, twin, name) for name in _CHECKPOINTS)
 
 
-def take_over(twin: Run, run: Run, config: dict) -> None:
+def take_over(twin: RunId, run: RunId, config: dict) -> None:
     """Make a run finished by another one's record, checkpoints and samples.
 
     The record keeps all figures, and the git revision, device and time of the training they are from; `trained_as` names it.
@@ -72,7 +72,7 @@ def take_over(twin: Run, run: Run, config: dict) -> None:
     write_json(run.results_file, record | named)
 
 
-def _same(run: Run, twin: Run, name: str) -> bool:
+def _same(run: RunId, twin: RunId, name: str) -> bool:
     """Whether a file is the other run's, or a copy that `take_over` made of it."""
     try:
         one, other = (os.stat(directory / name) for directory in (run.directory, twin.directory))

@@ -12,11 +12,11 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from refinenet_pl.data.classes import Classes
+from refinenet_pl.callbacks.samples import Sample
+from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.files import replaced
-from refinenet_pl.tracking.run import SIDE_OPTIONS, Run
-from refinenet_pl.tracking.samples import Sample
-from refinenet_pl.tracking.scores import PER_CLASS, draw_confusion, per_class_rows
+from refinenet_pl.tracking.identity import SIDE_OPTIONS, RunId
+from refinenet_pl.visualization.scores import PER_CLASS, draw_confusion, per_class_rows
 
 # W&B draws no chart of a table with more rows, so of a confusion matrix of more than 100 classes there is the picture alone.
 CHART_ROWS = 10_000
@@ -41,7 +41,7 @@ class WandbTracker(WandbLogger):
         revision: The source's git revision, as a tag.
     """
 
-    def __init__(self, run: Run, config: dict, job_type: str, revision: str | None):
+    def __init__(self, run: RunId, config: dict, job_type: str, revision: str | None):
         network = config["model"]["network"]
         arguments = network.get("init_args", {})
         tags = [run.recipe, config["data"]["dataset"], arguments.get("encoder_name"), revision and revision[:10]]
@@ -167,14 +167,14 @@ class WandbTracker(WandbLogger):
         return started
 
 
-def _id(run: Run, job_type: str) -> str:
+def _id(run: RunId, job_type: str) -> str:
     """The run's id in W&B, which takes fewer characters than a directory's name; the key keeps runs apart all the same."""
     readable = re.sub(r"[^\w.=+-]+", "-", f"{run.group}-{run.name}-{job_type}", flags=re.ASCII)
     key = _key(run)
     return f"{readable[: LONGEST_ID - len(key) - 1]}-{key}"
 
 
-def _key(run: Run) -> str:
+def _key(run: RunId) -> str:
     """What tells this training from others of the same name: W&B goes on with a run whose id it knows, wanted or not."""
     file = run.directory / "wandb-id"
     if not file.is_file():

@@ -1,0 +1,100 @@
+"""A trained task back from its checkpoint, without its recipe and without a download."""
+
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import nn
+
+from refinenet_pl.checkpoints.model_directory import CLASSES_FILE, read_model_directory
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.errors import CheckpointError
+from refinenet_pl.files import expand_path
+from refinenet_pl.state_dicts import describe_mismatch, describe_nonfinite, is_mismatch
+from refinenet_pl.tasks.class_matching import match_classes
+from refinenet_pl.tasks.segmentation import SegmentationTask
+
+
+def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[SegmentationTask, Classes]:
+    """Load a task and the classes it was trained on.
+
+    Args:
+        path: A checkpoint written by `python -m refinenet_pl fit`, or a model directory.
+        compile: See `SegmentationTask`; None for what the run had.
+
+    Returns:
+        The task in evaluation mode, and the data set's classes.
+
+    Raises:
+        CheckpointError: There is no such file, it is damaged, it is no checkpoint of this package, or its training diverged.
+    """
+    path = expand_path(path, CheckpointError)
+    if path.is_dir():
+        network, classes = read_model_directory(path)
+        arguments = {"void_channel": network.void_channel, "compile": bool(compile)}
+        return SegmentationTask(network, len(classes), classes.ignore_index, **arguments).eval(), classes
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except Exception as error:  # KeyError, UnicodeDecodeError, ...: torch lets through whatever the file's bytes lead to
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {error})") from error
+    missing = {"data_classes", "network", "hyper_parameters", "state_dict"}.difference(
+        checkpoint if isinstance(checkpoint, dict) else ()
+    )
+    if missing:
+        raise CheckpointError(
+            f"{path}: holds no {', '.join(sorted(missing))}, so this package's fit did not write it; import a published "
+            "checkpoint first (python -m refinenet_pl import)"
+        )
+    arguments = own_arguments(checkpoint["hyper_parameters"]) | ({} if compile is None else {"compile": compile})
+    if problem := describe_nonfinite(checkpoint["state_dict"]):
+        raise CheckpointError(f"{path}: {problem}")
+    task = SegmentationTask(build_network(checkpoint["network"]), **arguments)
+    try:
+        task.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        if not is_mismatch(error):
+            raise
+        raise CheckpointError(
+            f"{path}: its tensors are not those of the network it describes: {describe_mismatch(error)}"
+        ) from None
+    return task.eval(), Classes.from_dict(checkpoint["data_classes"])
+
+
+def with_model_directory(task: SegmentationTask, path: Path, dataset: Classes) -> SegmentationTask:
+    """Build a task that evaluates the network of a model directory as another task evaluates its own.
+
+    Args:
+        task: The other task; its `match_classes` says how classes are matched.
+        path: The directory.
+        dataset: The classes of the dataset.
+
+    Raises:
+        CheckpointError: The directory holds no model, or one for other classes.
+    """
+    network, classes = read_model_directory(path)
+    own = classes if (path / CLASSES_FILE).exists() else None
+    if len(classes) != len(dataset):
+        raise CheckpointError(f"{path}: knows {len(classes)} classes, but the dataset has {len(dataset)}")
+    channels = match_classes(own, dataset, task.match_classes, str(path))
+    arguments = own_arguments(task.hparams) | {"void_channel": network.void_channel}
+    evaluated = SegmentationTask(network, **arguments).eval()
+    evaluated.class_channels = channels
+    return evaluated
+
+
+def own_arguments(hyper_parameters: dict) -> dict:
+    """Those of a task's saved hyperparameters that are its arguments, without the network."""
+    return {name: value for name, value in hyper_parameters.items() if not name.startswith("_") and name != "network"}
+
+
+def build_network(description: dict) -> nn.Module:
+    """Build a network from its class path and arguments, with random weights."""
+    arguments = dict(description["init_args"])
+    if "encoder_weights" in arguments:
+        arguments["encoder_weights"] = None  # the checkpoint holds them; others need not be loaded, let alone downloaded
+    parser = ArgumentParser()
+    parser.add_argument("--network", type=nn.Module)
+    parsed = parser.parse_object({"network": {"class_path": description["class_path"], "init_args": arguments}})
+    return parser.instantiate(parsed).network

@@ -1,0 +1,243 @@
+"""`data`: which data sets there are, whether a copy of one is whole, and what it looks like."""
+
+import inspect
+import re
+import sys
+import textwrap
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
+from tabulate import tabulate
+
+from refinenet_pl.datasets.check import SplitContents, check_split, shared_pictures
+from refinenet_pl.datasets.registry import DATASETS, find_dataset
+from refinenet_pl.errors import DataError
+from refinenet_pl.files import expand_path, refuse_existing, replaced
+from refinenet_pl.visualization.contact_sheet import sheet
+from refinenet_pl.visualization.fonts import one_line, shorten
+
+# Of the messages about bad files: in all, and of those that differ in names and numbers only.
+SHOWN, SHOWN_ALIKE = 20, 3
+
+CHECK_HELP = (
+    "Open every picture and mask of a data set. Problems are: a file that cannot be used; a split of another size than the "
+    "published one; a picture that is both in val or test and in another split; a split that cannot be opened, if it was named "
+    "with --splits or is train or val (or test, where there is no val). Other splits may be absent. The exit status is 0 "
+    "without problems and 1 with some."
+)
+
+
+def list_datasets() -> str:
+    """A table of all data sets."""
+    rows = []
+    for name in DATASETS:
+        try:
+            dataset = find_dataset(name)
+        except ImportError as error:
+            rows.append((name, _wrapped(f"cannot be imported ({error})", 18)))
+            continue
+        # The classes of a copy of one's own are known from the copy.
+        classes = len(dataset.classes) if hasattr(dataset, "classes") else "any"
+        splits = [f"{split} {size:,}" if size else split for split, size in dataset.split_sizes.items()]
+        splits += [f"{split} {size:,} (no labels)" for split, size in dataset.unlabelled_sizes.items()]
+        texts = _wrapped(dataset.title, 18), _wrapped(dataset.licence, 18), _wrapped(dataset.source, 44)
+        rows.append((name, texts[0], classes, "\n".join(splits), *texts[1:]))
+    headers = ("name", "title", "classes", "splits", "licence", "where from")
+    return tabulate(rows, headers, tablefmt="grid", colalign=("left", "left", "right"), disable_numparse=True)
+
+
+def check(name: str, root: str | None, splits: list[str] | None, options: dict[str, Any], workers: int | None) -> int:
+    """Check a copy of a data set and print what is found.
+
+    Args:
+        name: Of the data set.
+        root: Its folder.
+        splits: Splits to check; None for all that have labels.
+        options: Further arguments of the data set's class.
+        workers: Number of processes; None for one a core.
+
+    Returns:
+        The number of problems.
+    """
+    dataset_class = find_dataset(name)
+    required = splits or ("train", "val" if "val" in dataset_class.split_sizes else "test")
+    problems, checked, absent = 0, [], []
+    for split in splits or dataset_class.split_sizes:
+        try:
+            dataset = dataset_class(root=root, split=split, **options)
+        except DataError as error:
+            print(f"{split}: {'cannot be opened' if split in required else 'not there'}: {error}\n")
+            problems += split in required
+            absent.append(split)
+            continue
+        contents = check_split(dataset, workers)
+        published = dataset_class.split_sizes[split]
+        print(f"{split}: {_number(contents.samples, published)}")
+        left_out = [f"  left out {dataset.left_out}"] if dataset.left_out else []
+        print(*_measures(contents), *left_out, *_faults(contents.faults), "", sep="\n")
+        problems += (published not in (None, contents.samples)) + len(contents.faults)
+        checked.append(contents)
+    if checked:
+        print(_frequencies(dataset.classes.names, checked), end="\n\n")
+    for first, second in combinations(checked, 2):
+        scored = {first.split, second.split} & {"val", "test"}
+        # trainval is made of train and val, and so on.
+        if scored and first.split not in second.split and second.split not in first.split:
+            problems += _compare(first, second)
+    not_opened = f" (not opened: {', '.join(absent)})" if absent else ""
+    print(f"{problems or 'no'} problem{'s' * (problems != 1)}{'' if problems else ' found'}{not_opened}")
+    return problems
+
+
+def _number(samples: int, published: int | None) -> str:
+    if published in (None, samples):
+        return f"{samples:,} pictures" + (", as published" if published else "")
+    difference = f"{abs(samples - published):,} {'fewer' if samples < published else 'more'}"
+    return f"{samples:,} pictures, {difference} than the published {published:,}"
+
+
+def _measures(contents: SplitContents) -> list[str]:
+    if not contents.digests:
+        return []
+    width, height = (f"{low}" if low == high else f"{low} to {high}" for low, high in (contents.widths, contents.heights))
+    return [f"  {width} pixels wide, {height} high", f"  void: {contents.pixels[-1] / contents.pixels.sum():.2%} of all pixels"]
+
+
+def _faults(faults: list[str]) -> list[str]:
+    """The messages about bad files, those that are alike together, each with their number."""
+    if not faults:
+        return []
+    groups: dict[str, list[str]] = {}
+    for fault in faults:
+        # Alike without paths and numbers.
+        groups.setdefault(re.sub(r"\S*[/\\]\S*|\d+", "", fault), []).append(fault)
+    lines = [f"  {len(faults):,} cannot be used:"]
+    left = SHOWN
+    for group in sorted(groups.values(), key=len, reverse=True):
+        shown = group[: min(SHOWN_ALIKE if len(groups) > 1 else SHOWN, left)]
+        left -= len(shown)
+        lines += [f"  - {fault}" for fault in shown]
+        if len(group) > len(shown):
+            lines.append(f"    and {len(group) - len(shown):,} more {'like this' if shown else 'of another kind'}")
+    return lines
+
+
+def _frequencies(names: tuple[str, ...], checked: list[SplitContents]) -> str:
+    """Each class's share of the labelled pixels of each split, and the classes that never occur."""
+    counts = np.array([contents.pixels[:-1] for contents in checked])
+    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
+    rows = [
+        (shorten(one_line(name), 40), *[f"{share:.3%}" if share else "-" for share in column])
+        for name, column in zip(names, shares.T, strict=True)
+    ]
+    headers = ("share of labelled pixels", *[contents.split for contents in checked])
+    lines = [tabulate(rows, headers, tablefmt="simple", colalign=("left", *["right"] * len(checked)), disable_numparse=True)]
+    for contents in checked:
+        never = [one_line(name) for name, count in zip(names, contents.pixels, strict=False) if not count]
+        if never and contents.digests:
+            lines.append(f"{contents.split}: {len(never)} of {len(names)} classes never occur: {', '.join(never)}")
+    return "\n".join(lines)
+
+
+def _compare(first: SplitContents, second: SplitContents) -> int:
+    """Print which names occur in both splits; the number of pictures that do."""
+    same, others = shared_pictures(first, second)
+    if same:
+        more = f" and {len(same) - 5:,} more" if len(same) > 5 else ""
+        print(f"{first.split} and {second.split}: {len(same):,} pictures are in both: {', '.join(same[:5])}{more}\n")
+    if others:
+        print(f"{first.split} and {second.split}: {len(others):,} names occur in both, but for different pictures\n")
+    return len(same)
+
+
+def show(
+    name: str,
+    root: str | None,
+    split: str,
+    options: dict[str, Any],
+    samples: int,
+    output: Path | None,
+    overwrite: bool = False,
+) -> Path:
+    """Draw samples of a dataset.
+
+    Args:
+        name: Of the dataset.
+        root: Its folder.
+        split: Name of the split.
+        options: Further arguments of the dataset's class.
+        samples: Their number.
+        output: A PNG; None for NAME_SPLIT.png in the current folder.
+        overwrite: Whether the PNG may be replaced if it exists.
+
+    Returns:
+        The file written.
+
+    Raises:
+        DataError: The dataset cannot be opened, or the PNG exists.
+        OSError: The PNG cannot be written.
+    """
+    output = Path(f"{name}_{split}.png") if output is None else expand_path(output, DataError)
+    if not overwrite:
+        refuse_existing([output], DataError)
+    dataset = find_dataset(name)(root=root, split=split, **options)
+    figure = sheet(dataset, samples)
+    with replaced(output) as stream:
+        figure.savefig(stream, format="png", dpi=100)
+    return output
+
+
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _parser() -> ArgumentParser:
+    copy = ArgumentParser(add_help=False)
+    copy.add_argument("name", help="name of a data set (see `data list`), or import path of a class")
+    copy.add_argument("root", nargs="?", help="its folder; none for one that needs none")
+    copy.add_argument("--options", type=dict[str, Any], default={}, help="further arguments of the data set's class, as JSON")
+    parser = ArgumentParser(prog="python -m refinenet_pl data", description="Data sets: list them, check or show a copy.")
+    commands = parser.add_subcommands()
+    commands.add_subcommand("list", ArgumentParser(), help="which data sets there are")
+    checking = ArgumentParser(parents=[copy], description=CHECK_HELP)
+    checking.add_argument("--splits", type=str, nargs="+", help="splits to check; all that have labels without it")
+    checking.add_argument("--workers", type=PositiveInt | None, help="number of processes; one a core without it")
+    commands.add_subcommand("check", checking, help="open every picture and mask, and count what is in them")
+    showing = ArgumentParser(parents=[copy], description="Draw samples that lie evenly spaced in a split.")
+    showing.add_argument("--split", default="train", help="which split")
+    showing.add_argument("--output", type=Path | None, help="PNG to write; NAME_SPLIT.png without it")
+    showing.add_argument("--overwrite", action="store_true", help="replace the PNG if it exists")
+    showing.add_argument("--samples", type=PositiveInt, default=4, help="how many")
+    commands.add_subcommand("show", showing, help="draw samples into a PNG")
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    """Run `data`; `arguments` begins with the command."""
+    config = _parser().parse_args(arguments[1:])
+    chosen = config[config.subcommand]
+    if config.subcommand == "list":
+        print(list_datasets())
+        return
+    try:
+        _refuse_unknown_options(chosen.name, chosen.options)
+        if config.subcommand == "check":
+            problems = check(chosen.name, chosen.root, chosen.splits, chosen.options, chosen.workers)
+            sys.exit(1 if problems else 0)
+        arguments = chosen.name, chosen.root, chosen.split, chosen.options, chosen.samples, chosen.output, chosen.overwrite
+        print(f"written: {show(*arguments)}")
+    except ValueError as error:  # a DataError, or no such data set
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or chosen.output}: cannot be written ({error.strerror or error})")
+
+
+def _refuse_unknown_options(name: str, options: dict[str, Any]) -> None:
+    try:
+        inspect.signature(find_dataset(name)).bind(root=None, split="train", **options)
+    except TypeError as error:
+        raise DataError(f"--options: {name}: {error}") from None

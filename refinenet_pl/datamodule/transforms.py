@@ -1,0 +1,105 @@
+"""Augmentation as the paper has it: random scale, crop and flip; drawn from (seed, epoch, index) and nothing else."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from refinenet_pl.datamodule.samplers import SampleKey, derive_seed
+
+GREY = 127  # What lies beyond the picture's edge: near zero once normalised.
+
+
+class RandomScale(v2.Transform):
+    """Resize picture and mask by one factor, drawn evenly from a list, on top of what brings the short edge within limits."""
+
+    def __init__(self, scales: Sequence[float], short_edge: tuple[int, int] | None = None):
+        super().__init__()
+        self.scales = list(scales)
+        self.short_edge = short_edge
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = F.get_size(next(x for x in flat_inputs if isinstance(x, tv_tensors.Image)))
+        scale = self.scales[int(torch.randint(len(self.scales), ()))]
+        if self.short_edge is not None:
+            least, greatest = self.short_edge
+            scale *= min(max(least, min(height, width)), greatest) / min(height, width)
+        return {"size": [max(1, round(height * scale)), max(1, round(width * scale))]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.Mask):
+            # torchvision's own kernel for masks rounds down and so shifts them by half a pixel against the picture.
+            resized = F.resize_image(inpt[None], params["size"], interpolation=InterpolationMode.NEAREST_EXACT)
+            return tv_tensors.wrap(resized[0], like=inpt)
+        return F.resize(inpt, params["size"], antialias=True) if isinstance(inpt, tv_tensors.Image) else inpt
+
+
+def training_transform(
+    crop_size: tuple[int, int],
+    scales: Sequence[float],
+    flip: bool,
+    color_jitter: float,
+    ignore_index: int,
+    short_edge: tuple[int, int] | None = None,
+) -> v2.Transform:
+    """The paper's augmentation (implementation details), and colour jitter for those who want it.
+
+    Args:
+        crop_size: (height, width) of what the network is trained on. Smaller pictures are padded with grey, their masks with
+            `ignore_index`.
+        scales: Factors to draw from; 0.7 to 1.3 in the paper.
+        flip: Whether half of the pictures are mirrored.
+        color_jitter: Strength of changes in brightness, contrast and saturation; 0 in the paper.
+        ignore_index: The void id.
+        short_edge: Least and greatest short edge, in pixels, before all that; None for no limits.
+    """
+    fill = {tv_tensors.Image: GREY, tv_tensors.Mask: ignore_index}
+    steps: list[v2.Transform] = [
+        RandomScale(scales, short_edge),
+        v2.RandomCrop(crop_size, pad_if_needed=True, fill=fill),
+    ]
+    if flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if color_jitter:
+        steps.append(v2.ColorJitter(brightness=color_jitter, contrast=color_jitter, saturation=color_jitter))
+    return v2.Compose(steps)
+
+
+class AugmentedDataset(Dataset):
+    """A data set whose sample (epoch, index) is always the same picture, whatever process or worker makes it.
+
+    The sample has one key more, `seed`: the integer that its augmentation was drawn from.
+
+    Args:
+        dataset: Gives samples by index.
+        transform: Draws from torch's global generator, as torchvision's transforms do.
+        seed: Of the augmentation.
+    """
+
+    def __init__(self, dataset: Dataset, transform: v2.Transform, seed: int):
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: SampleKey) -> dict:
+        epoch, index = key
+        sample = self.dataset[index]
+        image, mask = sample["image"], sample["mask"]
+        if not (isinstance(image, tv_tensors.Image) and isinstance(mask, tv_tensors.Mask)):
+            # torchvision would turn and crop the one and leave the other as it is.
+            raise TypeError(
+                f"{type(self.dataset).__name__} gives an image of {type(image).__name__} and a mask of {type(mask).__name__}; "
+                "they must be tv_tensors.Image and tv_tensors.Mask, or they are not augmented alike. Override `read` instead"
+            )
+        seed = derive_seed(self.seed, epoch, index)
+        with torch.random.fork_rng(devices=[]):
+            # The one that the transforms draw from. torch.manual_seed would also note, with a traceback, to seed the GPUs.
+            torch.default_generator.manual_seed(seed)
+            return self.transform(sample) | {"seed": seed}

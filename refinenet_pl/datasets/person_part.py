@@ -1,0 +1,181 @@
+"""PASCAL Person-Part: photographs with people, six parts of the body and background."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from refinenet_pl.datasets.cache import Conversion, cache_folder, convert
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder, read_list
+from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.datasets.readers.matlab import label_map, read_mat
+from refinenet_pl.datasets.voc import VOC_PALETTE
+from refinenet_pl.errors import DataError
+
+# The class of each part that PASCAL-Part knows of a person; conversions differ in that of the neck, so it is an option.
+_PARTS = {
+    **dict.fromkeys(("head", "hair", "leye", "reye", "lear", "rear", "lebrow", "rebrow", "nose", "mouth"), 1),
+    "torso": 2,
+    **dict.fromkeys(("luarm", "ruarm"), 3),
+    **dict.fromkeys(("llarm", "rlarm", "lhand", "rhand"), 4),
+    **dict.fromkeys(("luleg", "ruleg"), 5),
+    **dict.fromkeys(("llleg", "rlleg", "lfoot", "rfoot"), 6),
+}
+_NECK = {"head": 1, "torso": 2}
+
+
+class PersonPart(PairedDataset):
+    """The people of PASCAL-Part (Chen et al., 2014), their parts merged into six.
+
+    `root` holds the images in `VOCdevkit` (or is that folder), of VOC 2010 or, for the PNGs, VOC 2012; and the masks, in one
+    of two forms:
+
+    - `png`: `pascal_person_part`, the masks and lists published with DeepLab;
+    - `mat`: `Annotations_Part`, the dataset itself, where parts are merged here and the PNGs kept. The splits are those of
+      VOC 2010, of which the images with at least one labeled part of a person remain. Parts overlap; a later one in the
+      file covers an earlier one.
+
+    Measured: in four masks of RefineNet's PyTorch port, the three clearly visible necks belong to the head, hence the default
+    of `neck`. In eight official annotations, the class of necks decides 1.8 % of the pixels of parts, and the order 7.4 %.
+    Not verified: that the port's masks are DeepLab's, and that both forms agree in every pixel.
+
+    Evaluation (as published): one confusion matrix over the pictures of `val`, mean over 7 classes, background among them.
+
+    Args:
+        root: The folder.
+        split: `train` or `val`. The paper gives one picture more for each than the lists hold.
+        form: The form of the masks; the PNGs, where they are there, if not given.
+        neck: The class of a neck: `head`, as in the PNGs, or `torso`, as in other conversions; only the form `mat` leaves
+            the choice.
+        cache: Folder for the PNGs made from the form `mat`; `refinenet_pl_cache` in `root` if not given.
+
+    Raises:
+        DataError: Also for a form or neck that is none of the choices, or a neck that PNGs do not have.
+    """
+
+    title = "PASCAL Person-Part"
+    classes = Classes(
+        names=("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs"),
+        palette=VOC_PALETTE[:7],
+    )
+    split_sizes = {"train": 1716, "val": 1817}
+    values = LabelValues.plain(7)
+    void_channel = None
+    source = (
+        "pascal_person_part.zip of http://www.liangchiehchen.com/projects/DeepLab.html, which unpacks to pascal_person_part, "
+        "or trainval.tar.gz of http://roozbehm.info/pascal-parts/pascal-parts.html, which unpacks to Annotations_Part; and "
+        "beside it VOCtrainval_03-May-2010.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2010, which unpacks to VOCdevkit"
+    )
+    licence = "pictures of Flickr, under its terms of use; for research"
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        split: str,
+        form: Literal["png", "mat"] | None = None,
+        neck: Literal["head", "torso"] = "head",
+        cache: str | None = None,
+    ):
+        if form not in (None, "png", "mat"):
+            raise DataError(f"PersonPart has no form {form!r} of masks; it has png and mat")
+        if neck not in _NECK:
+            raise DataError(f"PersonPart: a neck cannot belong to {neck!r}, only to the torso or the head")
+        self.form = form
+        self.neck = neck
+        self.cache = cache
+        super().__init__(root, split)
+
+    def find_samples(self) -> list[Sample]:
+        form = self.form or ("png" if (self.root / "pascal_person_part").is_dir() else "mat")
+        if form == "mat":
+            return self._mat_samples()
+        if self.neck != "head":
+            raise DataError(
+                f"{self.root}: the PNGs of pascal_person_part have parts merged already, necks into the head; for neck: torso "
+                "give the option form: mat too, which needs Annotations_Part"
+            )
+        return self._png_samples()
+
+    def _png_samples(self) -> list[Sample]:
+        folder = find_folder(self.root, "pascal_person_part", source=self.source)
+        pictures = find_folder(
+            self.root,
+            *(f"{devkit}{year}/JPEGImages" for devkit in ("VOCdevkit/", "") for year in ("VOC2010", "VOC2012")),
+            source=self.source,
+        )
+        names = read_list(folder / "pascal_person_part_trainval_list" / f"{self.split}_id.txt")
+        masks = folder / "pascal_person_part_gt"
+        return [Sample(name, pictures / f"{name}.jpg", masks / f"{name}.png") for (name,) in names]
+
+    def _mat_samples(self) -> list[Sample]:
+        annotations = find_folder(self.root, "Annotations_Part", "trainval/Annotations_Part", source=self.source)
+        devkit = find_folder(self.root, "VOCdevkit/VOC2010", "VOC2010", source=self.source)
+        masks = cache_folder(self.root, self.cache, "person_part") / f"neck_{self.neck}"
+        names = [name for (name,) in read_list(devkit / "ImageSets" / "Main" / f"{self.split}.txt")]
+        samples = [Sample(name, devkit / "JPEGImages" / f"{name}.jpg", masks / f"{name}.png") for name in names]
+        conversions = []
+        for sample in samples:
+            file = annotations / f"{sample.name}.mat"
+            conversions.append(Conversion(sample.mask, (file,), _Annotation(file, self.neck)))
+        convert(conversions, _merge_parts, f"{self.title} {self.split} masks")
+        labelled = self._labelled(samples, masks / f"{self.split}.txt")
+        return [sample for sample in samples if labelled[sample.name]]
+
+    def _labelled(self, samples: list[Sample], listing: Path) -> dict[str, bool]:
+        """Whether each sample has a part in it, remembered in a list, since to read all masks takes long."""
+        newest = max(sample.mask.stat().st_mtime_ns for sample in samples)
+        if listing.is_file() and listing.stat().st_mtime_ns >= newest:
+            labelled = {name: state == "1" for name, state in read_list(listing, columns=2)}
+            if labelled.keys() == {sample.name for sample in samples}:
+                return labelled
+        labelled = {sample.name: bool(self.read_mask(sample.mask).any()) for sample in samples}
+        unfinished = listing.with_name(f".{listing.name}.{os.getpid()}")
+        try:
+            unfinished.write_text("".join(f"{name} {state:d}\n" for name, state in labelled.items()), encoding="utf-8")
+            os.replace(unfinished, listing)
+        except OSError as error:
+            raise DataError(f"{listing}: cannot be written ({error}); give another folder with the option cache") from error
+        return labelled
+
+
+class _Annotation(NamedTuple):
+    file: Path
+    neck: str
+
+
+def _merge_parts(annotation: _Annotation) -> np.ndarray:
+    """Class ids, uint8 (height, width); of one pixel, background, where no person has parts."""
+    file = annotation.file
+    parts = {**_PARTS, "neck": _NECK[annotation.neck]}
+    merged = None
+    content = read_mat(file, "anno")["anno"]
+    for thing in _structs(_field(content, "objects", file)):
+        if _field(thing, "class", file) != "person":
+            continue
+        for part in _structs(_field(thing, "parts", file)):
+            name = _field(part, "part_name", file)
+            if name not in parts:
+                raise DataError(
+                    f"{file}: {name!r} is no part of a person in Pascal-Part; is this the official file? Copy it anew"
+                )
+            here = label_map(_field(part, "mask", file), f"{file}: mask of {name}") > 0
+            if merged is None:
+                merged = np.zeros(here.shape, np.uint8)
+            if here.shape != merged.shape:
+                raise DataError(f"{file}: has masks of sizes {merged.shape} and {here.shape}; copy it anew")
+            merged[here] = parts[name]
+    return np.zeros((1, 1), np.uint8) if merged is None else merged
+
+
+def _structs(value: Any) -> np.ndarray:
+    """A struct array, which scipy gives as one struct where it has one element."""
+    return np.atleast_1d(value)
+
+
+def _field(struct: Any, name: str, file: Path) -> Any:
+    try:
+        return getattr(struct, name)
+    except AttributeError:
+        raise DataError(f"{file}: a struct has no field {name!r}; is this the official file? Copy it anew") from None

@@ -1,0 +1,42 @@
+"""The data sets by name."""
+
+import importlib
+
+from refinenet_pl.datasets.base import SegmentationDataset
+
+# Import paths, so that only the one that is used is imported.
+DATASETS: dict[str, str] = {
+    "scenes": "refinenet_pl.datasets.scenes.Scenes",
+    "camvid": "refinenet_pl.datasets.camvid.CamVid",
+    "folder": "refinenet_pl.datasets.folder.Folder",
+    "voc2012": "refinenet_pl.datasets.voc.VOC2012",
+    "person_part": "refinenet_pl.datasets.person_part.PersonPart",
+    "nyudv2": "refinenet_pl.datasets.nyud.NYUDv2",
+    "pascal_context": "refinenet_pl.datasets.pascal_context.PascalContext",
+    "pascal_context59": "refinenet_pl.datasets.pascal_context.PascalContext59",
+    "sunrgbd": "refinenet_pl.datasets.sunrgbd.SUNRGBD",
+    "cityscapes": "refinenet_pl.datasets.cityscapes.Cityscapes",
+    "ade20k": "refinenet_pl.datasets.ade20k.ADE20K",
+}
+
+
+def find_dataset(name: str) -> type[SegmentationDataset]:
+    """The data set of that name.
+
+    Args:
+        name: A key of `DATASETS`, or the import path of a `SegmentationDataset` of your own (`my_package.MyDataset`).
+
+    Raises:
+        ValueError: There is no such data set.
+    """
+    module, _, attribute = DATASETS.get(name, name).rpartition(".")
+    if name in DATASETS:
+        return getattr(importlib.import_module(module), attribute)
+    try:
+        dataset = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError):
+        known = ", ".join(DATASETS)
+        raise ValueError(f"no data set is called {name!r}; choose one of {known}, or give the import path of a class") from None
+    if not (isinstance(dataset, type) and issubclass(dataset, SegmentationDataset)):
+        raise ValueError(f"{name} is not a SegmentationDataset")
+    return dataset

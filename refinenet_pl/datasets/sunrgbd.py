@@ -1,0 +1,116 @@
+"""SUN RGB-D: 10,335 photographs of rooms by four depth cameras, 37 classes."""
+
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from refinenet_pl.datasets.cache import Conversion, cache_folder, convert
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder
+from refinenet_pl.datasets.nyud import NYU_CLASSES
+from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.datasets.readers.matlab import label_map, open_hdf5, read_mat
+from refinenet_pl.datasets.voc import VOC_PALETTE
+from refinenet_pl.errors import DataError
+
+_AUTHORS_DISK = PurePosixPath("/n/fs/sun3d/data/SUNRGBD")
+_OFFICIAL = LabelValues.plain(37, first=1, void=(0,))
+_VARIABLES = {"train": "alltrain", "test": "alltest"}
+
+
+class SUNRGBD(PairedDataset):
+    """The scene understanding benchmark of Princeton; its depths are not read.
+
+    `root` holds `SUNRGBD` and `SUNRGBDtoolbox`. The toolbox lists folders of samples, each with one picture; masks are
+    converted to PNGs when a split is first opened. Classes are the first 37 of NYUDv2's. A sample's name is its folder, with
+    `-` between the parts.
+
+    Evaluation: unlabelled pixels are dropped, one confusion matrix over the 5,050 test pictures, mean over 37 classes.
+
+    Args:
+        root: The folder.
+        split: `train` or `test`.
+        cache: Folder for the masks' PNGs; `refinenet_pl_cache` in `root` if not given.
+    """
+
+    title = "SUN RGB-D"
+    classes = Classes(names=NYU_CLASSES[:37], palette=VOC_PALETTE[1:38])
+    split_sizes = {"train": 5285, "test": 5050}
+    values = LabelValues.plain(37)
+    void_channel = "first"
+    source = "SUNRGBD.zip and SUNRGBDtoolbox.zip of https://rgbd.cs.princeton.edu, unpacked into one folder"
+    licence = "none is given; its authors ask to be cited, with those of the three data sets that it includes"
+
+    def __init__(self, root: str | Path | None, split: str, cache: str | None = None):
+        self.cache = cache
+        super().__init__(root, split)
+
+    def find_samples(self) -> list[Sample]:
+        pictures = find_folder(self.root, "SUNRGBD", source=self.source)
+        toolbox = find_folder(self.root, "SUNRGBDtoolbox", source=self.source)
+        listing = toolbox / "traintestSUNRGBD" / "allsplit.mat"
+        metadata, labels = (toolbox / "Metadata" / f"{name}.mat" for name in ("SUNRGBDMeta", "SUNRGBD2Dseg"))
+        entries = _read_metadata(metadata)
+        _require_labels(labels, len(entries), metadata)
+        masks = cache_folder(self.root, self.cache, "sunrgbd")
+        samples, conversions = [], []
+        for folder in _read_split(listing, _VARIABLES[self.split]):
+            if folder not in entries:
+                raise DataError(f"{listing}: lists {folder}, which {metadata} does not know; unpack SUNRGBDtoolbox.zip anew")
+            number, picture = entries[folder]
+            name = "-".join(folder.parts)
+            samples.append(Sample(name, pictures / folder / "image" / picture, masks / f"{name}.png"))
+            conversions.append(Conversion(samples[-1].mask, (metadata, labels), _Mask(labels, number)))
+        if len({sample.name for sample in samples}) < len(samples):
+            raise DataError(f"{listing}: {_VARIABLES[self.split]} lists a folder twice; unpack SUNRGBDtoolbox.zip anew")
+        convert(conversions, _read_labels, f"{self.title} {self.split} masks")
+        return samples
+
+
+class _Mask(NamedTuple):
+    file: Path
+    number: int
+
+
+def _read_labels(source: _Mask) -> np.ndarray:
+    """Class ids, uint8 (height, width)."""
+    with open_hdf5(source.file) as content:
+        labels = content[content["SUNRGBD2Dseg"]["seglabel"][source.number - 1, 0]][()].T
+    place = f"{source.file}: SUNRGBD2Dseg({source.number}).seglabel"
+    return _OFFICIAL.encode(label_map(labels, place), place)
+
+
+def _require_labels(file: Path, count: int, metadata: Path) -> None:
+    """Raise a DataError unless the file holds as many masks as the metadata holds samples, for they go by their order."""
+    with open_hdf5(file) as content:
+        shape = content["SUNRGBD2Dseg"]["seglabel"].shape
+    if shape != (count, 1):
+        raise DataError(
+            f"{file}: holds masks {shape}, but {metadata} describes {count} samples; unpack SUNRGBDtoolbox.zip anew"
+        )
+
+
+def _read_split(file: Path, variable: str) -> list[PurePosixPath]:
+    """The folders of a split's samples, below `SUNRGBD`."""
+    return [_below(path, file) for path in np.atleast_1d(read_mat(file, variable)[variable])]
+
+
+def _read_metadata(file: Path) -> dict[PurePosixPath, tuple[int, str]]:
+    """The number of each sample, from 1, and the name of its picture, by its folder below `SUNRGBD`."""
+    entries = {}
+    for number, entry in enumerate(np.atleast_1d(read_mat(file, "SUNRGBDMeta")["SUNRGBDMeta"]), start=1):
+        try:
+            path, picture = entry.rgbpath, entry.rgbname
+        except AttributeError as error:
+            raise DataError(f"{file}: SUNRGBDMeta has no rgbpath and rgbname; is this the official file?") from error
+        # The path is that of the picture: FOLDER/image/NAME.
+        entries[_below(path, file).parent.parent] = number, picture
+    return entries
+
+
+def _below(path: str, file: Path) -> PurePosixPath:
+    try:
+        return PurePosixPath(path).relative_to(_AUTHORS_DISK)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: {path!r} is no path below {_AUTHORS_DISK}; unpack SUNRGBDtoolbox.zip anew") from error

@@ -1,0 +1,105 @@
+"""PASCAL VOC 2012: photographs of everyday scenes, 20 kinds of objects and background, with the further labels of SBD."""
+
+from pathlib import Path
+
+import numpy as np
+
+from refinenet_pl.datasets.cache import Conversion, cache_folder, convert
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder, read_list
+from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.datasets.readers.matlab import label_map, read_mat
+from refinenet_pl.errors import DataError
+
+
+def _colour(label: int) -> tuple[int, int, int]:
+    """Every third bit of the label goes to one channel, the lowest bits to the highest places."""
+    return tuple(sum(((label >> 3 * place + channel) & 1) << (7 - place) for place in range(8)) for channel in range(3))
+
+
+VOC_PALETTE = tuple(_colour(label) for label in range(256))
+"""The colour map of the VOC development kit: a colour for each value of a byte, the void value 255 among them."""
+
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""Background and the 20 kinds of objects, spelled as in the development kit."""
+
+
+class VOC2012(PairedDataset):
+    """The segmentation part of the PASCAL visual object classes challenge of 2012.
+
+    `root` holds `VOCdevkit`, or is that folder, or its folder `VOC2012`. The split `train_aug` also needs `benchmark_RELEASE`
+    beside `VOCdevkit`: the Semantic Boundaries Dataset (SBD), with masks for most pictures that VOC itself gives none for. It
+    has VOC's training pictures with their own masks, and SBD's other pictures with masks converted to PNGs when the split is
+    first opened; pictures of VOC's `val` are in neither part. SBD's masks have no void border around the objects.
+
+    Evaluation (the development kit): void pixels are dropped, one confusion matrix over the split, mean over 21 classes.
+
+    Args:
+        root: The folder.
+        split: `train`, `val`, `trainval` or `train_aug`.
+        cache: Folder for the PNGs of SBD's masks; `refinenet_pl_cache` beside `VOCdevkit` if not given.
+    """
+
+    title = "PASCAL VOC 2012"
+    classes = Classes(names=VOC_CLASSES, palette=VOC_PALETTE[:21])
+    split_sizes = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582}
+    unlabelled_sizes = {"test": 1456}
+    values = LabelValues.plain(21)
+    mask_palette = VOC_PALETTE
+    source = (
+        "VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2012, which unpacks to VOCdevkit; for "
+        "train_aug also the Semantic Boundaries Dataset, benchmark.tgz of "
+        "http://home.bharathh.info/pubs/codes/SBD/download.html, which unpacks to benchmark_RELEASE, beside it"
+    )
+    licence = "pictures of Flickr, under its terms of use; for research"
+
+    def __init__(self, root: str | Path | None, split: str, cache: str | None = None):
+        self.cache = cache
+        super().__init__(root, split)
+
+    def find_samples(self) -> list[Sample]:
+        home = self._home()
+        if self.split != "train_aug":
+            return _voc_samples(home, self.split)
+        samples = _voc_samples(home, "train")
+        taken = {sample.name for sample in samples + _voc_samples(home, "val")}
+        folder = cache_folder(home, self.cache, "sbd")
+        conversions = []
+        for name, image, labels in self._sbd_samples(home):
+            if name not in taken:
+                taken.add(name)
+                samples.append(Sample(name, image, folder / f"{name}.png"))
+                conversions.append(Conversion(samples[-1].mask, (labels,), labels))
+        convert(conversions, _read_labels, "SBD masks")
+        return samples
+
+    def _home(self) -> Path:
+        """The folder that holds VOCdevkit/VOC2012."""
+        here = self.root.resolve()
+        above = {"VOCdevkit": here.parent, "VOC2012": here.parent.parent}.get(here.name, here)
+        for home in here, above:
+            if (home / "VOCdevkit" / "VOC2012").is_dir():
+                return home
+        raise DataError(f"{self.root}: holds no folder 'VOCdevkit/VOC2012', nor is it one of these two; {self.source}")
+
+    def _sbd_samples(self, home: Path) -> list[Sample]:
+        """Images of SBD, each with its .mat file in place of a mask."""
+        archive = find_folder(home, "benchmark_RELEASE/dataset", source=self.source)
+        names = [name for part in ("train", "val") for (name,) in read_list(archive / f"{part}.txt")]
+        return [Sample(name, archive / "img" / f"{name}.jpg", archive / "cls" / f"{name}.mat") for name in names]
+
+
+def _voc_samples(home: Path, split: str) -> list[Sample]:
+    voc = home / "VOCdevkit" / "VOC2012"
+    names = read_list(voc / "ImageSets" / "Segmentation" / f"{split}.txt")
+    return [Sample(name, voc / "JPEGImages" / f"{name}.jpg", voc / "SegmentationClass" / f"{name}.png") for (name,) in names]
+
+
+def _read_labels(file: Path) -> np.ndarray:
+    """Class ids of SBD's GTcls, uint8 (height, width)."""
+    truth = read_mat(file, "GTcls")["GTcls"]
+    labels = getattr(truth, "Segmentation", None)
+    return VOC2012.values.encode(label_map(labels, f"{file}: GTcls.Segmentation"), file)

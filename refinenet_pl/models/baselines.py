@@ -1,0 +1,97 @@
+"""smp's networks as RefineNet's peers: from the same ImageNet weights, also where these need no download, at any size."""
+
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refinenet_pl.models.encoders import PACKAGED, load_packaged, normalization_of
+from refinenet_pl.models.ops import symbolic_shapes
+from refinenet_pl.models.ops.resize import resize
+
+
+class _Baseline:
+    """Comes before one of smp's models.
+
+    What smp leaves in place of the encoder without using it, as for PSPNet its last stages, is taken out: it would be counted
+    as parameters and, where the encoder runs through it, cost time, and several processes would wait for its gradients.
+
+    Args:
+        encoder_name: As for `build_encoder`.
+        encoder_weights: As there.
+        input_scale: Factor by which the picture is resized before everything, as for `RefineNet`.
+        **options: See smp's documentation; `classes` among them.
+    """
+
+    # Its own forward does what such sizes need.
+    requires_divisible_input_shape = False
+
+    def __init__(
+        self,
+        encoder_name: str = PACKAGED[0],
+        encoder_weights: str | None = "imagenet",
+        input_scale: float = 1.0,
+        **options: Any,
+    ):
+        if input_scale <= 0:
+            raise ValueError(f"input_scale {input_scale} must be greater than 0")
+        packaged = encoder_name in PACKAGED and encoder_weights == "imagenet"
+        super().__init__(encoder_name, encoder_weights=None if packaged else encoder_weights, **options)
+        if packaged:
+            load_packaged(self.encoder, encoder_name, options.get("in_channels", 3))
+        _remove_unused(self.encoder, options.get("in_channels", 3))
+        self.input_scale = input_scale
+        self.normalization = normalization_of(encoder_name)
+        self.to(memory_format=torch.channels_last)
+
+    def score_map(self, x: Tensor) -> Tensor:
+        """Logits before they are enlarged: float (N, in_channels, H, W) -> (N, classes, h, w), of the scaled picture's size."""
+        height, width = (symbolic_shapes.times(side, self.input_scale) for side in x.shape[-2:])
+        x = resize(x.contiguous(memory_format=torch.channels_last), (height, width), "bilinear")
+        stride = self.encoder.output_stride
+        x = F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
+        return super().forward(x)[..., :height, :width]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of pictures of any size: float (N, in_channels, H, W) -> (N, classes, H, W)."""
+        return resize(self.score_map(x), x.shape[-2:], "bilinear")
+
+
+class DeepLabV3Plus(_Baseline, smp.DeepLabV3Plus):
+    """Chen et al., "Encoder-decoder with atrous separable convolution for semantic image segmentation", ECCV 2018."""
+
+
+class FPN(_Baseline, smp.FPN):
+    """Kirillov et al., "Panoptic feature pyramid networks", CVPR 2019."""
+
+
+class PSPNet(_Baseline, smp.PSPNet):
+    """Zhao et al., "Pyramid scene parsing network", CVPR 2017."""
+
+
+class Unet(_Baseline, smp.Unet):
+    """Ronneberger et al., "U-Net", MICCAI 2015, with an ImageNet encoder."""
+
+
+def _remove_unused(encoder: nn.Module, in_channels: int) -> None:
+    """Put `nn.Identity` in the place of every module that no feature map depends on."""
+    training = encoder.training
+    parameters = list(encoder.parameters())
+    with torch.enable_grad():
+        features = encoder.eval()(torch.zeros(1, in_channels, 64, 64, device=parameters[0].device))
+        total = sum(feature.sum() for feature in features)
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    encoder.train(training)
+    used = {id(parameter) for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+
+    def visit(parent: nn.Module) -> None:
+        for name, child in parent.named_children():
+            held = {id(parameter) for parameter in child.parameters()}
+            if held and not held & used:
+                parent.register_module(name, nn.Identity())
+            else:
+                visit(child)
+
+    visit(encoder)

@@ -1,0 +1,54 @@
+"""One loss for a step that several processes and batches share."""
+
+from collections.abc import Iterable
+
+import torch
+from lightning import Trainer
+from torch import Tensor, nn
+
+
+class GlobalMeanLoss:
+    """The mean loss over all labelled pixels of an optimiser step, whatever processes and batches they are spread over.
+
+    The mean of the batches' means would be another number where some have more void pixels or heavier classes than others, so
+    that the network would depend on the number of devices. Batches therefore hand in sums, and the gradients are divided by the
+    step's whole weight when that is known.
+    """
+
+    # Any constant would do; this one keeps sums over pixels within the range of float16, and changes no digit.
+    SCALE = 2.0**16
+
+    def __init__(self):
+        self.parts: list[Tensor] = []
+
+    def add(self, total: Tensor, weight: Tensor) -> Tensor:
+        """Hand in a batch.
+
+        Args:
+            total: Summed loss, a float scalar.
+            weight: Sum of the weights of its pixels, a scalar.
+
+        Returns:
+            What to compute gradients of.
+        """
+        self.parts.append(torch.stack([total.detach().double(), weight.double()]))
+        return total / self.SCALE
+
+    def finish(self, parameters: Iterable[nn.Parameter], trainer: Trainer) -> Tensor:
+        """Turn the gradients into those of the step's mean loss.
+
+        Args:
+            parameters: Those with gradients, averaged over processes and accumulated batches as Lightning does.
+            trainer: Knows how many these are.
+
+        Returns:
+            The mean loss, a float scalar, the same on all processes; 0 where all pixels are void.
+        """
+        total, weight = trainer.strategy.reduce(torch.stack(self.parts).sum(0), reduce_op="sum")
+        self.parts.clear()
+        weight = weight.clamp(min=1e-9)
+        averaged = trainer.world_size * trainer.accumulate_grad_batches
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if gradients:
+            torch._foreach_mul_(gradients, (self.SCALE * averaged / weight).to(gradients[0].dtype))
+        return (total / weight).float()

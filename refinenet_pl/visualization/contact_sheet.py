@@ -1,0 +1,93 @@
+"""Samples of a data set on one sheet, with how often each class occurs in them."""
+
+from math import ceil, dist
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.visualization.fonts import figure_names, show_literally
+
+# Inches.
+PANEL, CHART, ROW, GAP, TITLES, LEAST = 3.2, 3.6, 0.24, 0.1, 0.6, 2.4
+STRENGTH = 0.55
+
+
+def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
+    """Draw samples that lie evenly spaced in a split: picture, mask, and the mask laid over the picture.
+
+    Beside them a list of the classes that occur, which is both the legend of the colours and a bar chart of the classes'
+    shares of all pixels of the shown samples.
+
+    Args:
+        dataset: The split.
+        number: How many samples; all of a split that has fewer.
+    """
+    indices = np.linspace(0, len(dataset) - 1, min(number, len(dataset)), dtype=int).tolist()
+    samples = [dataset.read(index) for index in indices]
+    shares = _shares([mask for _, mask in samples], dataset.classes)
+    void = _void_colour(dataset.classes.palette)
+
+    heights = [PANEL * image.shape[0] / image.shape[1] for image, _ in samples]
+    height = max(sum(heights) + GAP * len(heights), LEAST)
+    # As many columns of bars as it takes to be no higher than the samples.
+    rows = int(height / ROW)
+    columns = ceil(len(shares) / rows)
+    figure = Figure(figsize=(3 * PANEL + CHART * columns, height + TITLES), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(3 * PANEL, CHART * columns))
+    left.suptitle(f"{dataset.title}, {dataset.split}: {len(samples)} of {len(dataset):,} samples")
+    grid = left.subplots(len(samples), 3, squeeze=False, height_ratios=heights)
+    for axis, title in zip(grid[0], ("picture", "mask", "overlay"), strict=True):
+        axis.set_title(title)
+    for row, index, (image, mask) in zip(grid, indices, samples, strict=True):
+        colours = dataset.classes.colourise(mask)
+        unknown = mask == dataset.classes.ignore_index
+        colours[unknown] = void
+        row[0].imshow(image)
+        row[1].imshow(colours, interpolation="nearest")
+        row[2].imshow(image)
+        row[2].imshow(colours, interpolation="nearest", alpha=np.where(unknown, 0, STRENGTH))
+        row[0].set_ylabel(*figure_names([dataset.name(index)]), fontsize=8)
+        for axis in row:
+            axis.set_xticks([])
+            axis.set_yticks([])
+
+    names, palette = figure_names([*dataset.classes.names, "void"], length=32), (*dataset.classes.palette, void)
+    right.suptitle(f"share of all pixels of the {len(samples)} sample{'s' * (len(samples) > 1)} shown")
+    for column, axis in enumerate(right.subplots(1, columns, squeeze=False)[0]):
+        labels = list(shares)[column * rows : (column + 1) * rows]
+        colours = np.array([palette[label] for label in labels]) / 255
+        _draw_shares(axis, [names[label] for label in labels], colours, [shares[label] for label in labels])
+        axis.set_xlim(0, 1.25 * max(shares.values()))
+        axis.set_ylim(rows - 0.5, -0.5)
+    show_literally(figure)
+    return figure
+
+
+def _draw_shares(axis: Axes, names: list[str], colours: np.ndarray, shares: list[float]) -> None:
+    bars = axis.barh(range(len(names)), shares, color=colours, edgecolor="0.4", linewidth=0.5)
+    axis.bar_label(bars, [f"{share:.1%}" if share >= 0.001 else "< 0.1%" for share in shares], padding=3, fontsize=8)
+    # A square each, since the bar of a rare class is too short to have a colour.
+    square = {"transform": axis.get_yaxis_transform(), "clip_on": False}
+    axis.scatter(
+        [-0.03] * len(names), range(len(names)), s=60, marker="s", c=colours, edgecolors="0.4", linewidths=0.5, **square
+    )
+    axis.set_yticks(range(len(names)), names)
+    axis.tick_params("y", length=0, pad=14, labelsize=8)
+    axis.set_xticks([])
+    axis.spines[:].set_visible(False)
+
+
+def _shares(masks: list[np.ndarray], classes: Classes) -> dict[int, float]:
+    """Share of all pixels of each class that occurs, and at the end, under the number of classes, that of void."""
+    labels = np.concatenate([np.where(mask == classes.ignore_index, len(classes), mask).ravel() for mask in masks])
+    present, counts = np.unique(labels, return_counts=True)
+    return dict(zip(present.tolist(), (counts / len(labels)).tolist(), strict=True))
+
+
+def _void_colour(palette: tuple[tuple[int, int, int], ...]) -> tuple[int, int, int]:
+    """Black, as usual, or another colour where a class's is too much like it."""
+    colours = ((0, 0, 0), (255, 255, 255), (255, 0, 255))
+    return next((colour for colour in colours if min(dist(colour, other) for other in palette) > 60), colours[0])

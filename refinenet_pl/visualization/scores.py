@@ -1,0 +1,83 @@
+"""Scores for people: a table of the classes, and the confusion matrix as a picture."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from tabulate import tabulate
+
+from refinenet_pl.visualization.fonts import figure_names, one_line, shorten, show_literally
+
+# What `per_class_rows` gives of each class.
+PER_CLASS = ("class", "iou", "boundary_iou", "accuracy", "share_of_pixels")
+
+
+def per_class_table(evaluation: dict) -> str:
+    """IoU, boundary IoU, accuracy and share of labelled pixels of each class, and their means, in per cent.
+
+    Args:
+        evaluation: `Scores` as a dict.
+    """
+    rows = [[shorten(one_line(name), 40), *map(_percent, values)] for name, *values in per_class_rows(evaluation)]
+    means = ["mean", *(_percent(evaluation.get(name)) for name in ("miou", "boundary_miou", "mean_accuracy")), ""]
+    overall = ["all pixels", "", "", _percent(evaluation["pixel_accuracy"]), _percent(1.0)]
+    header = ["class", "IoU %", "boundary IoU %", "accuracy %", "pixels %"]
+    return tabulate([*rows, means, overall], header, colalign=("left", *["right"] * 4), disable_numparse=True)
+
+
+def save_scores(stem: Path, evaluation: dict) -> list[Path]:
+    """Write STEM.csv, the scores class by class as fractions, and STEM-confusion.png.
+
+    Returns:
+        The files.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    table, picture = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}-confusion.png")
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(PER_CLASS)
+        for name, *values in per_class_rows(evaluation):
+            writer.writerow([name, *("" if value is None else repr(value) for value in values)])
+    draw_confusion(evaluation).savefig(picture, dpi=150)
+    return [table, picture]
+
+
+def draw_confusion(evaluation: dict) -> Figure:
+    """The confusion matrix: for each class (row), where its pixels went, in per cent; void as a prediction comes last."""
+    counts = np.array(evaluation["confusion"])
+    names = figure_names(list(evaluation["iou"]), length=32)
+    predictions = names + ["void"] * (counts.shape[1] - len(names))
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    many = len(names) > 40
+    side = 9 if many else 2.6 + 0.42 * len(names)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axis = figure.subplots()
+    drawn = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    size = 3.2 if many else 8
+    axis.set_xticks(range(len(predictions)), predictions, rotation=90, fontsize=size)
+    axis.set_yticks(range(len(names)), names, fontsize=size)
+    axis.set(xlabel="prediction", ylabel="label")
+    axis.tick_params(length=1 if many else 3)
+    if not many:
+        for row, column in zip(*np.nonzero(share >= 0.5), strict=True):
+            colour = "white" if share[row, column] > 55 else "black"
+            axis.text(column, row, f"{share[row, column]:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(drawn, shrink=0.8, label="% of the class's pixels")
+    show_literally(figure)
+    return figure
+
+
+def per_class_rows(evaluation: dict) -> list[tuple]:
+    """Name, IoU, boundary IoU, accuracy, share of labelled pixels of each class, as fractions; None where there is none."""
+    labelled = np.array(evaluation["confusion"]).sum(1)
+    shares = (labelled / max(1, labelled.sum())).tolist()
+    boundary = evaluation.get("boundary_iou") or {}
+    return [
+        (name, iou, boundary.get(name), evaluation["accuracy"][name], share)
+        for (name, iou), share in zip(evaluation["iou"].items(), shares, strict=True)
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
