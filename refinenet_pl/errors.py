@@ -1,4 +1,4 @@
-"""Errors about data on disk."""
+"""Errors that a user can mend: each message names the file or option and the fix."""
 
 
 class DataError(ValueError):
@@ -16,3 +16,7 @@ class CheckpointError(ValueError):
 
 class EncoderError(ValueError):
     """An encoder's weights cannot be had; the message names the package that brings them."""
+
+
+class CatalogError(ValueError):
+    """No recipe or table has this name."""

@@ -8,9 +8,9 @@ from conftest import TABLE
 from running import SMALL, run
 from test_tables import record
 
-from experiments.ablation.records import build_report
-from experiments.ablation.tables import read_table
 from refinenet_pl import RefineNet
+from refinenet_pl.ablation.records import build_report
+from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.metrics.dead_relu import PoolingActivity
 from refinenet_pl.models.blocks import ChainedResidualPooling
 

@@ -9,9 +9,9 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from experiments import benchmark
-from experiments.speed import changes, compare, measure, memory, pipeline
-from experiments.speed.contenders import CONTENDERS, Contender
+from benchmarks import changes, compare, measure, memory, pipeline
+from benchmarks import run as benchmark
+from benchmarks.contenders import CONTENDERS, Contender
 from refinenet_pl.models.refinenet import RefineNet
 
 CPU = torch.device("cpu")
@@ -103,7 +103,7 @@ def test_a_part_measured_again_leaves_the_others_in_the_record(few, tmp_path, mo
     output = tmp_path / "record.json"
     earlier = {"data": "kept", "git": {"data": {"revision": "0123456"}}, "peak_operations_per_second": 1.0}
     output.write_text(json.dumps(earlier))
-    monkeypatch.setattr("experiments.speed.tables.data", lambda record: record["data"])
+    monkeypatch.setattr("benchmarks.tables.data", lambda record: record["data"])
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "parts", "--quick", "--device", "cpu", "--output", str(output)])
     benchmark.main()
     record = json.loads(output.read_text())

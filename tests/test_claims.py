@@ -6,10 +6,11 @@ import pytest
 from conftest import REPOSITORY
 from test_tables import record
 
-from experiments.ablation.significance import compare
-from experiments.ablation.tables import TABLES, find_table, read_table
-from experiments.claims.effects import Claim, effects, judge, read_claims
-from experiments.claims.page import page
+from refinenet_pl.ablation.claims import Claim, effects, judge, read_claims
+from refinenet_pl.ablation.significance import compare
+from refinenet_pl.ablation.tables import read_table
+from refinenet_pl.catalog import TABLES, find_table
+from refinenet_pl.report.claims import page
 
 RESULTS = REPOSITORY / "experiments" / "results"
 MORE = Claim("More pooling helps", "chained_pooling", {"pool_conv_4": 1, "no_pooling": -1}, "more")

@@ -11,10 +11,10 @@ from running import QUICK, fit, record, refusal, run
 from torch import nn
 from torch.utils.data import DataLoader
 
-from experiments.ablation.records import build_report
-from experiments.ablation.render import render
-from experiments.ablation.tables import read_table
 from refinenet_pl import RefineNet
+from refinenet_pl.ablation.records import build_report
+from refinenet_pl.ablation.rendering import render
+from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.callbacks.results import write_json
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.checkpoints.model_directory import read_model_directory, write_model_directory

@@ -17,13 +17,13 @@ import yaml
 from conftest import REPOSITORY
 from running import SMALL, confusion, same, weights
 
-from experiments import ablate
-from experiments.ablation import jobs
-from experiments.ablation.logs import log_file, note_end, noted_end, noted_since
-from experiments.ablation.placement import Placement, PlacementError
-from experiments.ablation.runs import Runner
-from experiments.ablation.slurm import Request
-from experiments.ablation.tables import read_table
+from refinenet_pl.ablation import plan
+from refinenet_pl.ablation.devices import Placement, PlacementError
+from refinenet_pl.ablation.local import Runner
+from refinenet_pl.ablation.logs import log_file, note_end, noted_end, noted_since
+from refinenet_pl.ablation.slurm import Request
+from refinenet_pl.ablation.tables import read_table
+from refinenet_pl.cli import ablate
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import is_locked
 
@@ -80,7 +80,7 @@ def words(table_file, tmp_path, *more, command="run"):
 
 def start(arguments: list[str], training: list[str]) -> subprocess.Popen:
     """ablate.py in a process of its own, with another training."""
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from experiments import ablate\n"
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from refinenet_pl.cli import ablate\n"
     code += f"sys.exit(ablate.main({arguments!r}, {training!r}))"
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -346,7 +346,7 @@ def test_threads_are_divided(machine, monkeypatch):
 
 def test_a_run_is_told_its_slot(table_file, training, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
-    planned = jobs.plan(read_table(table_file), tmp_path / "quick.yaml", [0, 1], ["paper"], str(tmp_path / "runs"))
+    planned = plan.plan(read_table(table_file), tmp_path / "quick.yaml", [0, 1], ["paper"], str(tmp_path / "runs"))
     outcome = Runner(Placement(2), training)(planned)
     assert len(outcome.done) == 2
     logs = [log_file(job.run).read_text() for job in planned]

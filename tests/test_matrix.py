@@ -7,9 +7,10 @@ import torch
 import yaml
 from conftest import REPOSITORY
 
-from experiments.ablation.jobs import RECIPES, Job, plan
-from experiments.ablation.tables import TABLES, Cell, read_table
 from refinenet_pl import RefineNet
+from refinenet_pl.ablation.plan import Job, plan
+from refinenet_pl.ablation.tables import Cell, read_table
+from refinenet_pl.catalog import RECIPES, TABLES
 from refinenet_pl.cli.main import main
 
 # Narrow, small and without a download; everything else is as the recipe and the table say.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import pack_camvid
+from benchmarks import pack_camvid
 from refinenet_pl.datasets.camvid import CamVid
 
 SPLITS = {"train": 3, "val": 2, "test": 1}

@@ -12,7 +12,7 @@ from conftest import REPOSITORY, program
 from playwright.sync_api import Page, sync_playwright
 from test_tables import record
 
-from experiments.ablation.tables import read_table
+from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.callbacks.samples import Sample, write_samples
 from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.metrics.confusion import scores

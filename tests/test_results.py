@@ -9,14 +9,14 @@ import torch
 import yaml
 from conftest import REPOSITORY
 
-from experiments import benchmark, evaluation_memory, processes
-from experiments.ablation.jobs import RECIPES
-from experiments.ablation.records import build_report
-from experiments.ablation.render import render
-from experiments.ablation.silence import LEAST_SHARE
-from experiments.ablation.tables import find_table, read_table
-from experiments.claims.effects import effects, read_claims
-from experiments.speed import changes, tables
+from benchmarks import changes, evaluation_memory, processes, tables
+from benchmarks import run as benchmark
+from refinenet_pl.ablation.claims import effects, read_claims
+from refinenet_pl.ablation.records import build_report
+from refinenet_pl.ablation.rendering import render
+from refinenet_pl.ablation.silence import LEAST_SHARE
+from refinenet_pl.ablation.tables import read_table
+from refinenet_pl.catalog import RECIPES, find_table
 from refinenet_pl.models.describe import describe
 from refinenet_pl.models.refinenet import RefineNet
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from running import SMALL, results, run
 
-from experiments.ablate import main as ablate
+from refinenet_pl.cli.ablate import main as ablate
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.reuse import find_twin, has_begun, take_over
 

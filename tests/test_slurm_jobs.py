@@ -6,11 +6,12 @@ import sys
 import pytest
 from running import SMALL
 
-from experiments import ablate
-from experiments.ablation import slurm
-from experiments.ablation.jobs import find_recipe, plan
-from experiments.ablation.status import state_of
-from experiments.ablation.tables import find_table, read_table
+from refinenet_pl.ablation import slurm
+from refinenet_pl.ablation.plan import plan
+from refinenet_pl.ablation.status import state_of
+from refinenet_pl.ablation.tables import read_table
+from refinenet_pl.catalog import find_recipe, find_table
+from refinenet_pl.cli import ablate
 from refinenet_pl.tracking.lock import lock_run
 
 

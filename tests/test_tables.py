@@ -16,12 +16,13 @@ import yaml
 from conftest import TABLE, program
 from PIL import Image
 
-from experiments import ablate
-from experiments.ablation import jobs, settings
-from experiments.ablation.records import RecordError, build_report, find_seeds
-from experiments.ablation.render import duration, render, write
-from experiments.ablation.significance import compare, holm
-from experiments.ablation.tables import TABLES, TableError, find_table, read_table
+from refinenet_pl.ablation import arguments, plan
+from refinenet_pl.ablation.records import RecordError, build_report, find_seeds
+from refinenet_pl.ablation.rendering import duration, render, write
+from refinenet_pl.ablation.significance import compare, holm
+from refinenet_pl.ablation.tables import TableError, read_table
+from refinenet_pl.catalog import TABLES, find_recipe, find_table
+from refinenet_pl.cli import ablate
 from refinenet_pl.tracking.identity import RunId
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,7 +166,7 @@ def test_arguments_and_papers_values_are_those_of_the_network():
     defaults = dict(
         zip([a.arg for a in init.args.args[::-1]], [ast.literal_eval(d) for d in init.args.defaults[::-1]], strict=False)
     )
-    for name, setting in settings.network_arguments().items():
+    for name, setting in arguments.network_arguments().items():
         assert name in defaults
         assert not setting.has_paper_value or setting.paper == defaults[name], name
 
@@ -177,7 +178,7 @@ def test_only_figures_printed_in_the_paper_are_published_and_at_the_network_they
         assert set(table.published) <= {"nyudv2", "person_part"}
         for recipe, figures in table.published.items():
             for cell, figure in figures.items():
-                paper = {argument: setting.paper for argument, setting in settings.network_arguments().items()}
+                paper = {argument: setting.paper for argument, setting in arguments.network_arguments().items()}
                 network = paper | table.settings[recipe] | table.cells[cell].network
                 others = {"path_rcus": 2, "output_rcus": 1, "head_rcus": 2, "pooling_relu": True, "pooling_order": "pool_conv"}
                 assert all(network[argument] == value for argument, value in others.items())
@@ -249,7 +250,7 @@ def test_commands_pass_extra_arguments_on_and_quote(capsys, monkeypatch, tmp_pat
 def test_the_papers_own_settings_go_with_its_recipe(tmp_path):
     table = read_table(find_table("cascade"))
     (tmp_path / "nyudv2.yaml").write_text("{}")
-    (job,) = jobs.plan(table, tmp_path / "nyudv2.yaml", [0], ["cascade_2"], "runs")
+    (job,) = plan.plan(table, tmp_path / "nyudv2.yaml", [0], ["cascade_2"], "runs")
     network = "--model.network.init_args"
     assert job.arguments[-4:] == [
         f"{network}.encoder_name=resnet50",
@@ -263,11 +264,11 @@ def test_the_papers_own_settings_go_with_its_recipe(tmp_path):
 def test_every_cell_has_a_command_that_parses_back(name, tmp_path):
     table = read_table(find_table(name))
     (tmp_path / "mine.yaml").write_text("{}")
-    planned = jobs.plan(table, tmp_path / "mine.yaml", [7], None, "runs")
+    planned = plan.plan(table, tmp_path / "mine.yaml", [7], None, "runs")
     assert [job.run.cell for job in planned] == list(table.cells)
     seen = set()
     for job in planned:
-        arguments = shlex.split(jobs.shell_command(job))
+        arguments = shlex.split(plan.shell_command(job))
         options = [argument[2:].split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument]
         parsed = {key: yaml.safe_load(value) for key, value in options}
         cell = table.cells[job.run.cell]
@@ -285,12 +286,12 @@ def test_every_cell_has_a_command_that_parses_back(name, tmp_path):
 
 
 def test_a_wrong_name_is_an_error_that_says_what_there_is(capsys):
-    for arguments, words in [
+    for given, words in [
         (["commands", "nothing", "--on", "camvid", "--seeds", "1"], "no table 'nothing'"),
         (["commands", "cascade", "--on", "nothing", "--seeds", "1"], "no recipe 'nothing'"),
         (["commands", "cascade", "--on", "camvid", "--seeds", "1", "--cells", "x"], "cascade has no cell x; it has cascade_1"),
     ]:
-        assert ablate.main(arguments) == 2
+        assert ablate.main(given) == 2
         assert words in capsys.readouterr().err
     with pytest.raises(SystemExit):
         ablate.main(["run", "cascade", "--on", "camvid", "--seeds", "0"])
@@ -378,7 +379,7 @@ def test_another_score_than_miou(table_file, tmp_path, capsys):
 def test_a_cell_may_be_another_network(tmp_path, capsys):
     table = read_table(find_table("peers"))
     fpn = table.cells["fpn"].network_class
-    (job,) = jobs.plan(table, jobs.find_recipe("scenes"), [0], ["fpn"], "runs")
+    (job,) = plan.plan(table, find_recipe("scenes"), [0], ["fpn"], "runs")
     assert f"--model.network={fpn}" in job.arguments and not any("init_args" in argument for argument in job.arguments)
     for cell in "refinenet", "light_weight", "fpn":
         record(table, cell, 0, tmp_path, 0.6)
@@ -399,7 +400,7 @@ def test_a_cell_may_be_another_network(tmp_path, capsys):
 def test_a_cell_may_change_the_recipe(table_file, tmp_path):
     table_file.write_text(TABLE.replace("network: {cascade: 2}", "recipe: {data.crop_size: [64, 96]}"))
     table = read_table(table_file)
-    (job,) = jobs.plan(table, jobs.find_recipe("scenes"), [0], ["middle"], "runs")
+    (job,) = plan.plan(table, find_recipe("scenes"), [0], ["middle"], "runs")
     assert "--data.crop_size=[64,96]" in job.arguments
     for cell, size in ("paper", [64, 64]), ("shallow", [64, 64]), ("middle", [64, 96]):
         record(table, cell, 0, tmp_path, 0.6, config__data__crop_size=size)
@@ -504,7 +505,7 @@ def test_multi_scale_evaluation_is_a_column_of_its_own(table_file, tmp_path):
     text = table_file.read_text()
     table_file.write_text(text + "multi_scale: [0.5, 1.0]\npublished_multi_scale: {nyudv2: {paper: 43.8}}\n")
     table = read_table(table_file)
-    arguments = jobs.plan(table, Path("scenes.yaml"), [0], None, "runs")[0].arguments
+    arguments = plan.plan(table, Path("scenes.yaml"), [0], None, "runs")[0].arguments
     assert {"--model.test_scales=[0.5,1.0]", "--model.test_flip=false"} <= set(arguments)
     both = {"val": {"miou": 0.4}, "val, multi-scale": {"miou": 0.43}}
     record(table, "paper", 0, tmp_path, 0.4, recipe="nyudv2", evaluations=both)

@@ -4,11 +4,9 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from experiments.ablation.records import RecordError  # noqa: E402
-from experiments.claims.page import page  # noqa: E402
-from refinenet_pl.files import replaced  # noqa: E402
+from refinenet_pl.ablation.records import RecordError
+from refinenet_pl.files import replaced
+from refinenet_pl.report.claims import page
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

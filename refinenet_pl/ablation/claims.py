@@ -7,10 +7,11 @@ from typing import Literal, get_args
 
 import yaml
 
-from experiments.ablation.comparison import get
-from experiments.ablation.records import find_seeds, read_record
-from experiments.ablation.significance import Significance, compare
-from experiments.ablation.tables import Table, find_table, read_table
+from refinenet_pl.ablation.comparison import get
+from refinenet_pl.ablation.records import find_seeds, read_record
+from refinenet_pl.ablation.significance import Significance, compare
+from refinenet_pl.ablation.tables import Table, read_table
+from refinenet_pl.catalog import find_table
 from refinenet_pl.tracking.identity import RunId
 
 FILE = Path(__file__).with_name("claims.yaml")

@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from experiments.ablation.records import SCORES, Estimate, Report, Row
+from refinenet_pl.ablation.records import SCORES, Estimate, Report, Row
 
 FORMATS = ("markdown", "csv", "latex", "html")
 MINUS = "\N{MINUS SIGN}"
@@ -42,7 +42,7 @@ def write(report: Report, directory: str | Path) -> list[Path]:
     Returns:
         The files' paths.
     """
-    from experiments.ablation.plot import plot  # matplotlib takes a second that the other uses need not wait for
+    from refinenet_pl.ablation.plot import plot  # matplotlib takes a second that the other uses need not wait for
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.ablation.comparison import get
-from experiments.ablation.records import RecordError, Report, Row, build_report, find_seeds
-from experiments.ablation.tables import Cell, Table, TableError, find_table, read_table
+from refinenet_pl.ablation.comparison import get
+from refinenet_pl.ablation.records import RecordError, Report, Row, build_report, find_seeds
+from refinenet_pl.ablation.tables import Cell, Table, TableError, read_table
+from refinenet_pl.catalog import find_table
 from refinenet_pl.tracking.identity import RunId
 
 PICTURE, LABEL, PREDICTION = "-picture.jpg", "-label.png", "-prediction.png"

@@ -7,8 +7,8 @@ from multiprocessing import get_context
 import torch
 from torch import Tensor, nn
 
-from experiments.speed.compare import pictures_of_noise
-from experiments.speed.measure import give_back_memory, peak_memory, seconds_of
+from benchmarks.compare import pictures_of_noise
+from benchmarks.measure import give_back_memory, peak_memory, seconds_of
 from refinenet_pl.memory import keep_freed_memory
 from refinenet_pl.models.ops import chunked_upsampling
 from refinenet_pl.models.refinenet import RefineNet

@@ -6,13 +6,13 @@ from typing import get_args
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
-from experiments.ablation.jobs import RECIPES
-from experiments.ablation.records import build_report, find_seeds, runs_of
-from experiments.ablation.render import MINUS
-from experiments.ablation.significance import CONFIDENCE
-from experiments.ablation.silence import silent_blocks
-from experiments.ablation.tables import find_table, read_table
-from experiments.claims.effects import Claim, Effect, Family, effects, read_claims
+from refinenet_pl.ablation.claims import Claim, Effect, Family, effects, read_claims
+from refinenet_pl.ablation.records import build_report, find_seeds, runs_of
+from refinenet_pl.ablation.rendering import MINUS
+from refinenet_pl.ablation.significance import CONFIDENCE
+from refinenet_pl.ablation.silence import silent_blocks
+from refinenet_pl.ablation.tables import read_table
+from refinenet_pl.catalog import RECIPES, find_table
 
 TEMPLATE = "README.md.jinja"
 _TITLES = {

@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any
 
-from experiments.ablation.settings import same
-from experiments.ablation.tables import Table
+from refinenet_pl.ablation.arguments import same
+from refinenet_pl.ablation.tables import Table
 from refinenet_pl.tracking.identity import SIDE_OPTIONS
 
 Records = dict[tuple[str, int], dict]

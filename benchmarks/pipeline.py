@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.io import decode_jpeg
 from torchvision.transforms.v2 import functional as F
 
-from experiments.speed.measure import in_turns, summary
+from benchmarks.measure import in_turns, summary
 from refinenet_pl.datamodule.segmentation import SegmentationDataModule
 from refinenet_pl.datasets.scenes import Scenes
 

@@ -5,8 +5,6 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from experiments.ablation.jobs import ROOT
-
 
 class PlacementError(ValueError):
     """The machine has not what was asked for; the message has the arithmetic."""
@@ -49,8 +47,6 @@ class Placement:
     def environment(self, slot: int) -> dict[str, str]:
         """The environment variables of a run in this slot."""
         environment = dict(os.environ)
-        # The package may be used without being installed, and from any working directory.
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
         environment["PYTHONUNBUFFERED"] = "1"
         shares = self.slots * (self.gpus or self.processes or 1)
         if shares > 1:

@@ -5,24 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.ablation.tables import Table, TableError
+from refinenet_pl.ablation.tables import Table
 from refinenet_pl.tracking.identity import RunId
-
-ROOT = Path(__file__).resolve().parents[2]
-RECIPES = ROOT / "experiments" / "recipes"
-
-
-def find_recipe(name: str) -> Path:
-    """Path of a recipe: a name in experiments/recipes, or the path of a YAML file.
-
-    Raises:
-        TableError: There is no such file.
-    """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(other.stem for other in RECIPES.glob("*.yaml"))) or "none yet"
-        raise TableError(f"no recipe {name!r} ({path} is no file); there are: {known}")
-    return path
 
 
 @dataclass(frozen=True)
@@ -76,9 +60,7 @@ def plan(
 
 def shell_command(job: Job) -> str:
     """The job as one line for a shell, to be started in the current directory."""
-    # Elsewhere than in the repository the package is only found when it is installed, or with this.
-    prefix = "" if Path.cwd() == ROOT else f"PYTHONPATH={shlex.quote(str(ROOT))} "
-    return prefix + shlex.join(["python", "-m", "refinenet_pl", *job.arguments])
+    return shlex.join(["python", "-m", "refinenet_pl", *job.arguments])
 
 
 def _short(path: Path) -> str:

@@ -12,12 +12,12 @@ from typing import IO
 
 from tqdm import tqdm
 
-from experiments.ablation.comparison import get
-from experiments.ablation.jobs import Job
-from experiments.ablation.logs import describe_end, last_lines, log_file, note_end, progress, told_to_stop
-from experiments.ablation.placement import Placement
-from experiments.ablation.records import RecordError, read_record
-from experiments.ablation.render import duration
+from refinenet_pl.ablation.comparison import get
+from refinenet_pl.ablation.devices import Placement
+from refinenet_pl.ablation.logs import describe_end, last_lines, log_file, note_end, progress, told_to_stop
+from refinenet_pl.ablation.plan import Job
+from refinenet_pl.ablation.records import RecordError, read_record
+from refinenet_pl.ablation.rendering import duration
 from refinenet_pl.exit_codes import BUSY, DIVERGED, STOPPED
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import is_locked

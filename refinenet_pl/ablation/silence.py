@@ -1,6 +1,6 @@
 """Runs in which a RefineNet block fell silent: they say what a training did to a network, not what the network can do."""
 
-from experiments.ablation.comparison import Records
+from refinenet_pl.ablation.comparison import Records
 
 # Of the values that enter a block's pooling; those of blocks that take part in the scores are at 10 to 50 %.
 LEAST_SHARE = 0.05

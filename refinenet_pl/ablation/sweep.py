@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from experiments.ablation.tables import Table
+from refinenet_pl.ablation.tables import Table
 
 
 def sweep_file(

@@ -12,10 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from experiments.ablation.records import Report
-from experiments.ablation.render import entries, notes
-from experiments.page import charts
-from experiments.page.collect import LABEL, PICTURE, PREDICTION, Group
+from refinenet_pl.ablation.records import Report
+from refinenet_pl.ablation.rendering import entries, notes
+from refinenet_pl.report import charts
+from refinenet_pl.report.collect import LABEL, PICTURE, PREDICTION, Group
 
 HERE = Path(__file__).parent
 

@@ -4,11 +4,11 @@ from collections import Counter
 
 from tabulate import tabulate
 
-from experiments.ablation import slurm
-from experiments.ablation.comparison import get
-from experiments.ablation.jobs import Job
-from experiments.ablation.logs import log_file, unfinished_state
-from experiments.ablation.records import read_record
+from refinenet_pl.ablation import slurm
+from refinenet_pl.ablation.comparison import get
+from refinenet_pl.ablation.logs import log_file, unfinished_state
+from refinenet_pl.ablation.plan import Job
+from refinenet_pl.ablation.records import read_record
 from refinenet_pl.tracking.identity import RunId
 
 STATES = ("done", "diverged", "running", "pending", "stopped", "failed", "not started")

@@ -7,9 +7,7 @@ from typing import Any
 
 import yaml
 
-from experiments.ablation.settings import Setting, network_arguments, recipe_setting, task_arguments
-
-TABLES = Path(__file__).resolve().parents[1] / "tables"
+from refinenet_pl.ablation.arguments import Setting, network_arguments, recipe_setting, task_arguments
 
 # Cells become directories and words of a shell command.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -111,19 +109,6 @@ class Table:
         if unknown:
             raise TableError(f"{self.name} has no cell {', '.join(unknown)}; it has {', '.join(self.cells)}")
         return [cell for cell in self.cells.values() if names is None or cell.name in names]
-
-
-def find_table(name: str) -> Path:
-    """Path of a table: a name in experiments/tables, or the path of a YAML file.
-
-    Raises:
-        TableError: There is no such file.
-    """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else TABLES / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(other.stem for other in TABLES.glob("*.yaml")))
-        raise TableError(f"no table {name!r} ({path} is no file); there are {known}")
-    return path
 
 
 def read_table(path: str | Path) -> Table:

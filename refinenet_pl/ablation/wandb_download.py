@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.ablation.logs import log_file, note_end
+from refinenet_pl.ablation.logs import log_file, note_end
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import RunId
 

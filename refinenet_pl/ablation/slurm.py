@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -11,9 +10,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.ablation.jobs import ROOT, Job
-from experiments.ablation.logs import log_file, note_end, noted_since, told_to_stop
-from experiments.ablation.placement import PlacementError
+from refinenet_pl.ablation.devices import PlacementError
+from refinenet_pl.ablation.logs import log_file, note_end, noted_since, told_to_stop
+from refinenet_pl.ablation.plan import Job
 from refinenet_pl.exit_codes import BUSY
 from refinenet_pl.tracking.identity import RunId
 
@@ -76,7 +75,6 @@ class Request:
             "additional_parameters": {"requeue": True, **self.more},
             # Where one process fails, the others would wait for it. Since 22.05 srun does not heed sbatch's --cpus-per-task.
             "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={self.cpus}"],
-            "setup": [f"export PYTHONPATH={shlex.quote(str(ROOT))}:$PYTHONPATH"],
         }
         if self.gpus:
             parameters["gpus_per_node"] = processes // self.nodes

@@ -32,8 +32,8 @@ def measure(parts: list[str], quick: bool, device_wanted: str | None) -> Iterato
     """Measure the parts that are asked for, see the files in `experiments/speed`; give the record anew after each of them."""
     import torch
 
-    from experiments.speed import changes, compare, memory, pipeline
-    from experiments.speed.measure import device_peak, in_turns, summary
+    from benchmarks import changes, compare, memory, pipeline
+    from benchmarks.measure import device_peak, in_turns, summary
     from refinenet_pl.callbacks.results import git_state
 
     device = torch.device(device_wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="with --table: networks at this size of pictures alone")
     options = parser.parse_args()
     sys.path.insert(0, str(REPOSITORY))
-    from experiments.speed.tables import of_size, tables, write_csv
+    from benchmarks.tables import of_size, tables, write_csv
     from refinenet_pl.callbacks.results import write_json
     from refinenet_pl.files import slug
 

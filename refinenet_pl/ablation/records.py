@@ -5,11 +5,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from experiments.ablation.comparison import differences, get, partial_scores, wrong_settings
-from experiments.ablation.logs import unfinished_state
-from experiments.ablation.significance import Significance, compare
-from experiments.ablation.silence import silent_blocks
-from experiments.ablation.tables import Cell, Table
+from refinenet_pl.ablation.comparison import differences, get, partial_scores, wrong_settings
+from refinenet_pl.ablation.logs import unfinished_state
+from refinenet_pl.ablation.significance import Significance, compare
+from refinenet_pl.ablation.silence import silent_blocks
+from refinenet_pl.ablation.tables import Cell, Table
 from refinenet_pl.tracking.identity import RunId
 
 FORMAT = 1

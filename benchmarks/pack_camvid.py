@@ -17,10 +17,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from refinenet_pl.datasets.camvid import CamVid  # noqa: E402
-from refinenet_pl.errors import DataError  # noqa: E402
+from refinenet_pl.datasets.camvid import CamVid
+from refinenet_pl.errors import DataError
 
 MEBIBYTE = 2**20
 

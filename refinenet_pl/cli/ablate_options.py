@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from experiments.ablation.records import SCORES
-from experiments.ablation.render import FORMATS
+from refinenet_pl.ablation.records import SCORES
+from refinenet_pl.ablation.rendering import FORMATS
 from refinenet_pl.files import expand_path
 
 EXAMPLES = """\

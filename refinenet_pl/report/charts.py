@@ -8,8 +8,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.ablation.records import Report, Row
-from experiments.page.collect import Group, pictures_per_second
+from refinenet_pl.ablation.records import Report, Row
+from refinenet_pl.report.collect import Group, pictures_per_second
 
 # Okabe and Ito's colours and three more, which stay apart for colour-blind readers and show on black and white alike; shapes
 # differ as well.

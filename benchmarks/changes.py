@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.speed.compare import inference, pictures_of_noise, training_step
-from experiments.speed.contenders import CONTENDERS
-from experiments.speed.measure import in_turns, multiply_adds, summary
+from benchmarks.compare import inference, pictures_of_noise, training_step
+from benchmarks.contenders import CONTENDERS
+from benchmarks.measure import in_turns, multiply_adds, summary
 from refinenet_pl.deployment.folding import fold_batch_norm
 from refinenet_pl.deployment.preparation import prepare_for_inference
 from refinenet_pl.deployment.winograd import CHANNELS, WinogradConv2d

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from experiments.speed.contenders import CLASSES, CONTENDERS
-from experiments.speed.measure import in_turns, multiply_adds, peak_memory, summary
+from benchmarks.contenders import CLASSES, CONTENDERS
+from benchmarks.measure import in_turns, multiply_adds, peak_memory, summary
 from refinenet_pl.deployment.preparation import prepare_for_inference
 from refinenet_pl.evaluation.inference import whole_image_logits
 from refinenet_pl.memory import keep_freed_memory

@@ -1,1 +1,0 @@
-"""The paper's claims, and what the kept records say about each."""
