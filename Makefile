@@ -6,9 +6,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The tests of data, networks, training, scores and export; the others need a server, a browser or more time.
-FAST := ade20k blocks boundary cache camvid cityscapes cli confusion damaged_files data_command describe dropout \
+FAST := ade20k architecture blocks boundary cache camvid cityscapes cli confusion damaged_files data_command describe dropout \
 	encoders export finding folder image_files inference labels legend loss network nyud official pascal_context person_part \
-	pictures sampling scenes scores sunrgbd task tiles transforms voc
+	pictures recipes sampling scenes scores sunrgbd task tiles transforms voc
 
 .PHONY: install ablation test test-lowest
 
@@ -23,7 +23,7 @@ install: .venv/installed
 	touch $@
 
 ablation: install
-	$(BIN)/python experiments/ablate.py run chained_pooling --on scenes --seeds 3 --slots 2 \
+	$(BIN)/refinenet ablate run chained_pooling --on scenes --seeds 3 --slots 2 \
 		--cells no_unit no_pooling pool_conv_1 pool_conv_2 pool_conv_3 pool_conv_4 conv_pool_4
 
 test: install

@@ -1,1 +1,1 @@
-"""Measurements of `experiments/benchmark.py`, a file each."""
+"""Measurements of speed and memory: `python -m benchmarks.NAME`, one file for each command, records in `results/`."""

@@ -1,23 +1,26 @@
-"""Clocks and scales: time in turns, peak memory, multiply-adds, and what the device can do at most."""
+"""Time in turns, peak memory, multiply-adds, and the fastest arithmetic of a device."""
 
 import ctypes
 import gc
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def in_turns(tasks: dict[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, list[float]]:
-    """Run tasks in turns, forwards and backwards alternately, so that a drift of the machine's speed meets them all alike.
+def in_turns(tasks: dict[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
+    """Time tasks in turns, forwards and backwards alternately, so that a drift of the machine's speed affects all alike.
 
     Returns:
-        Seconds of each task in each round; a first run of each does not count.
+        For each task `median_ms`, `min_ms` and `max_ms` over the rounds, in milliseconds; a first run of each does not count.
     """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():
@@ -25,28 +28,30 @@ def in_turns(tasks: dict[str, Callable[[], object]], device: torch.device, round
     for turn in range(rounds):
         for name in list(tasks)[:: 1 if turn % 2 == 0 else -1]:
             seconds[name].append(seconds_of(tasks[name], device))
-    return seconds
+    spread = {"median_ms": statistics.median, "min_ms": min, "max_ms": max}
+    return {name: {key: round(1e3 * of(values), 2) for key, of in spread.items()} for name, values in seconds.items()}
 
 
 def seconds_of(task: Callable[[], object], device: torch.device) -> float:
-    """How long one run of a task takes."""
-    wait(device)
+    """Seconds that one run of a task takes, until the device has finished."""
+    wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
+    wait()
     start = time.perf_counter()
     task()
-    wait(device)
+    wait()
     return time.perf_counter() - start
 
 
-def wait(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Result of a function of a module, called in a new process, whose memory holds nothing else."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 def peak_memory(task: Callable[[], object], network: nn.Module, device: torch.device) -> int | None:
-    """Bytes that a network and one run of a task with it take at most, whatever else the process holds.
+    """Peak memory of one run of a task and the weights of its network, in bytes, without what else the process holds.
 
-    On CPUs the process's resident memory as Linux counts it; None on other systems.
+    On CUDA devices, memory of torch's allocator. On CPUs, resident memory as Linux counts it; None on other systems.
     """
     weights = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     gc.collect()
@@ -57,55 +62,38 @@ def peak_memory(task: Callable[[], object], network: nn.Module, device: torch.de
         task()
         return torch.cuda.max_memory_allocated(device) - before + weights
     try:
-        give_back_memory()
-        Path("/proc/self/clear_refs").write_text("5")  # starts the peak anew
+        ctypes.CDLL(None).malloc_trim(0)  # or tensors would fill what is free, and would not be counted
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = _kibibytes("VmRSS")
         task()
         return (_kibibytes("VmHWM") - before) * 1024 + weights
-    except OSError:
+    except (OSError, AttributeError):
         return None
 
 
-def give_back_memory() -> None:
-    """Undo `refinenet_pl.memory.keep_freed_memory`, and give what is free back to the system."""
-    library = ctypes.CDLL(None)
-    for parameter in (-1, -3):
-        library.mallopt(parameter, 128 * 1024)
-    library.malloc_trim(0)
-
-
-def _kibibytes(field: str) -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{field}:")[1].split()[0])
-
-
-def multiply_adds(network: nn.Module, picture: torch.Tensor) -> int:
-    """Of convolutions and matrix products in one forward pass."""
+def multiply_adds(network: nn.Module, image: Tensor) -> int:
+    """Multiply-adds of the convolutions and matrix products of one forward pass."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(picture)
+        network(image)
     return counter.get_total_flops() // 2
 
 
 def device_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product, or of a 3x3 convolution of 256 channels if that is faster.
-
-    Both, for a convolution is a matrix product as well, and on CPUs another library computes it.
-    """
+    """Floating-point operations per second of a large matrix product or a wide 3x3 convolution, whichever is faster."""
     side, maps = (8192, 64) if device.type == "cuda" else (2048, 1)
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     x = torch.randn(maps, 256, 128, 128, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
     kernels = torch.randn(256, 256, 3, 3, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
     operations = {"product": 2 * side**3, "convolution": 2 * 9 * 256 * 256 * x[:, 0].numel()}
     with torch.inference_mode():
-        tasks = {"product": lambda: a @ b, "convolution": lambda: F.conv2d(x, kernels, padding=1)}
-        seconds = in_turns(tasks, device, rounds=9)
-    return max(operations[name] / statistics.median(values) for name, values in seconds.items())
+        times = in_turns({"product": lambda: a @ b, "convolution": lambda: F.conv2d(x, kernels, padding=1)}, device, 9)
+    return max(1e3 * operations[name] / times[name]["median_ms"] for name in operations)
 
 
-def summary(seconds: list[float]) -> dict[str, float]:
-    """Median and spread, in milliseconds."""
-    return {
-        "median_ms": round(1e3 * statistics.median(seconds), 2),
-        "least_ms": round(1e3 * min(seconds), 2),
-        "greatest_ms": round(1e3 * max(seconds), 2),
-    }
+def noise(number: int, size: int, device: torch.device) -> Tensor:
+    """Random images, float32 (number, 3, size, size), channels last."""
+    return torch.randn(number, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+
+
+def _kibibytes(field: str) -> int:
+    return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0])

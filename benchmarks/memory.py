@@ -1,43 +1,58 @@
-"""What a training step takes at most, and what it keeps for the backward pass, by where its loss is and what is made anew."""
+"""Peak memory of training steps, by the place of the loss and activation checkpointing, and of evaluations of large images,
+with and without chunks and tiles. Each case runs in a process of its own, on noise and with random weights.
+"""
 
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.compare import pictures_of_noise
-from benchmarks.measure import give_back_memory, peak_memory, seconds_of
-from refinenet_pl.memory import keep_freed_memory
+from benchmarks.measure import in_own_process, noise, peak_memory, seconds_of
+from benchmarks.record import parser_of, write
+from refinenet_pl.deployment.preparation import prepare_for_inference
+from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.models.ops import chunked_upsampling
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
-# (network, encoder and its width, classes, pictures of 400x400)
-NETWORKS = [
-    ("RefineNet, ResNet-50", {"encoder_name": "resnet50"}, 21, 2),
-    ("RefineNet, ResNet-50", {"encoder_name": "resnet50"}, 150, 2),
-    (
-        "RefineNet 32 wide, EfficientNet-Lite0",
-        {"encoder_name": "tu-tf_efficientnet_lite0", "width": 32, "deepest_width": 64},
-        150,
-        8,
-    ),
+NETWORK_ARGUMENTS = ("encoder_name", "width", "deepest_width", "input_scale", "decoder_init", "classes")
+RESNET50 = {"encoder_name": "resnet50", "width": 256, "deepest_width": 512}
+LITE0 = {"encoder_name": "tu-tf_efficientnet_lite0", "width": 32, "deepest_width": 64}
+TRAINED = [
+    RESNET50 | {"classes": 21, "images": 2},
+    RESNET50 | {"classes": 150, "images": 2},
+    LITE0 | {"classes": 150, "images": 8},
 ]
-# (loss at, in strips, activations computed anew)
 VARIANTS = [
-    ("image", False, False),
-    ("image", True, False),
-    ("score_map", True, False),
-    ("image", True, True),
-    ("score_map", True, True),
+    {"loss_at": "image", "chunked": False, "checkpoint_activations": False},
+    {"loss_at": "image", "chunked": True, "checkpoint_activations": False},
+    {"loss_at": "score_map", "chunked": True, "checkpoint_activations": False},
+    {"loss_at": "image", "chunked": True, "checkpoint_activations": True},
+    {"loss_at": "score_map", "chunked": True, "checkpoint_activations": True},
 ]
-SIDE = 400
+
+VIEW_ARGUMENTS = ("protocol", "scales", "flip", "tile", "short_edge")
+# As the recipes: 1.2 times the image enters the encoder, and void is an output.
+RESNET101 = {"encoder_name": "resnet101", "input_scale": 1.2, "decoder_init": "scaled", "chunked": True}
+CITYSCAPES = RESNET101 | {"height": 1024, "width_of_image": 2048, "classes": 20, "short_edge": (600, 1100)}
+ADE20K = RESNET101 | {"height": 1536, "width_of_image": 2048, "classes": 151, "short_edge": (450, 800)}
+FIVE = {"scales": (0.4, 0.6, 0.8, 1.0, 1.2)}
+PAPER = {"protocol": "paper"} | FIVE
+EVALUATED = [
+    CITYSCAPES | PAPER | {"chunked": False},
+    CITYSCAPES | PAPER,
+    CITYSCAPES,
+    CITYSCAPES | {"tile": (520, 1040)},
+    CITYSCAPES | {"tile": (520, 1040), "flip": True} | FIVE,
+    ADE20K | PAPER | {"chunked": False},
+    ADE20K | PAPER,
+    ADE20K | {"tile": (520, 520), "chunked": False},
+    ADE20K | {"tile": (520, 520)},
+]
 
 
 def kept_for_backward(forward: Callable[[], Tensor], network: nn.Module) -> int:
-    """Bytes of the tensors that a forward pass leaves for its backward pass, the network's weights apart."""
+    """Bytes of the tensors that a forward pass keeps for its backward pass, without the network's weights."""
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     kept: dict[int, int] = {}
 
@@ -52,34 +67,13 @@ def kept_for_backward(forward: Callable[[], Tensor], network: nn.Module) -> int:
     return sum(size for address, size in kept.items() if address not in weights)
 
 
-def training_memory(device: torch.device) -> list[dict]:
-    """A row for each network and variant, each measured in a process of its own."""
-    rows = []
-    for name, arguments, classes, pictures in NETWORKS:
-        for loss_at, in_strips, anew in VARIANTS:
-            row = {
-                "network": name, "classes": classes, "pictures": pictures, "size": SIDE, "loss_at": loss_at,
-                "in_strips": in_strips, "checkpoint_activations": anew,
-            }  # fmt: skip
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                rows.append(row | process.submit(_measured, row, arguments, device).result())
-            print(rows[-1], flush=True)
-    return rows
-
-
-def _measured(row: dict, arguments: dict, device: torch.device) -> dict:
-    # From the first tensor on, or what lies free in the heap by chance would count in one process and not in the next.
-    give_back_memory()
-    classes, pictures, side = row["classes"], row["pictures"], row["size"]
-    torch.manual_seed(0)
-    network = RefineNet(
-        **arguments, encoder_weights=None, classes=classes, checkpoint_activations=row["checkpoint_activations"]
-    )
+def train(row: dict, device: torch.device) -> dict:
+    """Measure one training step: `kept_bytes`, `peak_bytes` and `min_ms`."""
+    classes, shape = row["classes"], (row["images"], row["size"], row["size"])
+    network = _network(row, checkpoint_activations=row["checkpoint_activations"])
     task = SegmentationTask(network, classes, loss_at=row["loss_at"]).to(device).train()
-    batch = {
-        "image": pictures_of_noise(pictures, side, device).clamp(0, 255).byte(),
-        "mask": torch.randint(classes, (pictures, side, side), device=device),
-    }
+    image = noise(*shape[:2], device).clamp(0, 255).byte()
+    batch = {"image": image, "mask": torch.randint(classes, shape, device=device)}
 
     def forward() -> Tensor:
         loss = task.training_step(batch, 0)
@@ -89,15 +83,45 @@ def _measured(row: dict, arguments: dict, device: torch.device) -> dict:
     def step() -> None:
         forward().backward()
 
-    if not row["in_strips"]:
-        chunked_upsampling.CHUNK_BYTES = 2**62
-    step()  # gradients are there from now on, as in every step but the first
-    gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
+    step()  # creates the gradients, which exist in every later step
+    gradients = sum(parameter.grad.nbytes for parameter in network.parameters() if parameter.grad is not None)
     kept, peak = kept_for_backward(forward, network), peak_memory(step, network, device)
-    keep_freed_memory()
     seconds = min(seconds_of(step, device) for _ in range(2))
-    return {
-        "kept_bytes": kept,
-        "peak_bytes": None if peak is None else peak + gradients,
-        "least_ms": round(1e3 * seconds, 1),
-    }
+    return {"kept_bytes": kept, "peak_bytes": peak and peak + gradients, "min_ms": 1e3 * seconds}
+
+
+def evaluate(row: dict, device: torch.device) -> dict:
+    """Measure one evaluation of an image: `peak_bytes`."""
+    network = prepare_for_inference(_network(row).to(device))
+    inference = Inference(**{name: row[name] for name in VIEW_ARGUMENTS if name in row}, void_channel="last")
+    image = torch.randint(256, (1, 3, row["height"], row["width_of_image"]), dtype=torch.uint8, device=device)
+
+    def task() -> None:
+        with torch.inference_mode():
+            parts = inference.log_probabilities(network, image, lambda x: x.float() / 255)
+            torch.cat([part.argmax(1) for _, part in parts], 1)
+
+    return {"peak_bytes": peak_memory(task, network, device)}
+
+
+def main(arguments: Sequence[str] | None = None) -> dict:
+    """Run the command and return the record."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--size", type=int, default=400, help="side of the square images of training")
+    options = parser.parse_args(arguments)
+    device, cases = torch.device(options.device), [case | variant for case in TRAINED for variant in VARIANTS]
+    training = [row | in_own_process(train, row, device) for row in (case | {"size": options.size} for case in cases)]
+    evaluation = [row | in_own_process(evaluate, row, device) for row in EVALUATED]
+    return write("memory", options, {"training": training, "evaluation": evaluation})
+
+
+def _network(row: dict, **arguments: bool) -> RefineNet:
+    if not row["chunked"]:
+        chunked_upsampling.CHUNK_BYTES = 2**62  # for good: this process measures nothing else
+    torch.manual_seed(0)
+    found = {name: row[name] for name in NETWORK_ARGUMENTS if name in row}
+    return RefineNet(**found, encoder_weights=None, **arguments)
+
+
+if __name__ == "__main__":
+    main()

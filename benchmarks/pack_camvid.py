@@ -1,16 +1,16 @@
-#!/usr/bin/env python
-"""A small copy of CamVid: pictures as JPEGs, masks as they are, for machines to which little can be carried.
+"""A small copy of CamVid: images as JPEGs, masks as they are, for transfer over slow connections.
 
-  python experiments/pack_camvid.py data/camvid data/camvid-jpeg
-  python -m refinenet_pl fit -c experiments/recipes/camvid.yaml --data.root data/camvid-jpeg --run.recipe camvid-jpeg
+  python -m benchmarks.pack_camvid data/camvid data/camvid-jpeg
+  refinenet fit -c camvid --data.root data/camvid-jpeg --run.recipe camvid-jpeg
 
-Scores on it are not those of the pictures as published: name its runs otherwise, as above.
+Scores on it are not those of the published images; give its runs another name, as above.
 """
 
 import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +20,21 @@ from tqdm import tqdm
 from refinenet_pl.datasets.camvid import CamVid
 from refinenet_pl.errors import DataError
 
-MEBIBYTE = 2**20
-
 
 def pack(source: Path, target: Path, quality: int) -> tuple[int, float]:
-    """Write the copy, which appears as a whole or not at all.
+    """Write the copy, as a whole or not at all.
 
     Args:
-        source: CamVid's folder.
-        target: Must not exist.
-        quality: Of the JPEGs, 1 to 100; colours are kept at the full size.
+        source: Directory of CamVid.
+        target: Directory of the copy; must not exist.
+        quality: Of the JPEGs, 1 to 100; colors keep the full resolution.
 
     Returns:
-        The copy's size in bytes, and the root of the mean squared difference of its pictures' values, in 0..255.
+        Size of the copy in bytes, and the root mean square difference of its image values, in 0..255.
 
     Raises:
-        DataError: The source is no whole CamVid, or a picture cannot be read.
-        FileExistsError: There is a target.
+        DataError: The source is not a complete CamVid, or an image cannot be read.
+        FileExistsError: The target exists.
     """
     if target.exists():
         raise FileExistsError(f"{target}: is there already; remove it, or name another folder")
@@ -46,15 +44,15 @@ def pack(source: Path, target: Path, quality: int) -> tuple[int, float]:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as unfinished:
         packed = Path(unfinished) / target.name
         for split, dataset in splits.items():
+            for folder in split, f"{split}annot":
+                (packed / folder).mkdir(parents=True)
             lines = []
-            for index, sample in enumerate(tqdm(dataset.samples, desc=split, unit="picture")):
-                picture, _ = dataset.read(index)
+            for index, sample in enumerate(tqdm(dataset.samples, desc=split, unit="image")):
+                pixels, _ = dataset.read(index)
                 image, mask = Path(split, f"{sample.name}.jpg"), Path(f"{split}annot", sample.mask.name)
-                for file in image, mask:
-                    (packed / file).parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture).save(packed / image, quality=quality, subsampling="4:4:4", optimize=True)
+                Image.fromarray(pixels).save(packed / image, quality=quality, subsampling="4:4:4", optimize=True)
                 shutil.copyfile(sample.mask, packed / mask)
-                difference = np.asarray(Image.open(packed / image), np.float64) - picture
+                difference = np.asarray(Image.open(packed / image), np.float64) - pixels
                 squares, values = squares + (difference**2).sum(), values + difference.size
                 lines.append(f"{image.as_posix()} {mask.as_posix()}\n")
             (packed / f"{split}.txt").write_text("".join(lines))
@@ -62,11 +60,11 @@ def pack(source: Path, target: Path, quality: int) -> tuple[int, float]:
     return sum(file.stat().st_size for file in target.rglob("*") if file.is_file()), (squares / values) ** 0.5
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; gives the exit code: 0, or 2 where there is nothing to pack or no place for it."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code, 2 if the source is not complete or the target cannot be written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="CamVid's folder")
-    parser.add_argument("target", type=Path, help="the copy's; git ignores what lies under data/")
+    parser.add_argument("source", type=Path, help="directory of CamVid")
+    parser.add_argument("target", type=Path, help="directory of the copy; git ignores data/")
     parser.add_argument("--quality", type=int, choices=range(1, 101), default=90, metavar="1..100", help="default: 90")
     options = parser.parse_args(arguments)
     try:
@@ -77,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as failure:
         print(f"error: {failure.filename}: {failure.strerror}; make room or give permission to write", file=sys.stderr)
         return 2
-    print(f"{options.target}: {size / MEBIBYTE:.0f} MiB; values differ by {error:.1f} of 255 (root mean square)")
+    print(f"{options.target}: {size / 2**20:.0f} MiB; values differ by {error:.1f} of 255 (root mean square)")
     return 0
 
 

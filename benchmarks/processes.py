@@ -1,31 +1,25 @@
-#!/usr/bin/env python
-"""Whether a run's numbers depend on how many processes made them, and what processes are worth.
-
-`python experiments/processes.py` trains the Scenes recipe on 1, 2 and 4 processes, for a few steps and for many, evaluates one
-network on 1 to 4, and times an epoch on 1 and 2, in turns; `--table` prints the record. All on the CPU, where the same sums in
-the same order give the same bits.
+"""Dependence of a run on its number of processes: differences of weights and scores after training the Scenes recipe, confusion
+matrices of one network, and speed in turns. All on the CPU, on which the same sums in the same order have the same bits.
 """
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from tabulate import tabulate
 
+from benchmarks.record import parser_of, write
 from refinenet_pl.tracking.identity import RunId
 
-RECORD = Path(__file__).resolve().parent / "results" / "processes.json"
-RECIPE = Path(__file__).resolve().parent / "recipes" / "scenes.yaml"
-# The recipe with batches that four processes can share, and the optimiser that magnifies differences of rounding the most.
+# Batches that four processes can share, and the optimizer that magnifies differences of rounding most.
 SHARED = ["--data.global_batch=8", "--model.optimizer=adamw", "--model.learning_rate=3e-3", "--model.weight_decay=0.01"]
-# Two epochs of it, with what a number of processes could change: dropout, heavier classes, an encoder that learns.
+# Two epochs with what a number of processes could change: dropout, unequal class weights, an encoder that learns.
 TRAINING = [
     "--trainer.max_epochs=2",
     "--trainer.check_val_every_n_epoch=2",
@@ -33,113 +27,78 @@ TRAINING = [
     "--model.encoder_learning_rate_factor=0.1",
     "--model.class_weights=[0.5, 1, 1, 1, 1, 2, 3, 1, 1, 5, 5]",
 ]
-# Steps -> training pictures of each of the two epochs.
-LENGTHS = {20: 80, 200: 800}
-# (processes, threads of each, batches that are accumulated). The second differs from the first in the order of sums alone.
+# (processes, threads of each, accumulated batches). The second differs from the first in the order of sums alone.
 SHARES = [(1, 1, 1), (1, 2, 1), (2, 1, 1), (4, 1, 1), (2, 1, 2), (1, 1, 4)]
-# 800 validation pictures in batches of 6, the last one of 2: none but the first shares them evenly.
+# Batches of 6 leave a last one of 2 of 800 images: none but the first of these shares them evenly.
 EVALUATED = (1, 2, 3, 4)
-# (processes, threads of each) and how often each is timed.
-TIMED = [(1, 1), (1, 2), (2, 1)]
-ROUNDS = 3
 
 
-def run(command: str, root: Path, processes: int, threads: int, *more: str) -> dict:
-    """Run `fit` or `validate` and give the record of the run."""
-    words = [sys.executable, "-m", "refinenet_pl", command, "-c", str(RECIPE), f"--run.root={root}", *SHARED]
-    words += ["--trainer.accelerator=cpu", f"--trainer.devices={processes}", "--trainer.enable_progress_bar=false", *more]
+def run(command: str, root: Path, processes: int, threads: int, images: int, *more: str) -> dict:
+    """Run `fit` or `validate` on a number of images; return the record of the run."""
+    words = [sys.executable, "-m", "refinenet_pl", command, "-c", "scenes", f"--run.root={root}", *SHARED]
+    words += ["--trainer.accelerator=cpu", f"--trainer.devices={processes}", "--trainer.enable_progress_bar=false"]
+    words += [f'--data.dataset_options={{"samples": {images}}}', *more]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "WANDB_MODE": "disabled"}
-    subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL)
     return json.loads(RunId("scenes", root=str(root)).results_file.read_text())
 
 
-def measure(folder: Path) -> dict:
-    """Train, evaluate and time everything."""
-    trained, evaluated, timed = [], [], {kind: [] for kind in TIMED}
-    reference = {}
-    for processes, threads, accumulated in SHARES:
-        row = {"processes": processes, "threads": threads, "accumulated": accumulated, "after": {}}
-        for steps, pictures in LENGTHS.items():
-            root = folder / f"{processes}-{threads}-{accumulated}-{steps}"
-            more = [*TRAINING, f"--trainer.accumulate_grad_batches={accumulated}", _pictures(pictures)]
-            record = run("fit", root, processes, threads, *more)
-            assert record["training"]["steps"] == steps
-            weights = torch.load(RunId("scenes", root=str(root)).directory / "last.ckpt", weights_only=True)["state_dict"]
-            others = reference.setdefault(steps, weights)
-            difference = max(float((weights[name] - others[name]).abs().max()) for name in others)
-            row["after"][steps] = {"largest_difference": difference, "miou": record["evaluations"]["val"]["miou"]}
-        trained.append(row)
-        print(row, flush=True)
+def train(folder: Path, steps: int, rounds: int) -> list[dict]:
+    """Rows of `SHARES`: after a number of steps, the largest difference of a weight from the first row, mIoU, and speed.
+
+    Speed is the median of `rounds` trainings of each, in turns, relative to the first row.
+    """
+    seconds: dict[tuple, list[float]] = {share: [] for share in SHARES}
+    found, weights = {}, {}
+    for turn in range(rounds):
+        for share in SHARES:
+            processes, threads, accumulated = share
+            accumulate = f"--trainer.accumulate_grad_batches={accumulated}"
+            root = folder / str(turn) / "-".join(map(str, share))
+            found[share] = run("fit", root, processes, threads, 4 * steps, *TRAINING, accumulate)
+            checkpoint = RunId("scenes", root=str(root)).directory / "last.ckpt"
+            weights[share] = torch.load(checkpoint, weights_only=True)["state_dict"]
+            seconds[share].append(found[share]["training"]["seconds"])
+    rows, reference, base = [], weights[SHARES[0]], statistics.median(seconds[SHARES[0]])
+    for share, record in found.items():
+        row = dict(zip(("processes", "threads", "accumulated"), share, strict=True)) | {"steps": record["training"]["steps"]}
+        row["largest_difference"] = max(float((weights[share][name] - reference[name]).abs().max()) for name in reference)
+        row["miou"] = record["evaluations"]["val"]["miou"]
+        rows.append(row | {"seconds": seconds[share], "speed": base / statistics.median(seconds[share])})
+    return rows
+
+
+def evaluate(root: Path, images: int) -> list[dict]:
+    """Rows of `EVALUATED`: confusion matrix and loss of the trained network, compared with the first row."""
+    found = {}
     for processes in EVALUATED:
-        evaluation = [*TRAINING, _pictures(800), "--data.evaluation_batch=6"]
-        record = run("validate", folder / "1-1-1-200", processes, 1, *evaluation)
-        found = record["evaluations"]["val of best.ckpt"]
-        evaluated.append({"processes": processes, "confusion": found["confusion"], "loss": found["loss"]})
-    epoch = "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"
-    for turn in range(ROUNDS):
-        for processes, threads in TIMED:
-            record = run("fit", folder / f"timed-{turn}-{processes}-{threads}", processes, threads, *epoch)
-            timed[processes, threads].append(record["training"]["seconds"])
-            print(processes, threads, timed[processes, threads][-1], flush=True)
-    return {
-        "trained": trained,
-        "evaluated": evaluated,
-        "timed": [{"processes": p, "threads": t, "seconds": seconds} for (p, t), seconds in timed.items()],
-        "cores": len(os.sched_getaffinity(0)),
-        **{key: record[key] for key in ("git", "versions")},
-    }
-
-
-def _pictures(number: int) -> str:
-    return f'--data.dataset_options={{"samples": {number}}}'
-
-
-def tables(record: dict) -> list[str]:
-    """The record as Markdown: training, evaluation, speed."""
-    lengths = list(record["trained"][0]["after"])
-    rows = [
-        (row["processes"], row["threads"], row["accumulated"],
-         *(_difference(row["after"][steps]["largest_difference"]) for steps in lengths),
-         *(f"{100 * row['after'][steps]['miou']:.2f}" for steps in lengths[-1:]))
-        for row in record["trained"]
-    ]  # fmt: skip
-    header = ["processes", "threads of each", "batches a step", *(f"after {steps} steps" for steps in lengths), "mIoU % then"]
-    first = record["evaluated"][0]
-    evaluated = [
-        (row["processes"], "reference" if row is first else "equal" if row["confusion"] == first["confusion"] else "differs",
-         f"{np.sum(row['confusion']):,}", _difference(abs(row["loss"] - first["loss"])))
-        for row in record["evaluated"]
-    ]  # fmt: skip
-    base = statistics.median(record["timed"][0]["seconds"])
-    timed = [
-        (row["processes"], row["threads"], f"{base / statistics.median(row['seconds']):.2f}",
-         f"{base / max(row['seconds']):.2f} to {base / min(row['seconds']):.2f}")
-        for row in record["timed"]
-    ]  # fmt: skip
+        record = run("validate", root, processes, 1, images, *TRAINING, "--data.evaluation_batch=6")
+        found[processes] = record["evaluations"]["val of best.ckpt"]
+    first = found[EVALUATED[0]]
     return [
-        _table(header, rows),
-        _table(["processes", "confusion matrix", "pixels in it", "difference of the loss"], evaluated),
-        _table(["processes", "threads of each", "speed", f"over {ROUNDS} runs"], timed),
+        {
+            "processes": processes,
+            "equal_confusion": result["confusion"] == first["confusion"],
+            "pixels": int(np.sum(result["confusion"])),
+            "difference_of_loss": abs(result["loss"] - first["loss"]),
+        }
+        for processes, result in found.items()
     ]
 
 
-def _difference(value: float) -> str:
-    return f"{value:.0e}" if value else "0"
-
-
-def _table(header: list[str], rows: list[tuple]) -> str:
-    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=("right",) * len(header))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", action="store_true", help="print the kept record and measure nothing")
-    parser.add_argument("--output", type=Path, default=RECORD, help=f"where to write (default: {RECORD.name} in results)")
-    options = parser.parse_args()
-    if not options.table:
-        with tempfile.TemporaryDirectory() as folder:
-            options.output.write_text(json.dumps(measure(Path(folder)), indent=1))
-    print("\n\n".join(tables(json.loads(options.output.read_text()))))
+def main(arguments: Sequence[str] | None = None) -> dict:
+    """Run the command and return the record."""
+    parser = parser_of(__doc__)
+    parser.set_defaults(device="cpu")
+    parser.add_argument("--steps", type=int, default=200, help="length of a training, an even number")
+    parser.add_argument("--images", type=int, default=800, help="images of an evaluation")
+    parser.add_argument("--rounds", type=int, default=3, help="trainings of each")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        trained = train(folder, options.steps, options.rounds)
+        evaluated = evaluate(folder / "0" / "-".join(map(str, SHARES[0])), options.images)
+    return write("processes", options, {"trained": trained, "evaluated": evaluated, "cores": os.cpu_count()})
 
 
 if __name__ == "__main__":

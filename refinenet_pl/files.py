@@ -1,12 +1,14 @@
 """Paths that users give, names for files, and files that are replaced as a whole or not at all."""
 
 import contextlib
+import json
+import math
 import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([^}/]*)\})")
 
@@ -105,6 +107,21 @@ def replaced(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):  # it would take the place of the error that matters
             unfinished.unlink(missing_ok=True)
+
+
+def write_json(file: Path, content: dict) -> None:
+    """Replace a JSON file as a whole or not at all, even if the process is killed; NaN and infinity become null."""
+    with replaced(file) as stream:
+        stream.write(json.dumps(_valid(content), indent=1, allow_nan=False).encode())
+
+
+def _valid(value: Any) -> Any:
+    """The value without the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _valid(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_valid(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def slug(name: str) -> str:

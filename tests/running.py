@@ -16,7 +16,7 @@ from refinenet_pl.cli.main import main
 from refinenet_pl.tracking.identity import RunId
 
 SMALL = [
-    "-c=experiments/recipes/scenes.yaml",
+    "-c=scenes",
     '--data.dataset_options={"size": 64, "samples": 24}',
     "--data.crop_size=[64, 64]",
     "--data.global_batch=8",

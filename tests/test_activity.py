@@ -9,7 +9,7 @@ from running import SMALL, run
 from test_tables import record
 
 from refinenet_pl import RefineNet
-from refinenet_pl.ablation.records import build_report
+from refinenet_pl.ablation.figures import build_report
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.metrics.dead_relu import PoolingActivity
 from refinenet_pl.models.blocks import ChainedResidualPooling
@@ -63,7 +63,7 @@ def test_blocks_without_that_relu_are_not_counted(arguments):
 def test_a_training_records_it(tmp_path):
     options = ["--track=csv", f"--run.root={tmp_path}"]
     run("fit", *SMALL, *options)
-    directory = tmp_path / "single@scenes/paper/seed0"
+    directory = tmp_path / "single@scenes/default/seed0"
     shares = json.loads((directory / "results.json").read_text())["pooling_activity"]
     assert len(shares) == 4 and all(0 <= share <= 1 for share in shares) and any(shares)
     (logged,) = directory.glob("metrics/**/metrics.csv")

@@ -19,29 +19,28 @@ from refinenet_pl.errors import DataError
 SEVERAL = 3 * FEW  # enough for several processes
 
 
-def paint(argument: tuple[int, Path, float]) -> np.ndarray:
-    """A picture that depends on a number only; appends that number to a log, after a rest of some seconds."""
-    number, log, rest = argument
+def paint(source: Path, number: int, log: Path, rest: float) -> np.ndarray:
+    """An image that depends on a number only; appends that number to a log, after a rest of some seconds."""
     time.sleep(rest)
     with open(log, "a") as file:
         file.write(f"{number} {os.getpid()}\n")
     return np.full((40, 50), number, np.uint8)
 
 
-def paint_colours(argument) -> np.ndarray:
-    return np.repeat(paint(argument)[..., None], 3, axis=2)
+def paint_colours(*arguments) -> np.ndarray:
+    return np.repeat(paint(*arguments)[..., None], 3, axis=2)
 
 
-def refuse_seven(argument: tuple[int, Path, float]) -> np.ndarray:
-    if argument[0] == 7:
+def refuse_seven(source: Path, number: int, *arguments) -> np.ndarray:
+    if number == 7:
         raise DataError("source 7 is damaged; copy it anew")
-    return paint(argument)
+    return paint(source, number, *arguments)
 
 
-def fail_at_seven(argument: tuple[int, Path, float]) -> np.ndarray:
-    if argument[0] == 7:
+def fail_at_seven(source: Path, number: int, *arguments) -> np.ndarray:
+    if number == 7:
         raise ZeroDivisionError("a mistake in the code")
-    return paint(argument)
+    return paint(source, number, *arguments)
 
 
 def plan(folder: Path, number: int, rest: float = 0) -> list[Conversion]:

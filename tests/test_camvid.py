@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 
 from refinenet_pl.datasets.camvid import CamVid
 from refinenet_pl.errors import DataError
+from refinenet_pl.visualization.samples import plot_sample
 
 HEIGHT, WIDTH = 24, 32
 STEMS = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e", "f"]}
@@ -178,11 +179,15 @@ def test_folder_in_place_of_a_file_is_missing(root):
     assert str(root / "val/d.png") in refusal_to_open(root)
 
 
+def test_each_class_has_a_weight():
+    assert len(CamVid.class_weights) == len(CamVid.classes) and min(CamVid.class_weights) > 0
+
+
 def test_plot_names_the_classes_that_occur(root):
     mask = np.full((HEIGHT, WIDTH), 11, np.uint8)
     mask[:4] = 3
     Image.fromarray(mask).save(root / "valannot/d.png")
-    figure = CamVid(root, "val").plot(0)
+    figure = plot_sample(CamVid(root, "val"), 0)
     assert [axis.get_title() for axis in figure.axes] == ["image", "ground truth"]
     assert np.array_equal(figure.axes[0].images[0].get_array(), picture_of("d"))
     painted = figure.axes[1].images[0].get_array()
@@ -193,7 +198,7 @@ def test_plot_names_the_classes_that_occur(root):
 def test_plot_with_a_prediction_adds_a_panel_and_its_classes(root, tmp_path):
     mask = np.full((HEIGHT, WIDTH), 3, np.uint8)
     Image.fromarray(mask).save(root / "valannot/d.png")
-    figure = CamVid(root, "val").plot(0, prediction=np.full((HEIGHT, WIDTH), 8))
+    figure = plot_sample(CamVid(root, "val"), 0, np.full((HEIGHT, WIDTH), 8))
     assert [axis.get_title() for axis in figure.axes] == ["image", "ground truth", "prediction"]
     assert figure.axes[2].images[0].get_array()[0, 0].tolist() == [64, 0, 128]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["road", "car"]

@@ -6,10 +6,12 @@ import pytest
 from conftest import REPOSITORY
 from test_tables import record
 
-from refinenet_pl.ablation.claims import Claim, effects, judge, read_claims
+from refinenet_pl.ablation.claims import effects, judge, read_claims
 from refinenet_pl.ablation.significance import compare
+from refinenet_pl.ablation.table import Claim
 from refinenet_pl.ablation.tables import read_table
-from refinenet_pl.catalog import TABLES, find_table
+from refinenet_pl.catalog import TABLES, find_table, names
+from refinenet_pl.cli.main import main
 from refinenet_pl.report.claims import page
 
 RESULTS = REPOSITORY / "experiments" / "results"
@@ -18,7 +20,21 @@ EQUAL = Claim("The order matters little", "chained_pooling", {"pool_conv_4": 1, 
 
 
 def test_the_page_is_what_its_records_give():
-    assert (RESULTS / "README.md").read_text() == page(RESULTS), "python experiments/verdicts.py"
+    assert (RESULTS / "README.md").read_text() == page(RESULTS), "refinenet claims"
+
+
+def test_the_command_writes_the_page_and_names_a_broken_record(tmp_path, capsys):
+    table = read_table(find_table("cascade"))
+    for cell, miou in ("cascade_1", 0.5), ("cascade_2", 0.525):
+        record(table, cell, 0, tmp_path, miou)
+    main(["claims", "--results", str(tmp_path)])
+    assert capsys.readouterr().out == f"Written: {tmp_path / 'README.md'}\n"
+    assert (tmp_path / "README.md").read_text() == page(tmp_path)
+    assert "| not decided here (+2.5)" in page(tmp_path)
+    (tmp_path / "cascade@scenes" / "records.jsonl").write_text("{}\n")
+    with pytest.raises(SystemExit) as end:
+        main(["claims", "--results", str(tmp_path)])
+    assert end.value.code == 2 and "records.jsonl:1: is no record" in capsys.readouterr().err
 
 
 def test_the_page_has_the_command_that_makes_each_table(tmp_path):
@@ -49,16 +65,15 @@ def test_the_page_names_runs_with_a_silent_block(tmp_path):
     assert line.startswith("- `relu_placement`: relu_shortcut trained without block 1 (1 is the deepest; seed 1): the ReLU")
 
 
-def test_every_table_has_a_claim_and_every_claim_is_a_difference():
-    claims, margin = read_claims()
-    tables = {path.stem for path in TABLES.glob("*.yaml")} - {"training", "capacity"}  # the choices of recipes are ours
+def test_every_table_has_claims_of_its_own():
+    claims = read_claims()
+    tables = set(names(TABLES)) - {"training", "capacity"}  # the choices of recipes are ours
     assert {claim.table for claim in claims} == tables
-    assert margin == 1.0 and len({claim.claim for claim in claims}) == len(claims)
+    assert len({claim.claim for claim in claims}) == len(claims)
 
 
 def test_the_papers_figures_are_those_of_its_tables():
-    claims, _ = read_claims()
-    printed = {claim.claim: claim.published(read_table(find_table(claim.table))) for claim in claims}
+    printed = {claim.claim: claim.published(read_table(find_table(claim.table))) for claim in read_claims()}
     # Table 2: 40.4 to 42.5 and 64.1 to 65.7; Table 9: 40.3, 40.9, 42.5, 43.1.
     expected = {
         "Chained residual pooling raises the IoU": {"nyudv2": 2.1, "person_part": 1.6},
@@ -86,15 +101,15 @@ def test_the_papers_figures_are_those_of_its_tables():
         (EQUAL, [0.1], "not decided here"),
     ],
 )
-def test_verdicts(claim, differences, verdict):
-    assert judge(claim, compare([differences])[0], margin=1.0) == verdict
+def test_verdicts_with_a_margin_of_one_point(claim, differences, verdict):
+    assert judge(claim, compare([differences])[0]) == verdict
 
 
 def test_several_claims_make_one_harder_to_show():
     differences = [1.0, 2.0, 3.0, 2.5, 1.2]
     alone = compare([differences])[0]
     among = compare([differences, *[[0.1, -0.1, 0.2, -0.3, 0.1]] * 9])[0]
-    assert judge(MORE, alone, 1.0) == "supported" and judge(MORE, among, 1.0) == "not decided here"
+    assert judge(MORE, alone) == "supported" and judge(MORE, among) == "not decided here"
 
 
 def test_effects_are_paired_by_seed_and_of_the_claims_score(tmp_path):
@@ -111,7 +126,7 @@ def test_effects_are_paired_by_seed_and_of_the_claims_score(tmp_path):
         Claim("c", "cascade", weights, "more", "boundary_miou", minus="miou"),
         Claim("d", "cascade", {"cascade_4": 1, "cascade_2": -1}, "more"),
     ]
-    found = {effect.claim.claim: effect.values for effect in effects(claims, 1.0, "scenes", tmp_path)}
+    found = {effect.claim.claim: effect.values for effect in effects(claims, "scenes", tmp_path)}
     assert found == {
         "a": {0: pytest.approx(10.0), 1: pytest.approx(8.0)},
         "b": {0: pytest.approx(5.0), 1: pytest.approx(4.0)},
@@ -128,7 +143,7 @@ def test_claims_and_questions_are_families_of_their_own(tmp_path):
     other = {"table": "cascade", "effect": {"cascade_2": 1, "cascade_1": -1}, "expects": "more"}
 
     def p(*others):
-        (found,) = (e for e in effects([claim, *others], 1.0, "scenes", tmp_path) if e.claim == claim)
+        (found,) = (e for e in effects([claim, *others], "scenes", tmp_path) if e.claim == claim)
         return found.significance.adjusted_p
 
     assert p(Claim("b", **other, family="questions")) == p() < p(Claim("b", **other))

@@ -114,7 +114,7 @@ def test_the_papers_protocol_from_training_to_test(tmp_path):
     tested = json.loads(paper.results_file.read_text())["evaluations"]["test, multi-scale"]
     assert tested["checkpoint"] == "last.ckpt", "the best one was chosen on the pictures that are scored"
     assert tested["confusion"] == evaluations["val, multi-scale"]["confusion"]
-    assert (tmp_path / "single@scenes/paper/seed0/test-multi-scale.csv").exists()
+    assert (tmp_path / "single@scenes/default/seed0/test-multi-scale.csv").exists()
     # The same network, with the output for void left out of account.
     run("test", *options, "--model.void_output=true", "--model.test_scales=[1.0]")
     assert np.shape(json.loads(paper.results_file.read_text())["evaluations"]["test"]["confusion"]) == (11, 11)

@@ -63,7 +63,7 @@ def test_many_sizes_are_few_compilations(graphs):
 
 
 def test_sample_dropout_is_the_same_compiled(graphs):
-    from refinenet_pl.models.ops.dropout import sample_seeds
+    from refinenet_pl.models.ops.dropout import set_sample_seeds
 
     network = little_network()
     plain = network.score_map
@@ -76,8 +76,8 @@ def test_sample_dropout_is_the_same_compiled(graphs):
     found = []
     for function in (plain, network.score_map):
         for seeds in ([1, 2], [1, 3]):
-            with sample_seeds(seeds):
-                found.append(function(x))
+            set_sample_seeds(network, seeds)
+            found.append(function(x))
     torch.testing.assert_close(found[:2], found[2:], rtol=1e-4, atol=1e-5)
     assert torch.allclose(found[2][0], found[3][0], atol=1e-5) and not torch.allclose(found[2][1], found[3][1], atol=1e-3)
     assert graphs.frame_count == 1
@@ -149,7 +149,7 @@ def test_fit_test_and_predict_compiled(tmp_path):
     for one, other in zip(masks["true"], masks["false"], strict=True):
         assert (one != other).mean() < 0.002
     shutil.rmtree(tmp_path / "cache")
-    task, _ = predict.prepare(checkpoint, "cpu", False, {})
+    task, _, _ = predict.prepare(checkpoint, "cpu", False, {})
     assert not any(isinstance(module, nn.BatchNorm2d) for module in task.network.modules()), "prepared"
 
 

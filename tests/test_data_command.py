@@ -19,6 +19,7 @@ from refinenet_pl.datasets.registry import DATASETS, find_dataset
 from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.errors import DataError
 from refinenet_pl.visualization.contact_sheet import sheet
+from refinenet_pl.visualization.predictions import overlay
 
 
 class Own(SegmentationDataset):
@@ -338,12 +339,13 @@ def test_sheet_shows_pictures_masks_and_overlays_of_evenly_spaced_samples():
     assert len(panels) == 9 and [axis.get_title() for axis in panels[:3]] == ["picture", "mask", "overlay"]
     for row, index in enumerate((0, 99, 199)):
         image, mask = dataset.read(index)
-        picture, colours, overlay = panels[3 * row : 3 * row + 3]
+        picture, colours, overlaid = panels[3 * row : 3 * row + 3]
         assert picture.get_ylabel() == f"val_{index:05d}"
         assert np.array_equal(picture.images[0].get_array(), image)
-        assert np.array_equal(colours.images[0].get_array(), Scenes.classes.colourise(mask))
-        assert np.array_equal(overlay.images[0].get_array(), image)
-        assert np.array_equal(overlay.images[1].get_alpha() == 0, mask == 255)
+        assert np.array_equal(colours.images[0].get_array(), Scenes.classes.colorize(mask))
+        painted, void = overlaid.images[0].get_array(), mask == 255
+        assert np.array_equal(painted[void], image[void]), "void is not painted"
+        assert np.array_equal(painted[~void], overlay(image, Scenes.classes.colorize(mask))[~void]) and 0 < void.mean() < 1
 
 
 def bars_of(figure) -> dict[str, tuple]:

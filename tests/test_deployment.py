@@ -1,9 +1,5 @@
 """Networks made faster for inference: the same scores, from fewer and cheaper operations."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -19,7 +15,7 @@ from refinenet_pl.models.refinenet import RefineNet
 
 
 def trained(network: nn.Module) -> nn.Module:
-    """With moments, scales and shifts as training leaves them: new ones are 0 and 1, and folding them would change nothing."""
+    """With statistics, scales and shifts as after training: initial ones are 0 and 1, and folding them would change nothing."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
@@ -82,17 +78,17 @@ def test_pooling_along_the_sides_is_the_pooling(size, limit, layout, monkeypatch
         ({"device": "meta"}, False),
     ],
 )
-def test_winograd_takes_the_place_of_wide_3x3_convolutions_alone(arguments, fits):
+def test_winograd_replaces_only_wide_3x3_convolutions(arguments, fits):
     conv = nn.Conv2d(**{"in_channels": 256, "out_channels": 256, "kernel_size": 3, "padding": 1} | arguments)
     assert WinogradConv2d.fits(conv) is fits
 
 
 @pytest.mark.parametrize(
     ("encoder", "left"),
-    # What is left in others than ResNets stands behind no convolution, or behind one whose output is read elsewhere too.
+    # What is left in others than ResNets follows no convolution, or one whose output is read elsewhere too.
     [("resnet18", 0), ("resnet50", 0), ("tu-tf_efficientnet_lite0", 0), ("mobilenet_v2", 0), ("densenet121", None)],
 )
-def test_batch_normalisation_is_folded_whatever_the_encoder(encoder, left):
+def test_batch_normalization_is_folded_whatever_the_encoder(encoder, left):
     network = trained(RefineNet(encoder, None, width=8, deepest_width=8, classes=3, decoder_init="scaled"))
     x = torch.randn(2, 3, 70, 90)
     before, number = network(x).detach(), norms(network)
@@ -115,7 +111,7 @@ def unused_norms(network: nn.Module) -> int:
 
 
 class Unfoldable(nn.Module):
-    """The convolution's output is read by the normalisation and by a sum."""
+    """The convolution's output is read by the normalization and by a sum."""
 
     def __init__(self):
         super().__init__()
@@ -134,7 +130,7 @@ def test_a_network_that_folding_would_change_is_left_as_it_was():
     assert torch.equal(network(x), before) and sorted(network.state_dict()) == names
 
 
-def test_a_network_for_pictures_of_other_sizes_is_left_as_it_is():
+def test_a_network_for_images_of_other_sizes_is_left_as_it_is():
     network = trained(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2)))
     before = network(torch.ones(1, 3, 3, 3))
     assert fold_batch_norm(network) == 0 and norms(network) == 1
@@ -182,26 +178,3 @@ def test_networks_of_others_are_prepared_too(build):
     before, number = network(x).detach(), norms(network) - unused_norms(network)
     assert_same_scores(prepare_for_inference(network), before, x)
     assert norms(network) - unused_norms(network) < number / 4
-
-
-def test_freed_memory_serves_the_next_tensors():
-    program = """
-import resource, sys, torch
-from refinenet_pl.memory import keep_freed_memory
-assert sys.argv[1] == "give back" or keep_freed_memory()
-for _ in range(10):
-    [torch.ones(2**22) for _ in range(8)]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    [torch.ones(2**22) for _ in range(8)]
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-    if sys.platform != "linux":
-        pytest.skip("only glibc has this setting")
-    # Left alone, the C library learns from what is freed, and in some processes keeps memory by itself.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}
-    kept, given_back = (
-        int(subprocess.run([sys.executable, "-c", program, word], check=True, stdout=subprocess.PIPE, env=environment).stdout)
-        for word in ("keep", "give back")
-    )
-    assert kept < given_back / 10

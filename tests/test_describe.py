@@ -3,10 +3,11 @@
 import re
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 
+from refinenet_pl.cli.describe import Row, describe
 from refinenet_pl.cli.main import main
-from refinenet_pl.models.describe import describe
 from refinenet_pl.models.refinenet import RefineNet
 
 
@@ -17,30 +18,32 @@ def printed(capsys, *options: str) -> list[list[str]]:
     return [re.split(r"\s{2,}", line.strip()) for line in lines if not line.startswith("---")]
 
 
-def network(**arguments) -> RefineNet:
+def described(height: int = 128, width: int = 160, **arguments) -> list[Row]:
     with torch.device("meta"):
-        return RefineNet("resnet50", None, **arguments)
+        network = RefineNet("resnet50", None, **arguments)
+        return describe(network, torch.zeros(1, arguments.get("in_channels", 3), height, width))
 
 
 def test_table_of_the_published_network(capsys):
     header, *rows, total = printed(capsys, "--network.encoder_name=resnet50")
-    assert header == ["block", "part", "output", "parameters", "GMAC"]
-    assert total[:2] == ["total", "99,060,309"]
-    assert float(total[2]) == pytest.approx(243.5, abs=0.1)
-    assert rows[0][:4] == ["encoder", "resnet50 at scale 1", "2048 x 16 x 16", "23,508,032"]
-    assert rows[1][:4] == ["RefineNet-4", "path 1/32: adaptation", "512 x 16 x 16", "9,437,184"]
-    assert rows[-1][:3] == ["classifier", "21 x 128 x 128", "48,405"]
-    blocks = [row[0] for row in rows if row[0].startswith("RefineNet-") and len(row) == 5]
-    assert blocks == ["RefineNet-4", "RefineNet-3", "RefineNet-2", "RefineNet-1"]
-    assert sum(int(row[-2].replace(",", "")) for row in rows) == 99_060_309
-    assert sum(float(row[-1]) for row in rows) == pytest.approx(float(total[2]), abs=0.02)
+    assert header == ["part", "class", "output", "parameters", "GMAC"]
+    assert total[:4] == ["total", "RefineNet", "21 x 512 x 512", "99,060,309"]
+    assert float(total[4]) == pytest.approx(243.5, abs=0.1)
+    assert rows[0][:4] == ["encoder", "ResNetEncoder", "2048 x 16 x 16", "23,508,032"]
+    assert rows[1][:4] == ["decoder.adaptations.0.0", "Sequential", "512 x 16 x 16", "9,437,184"]
+    assert rows[2][:2] == ["decoder.blocks.0.paths.0", "ResidualConvUnits"]
+    assert rows[-1][:4] == ["segmentation_head", "Sequential", "21 x 128 x 128", "48,405"]
+    pooling = [row[0] for row in rows if row[1] == "ChainedResidualPooling"]
+    assert pooling == [f"decoder.blocks.{index}.pooling" for index in range(4)]
+    assert sum(int(row[3].replace(",", "")) for row in rows) == 99_060_309
+    assert sum(float(row[4]) for row in rows) == pytest.approx(float(total[4]), abs=0.02)
 
 
-def test_size_of_the_picture_sets_the_cost(capsys):
+def test_size_of_the_image_sets_the_cost(capsys):
     totals = [printed(capsys, "--network.encoder_name=resnet18", *size)[-1] for size in ([], ["--height=256", "--width=1024"])]
-    assert totals[0] == totals[1]
+    assert totals[0][3:] == totals[1][3:]
     smaller = printed(capsys, "--network.encoder_name=resnet18", "--height=256")[-1]
-    assert float(smaller[2]) == pytest.approx(float(totals[0][2]) / 2, rel=1e-3)
+    assert float(smaller[4]) == pytest.approx(float(totals[0][4]) / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -57,52 +60,45 @@ def test_size_of_the_picture_sets_the_cost(capsys):
     ids=str,
 )
 def test_parts_add_up(arguments):
-    described = network(**arguments)
-    parts = describe(described, 97, 131)
-    assert sum(part.parameters for part in parts) == sum(p.numel() for p in described.parameters())
-    assert all(part.parameters > 0 and part.multiply_adds > 0 for part in parts)
+    *parts, total = described(97, 131, **arguments)
+    assert all(parameters > 0 and multiply_adds > 0 for *_, parameters, multiply_adds in parts)
+    assert tuple(sum(row[column] for row in parts) for column in (3, 4)) == total[3:]
 
 
 def test_multiply_adds_of_a_part_are_its_weights_times_its_places():
-    parts = {(part.block, part.part): part for part in describe(network(), 128, 160)}
-    adaptation = parts["RefineNet-1", "path 1/4: adaptation"]
-    assert adaptation.shape == (256, 32, 40)
-    assert adaptation.multiply_adds == 256 * 256 * 9 * 32 * 40
-    fusion = parts["RefineNet-3", "multi-resolution fusion"]
-    assert fusion.shape == (256, 8, 10)
-    # The deeper path is convolved before it grows.
-    assert fusion.multiply_adds == (512 * 256 * 4 * 5 + 256 * 256 * 8 * 10) * 9
+    parts = {name: row for name, *row in described()}
+    _, shape, _, multiply_adds = parts["decoder.adaptations.3.0"]
+    assert shape == (256, 32, 40)
+    assert multiply_adds == 256 * 256 * 9 * 32 * 40
+    _, shape, _, multiply_adds = parts["decoder.blocks.1.fusion"]
+    assert shape == (256, 8, 10)
+    # The deeper path is convolved before it is upsampled.
+    assert multiply_adds == (512 * 256 * 4 * 5 + 256 * 256 * 8 * 10) * 9
 
 
-def test_two_scales_are_told_apart(capsys):
-    rows = printed(capsys, "--network.encoder_name=resnet50", "--network.image_scales=[1.2, 0.6]")
-    text = [" ".join(row) for row in rows]
-    assert sum("adaptation" in row for row in text) == 7
-    assert sum(row.startswith(("encoder resnet50 at scale 1.2", "resnet50 at scale 0.6")) for row in text) == 2
-    assert any("path 1/16 of scale 0.6: adaptation" in row for row in text)
+def test_two_scales_have_an_encoder_each():
+    names = [name for name, *_ in described(image_scales=(1.2, 0.6))]
+    assert [name for name in names if name.startswith("encoder")] == ["encoder.0", "encoder.1"]
+    assert sum(name.startswith("decoder.adaptations.") for name in names) == 7
 
 
-@pytest.mark.parametrize(
-    ("option", "missing"), [("--network.pooling_blocks=0", "pooling"), ("--network.head_rcus=0", "head  RCU")]
-)
-def test_part_that_is_not_there_is_not_listed(capsys, option, missing):
-    usual = printed(capsys, "--network.encoder_name=resnet18")
-    without = printed(capsys, "--network.encoder_name=resnet18", option)
-    assert len(without) == len(usual) - (4 if missing == "pooling" else 1)
-    assert not any(missing in " ".join(row) for row in without)
+@pytest.mark.parametrize(("argument", "missing"), [("pooling_blocks", 4), ("head_rcus", 1)])
+def test_part_that_is_not_there_is_not_listed(argument, missing):
+    usual, without = ({name for name, *_ in described(**arguments)} for arguments in ({}, {argument: 0}))
+    assert len(usual - without) == missing and without < usual
 
 
-@pytest.mark.parametrize(("cascade", "blocks"), [(1, 1), (2, 2)])
-def test_shorter_cascade_has_fewer_blocks(capsys, cascade, blocks):
-    rows = printed(capsys, "--network.encoder_name=resnet18", f"--network.cascade={cascade}")
-    assert sum("chained residual pooling" in " ".join(row) for row in rows) == blocks
-    assert any(f"RefineNet-{blocks}" in row for row in rows)
+@pytest.mark.parametrize("cascade", [1, 2])
+def test_shorter_cascade_has_fewer_blocks(cascade):
+    assert sum(row[1] == "ChainedResidualPooling" for row in described(cascade=cascade)) == cascade
 
 
-def test_hooks_are_taken_off_again():
-    described = network()
-    describe(described, 64, 64)
-    assert not any(module._forward_hooks for module in described.modules())
+def test_other_networks_are_described_too():
+    network = smp.FPN("resnet18", encoder_weights=None, classes=3)
+    rows = describe(network, torch.zeros(1, 3, 64, 96))
+    assert [row[0] for row in rows] == ["encoder", "decoder", "segmentation_head", "total"]
+    assert rows[-1][2:4] == ((3, 64, 96), sum(parameter.numel() for parameter in network.parameters()))
+    assert not any(module._forward_hooks for module in network.modules())
 
 
 @pytest.mark.parametrize(

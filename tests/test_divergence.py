@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from refinenet_pl import RefineNet
-from refinenet_pl.ablation.records import build_report
+from refinenet_pl.ablation.figures import build_report
 from refinenet_pl.ablation.rendering import render
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.callbacks.results import write_json

@@ -27,40 +27,46 @@ from refinenet_pl.cli import ablate
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import is_locked
 
-# Stands in for the training: with its lock, and as long and ending as the words behind it say.
+# Stands in for the training: with its lock, and as long and ending as the words after it say. Without the package, whose import
+# takes seconds.
 TRAINING = """\
-import json, os, signal, sys, time
-from refinenet_pl.tracking.lock import RunBusyError, lock_run
-from refinenet_pl.tracking.identity import Run
+import fcntl, json, os, pathlib, signal, sys, time
 options = dict(zip(sys.argv, sys.argv[1:]))
-run = Run(options["--run.recipe"], options["--run.table"], options["--run.cell"], int(options["--seed_everything"]),
-          options["--run.root"])
-try:
-    lock = lock_run(run)
-except RunBusyError:
+recipe, table = (pathlib.Path(options[option]).stem for option in ("-c", "--run.table"))
+cell, seed, root = options["--run.cell"], int(options["--seed_everything"]), options["--run.root"]
+directory = pathlib.Path(root, f"{table}@{recipe}", cell, f"seed{seed}")
+directory.mkdir(parents=True, exist_ok=True)
+lock = open(directory / "lock", "a+")
+for attempt in range(11):
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        break
+    except OSError:
+        time.sleep(0.05)
+else:
     sys.exit(75)
-if run.results_file.exists():
+if (directory / "results.json").exists():
     sys.exit(0)
-with open(run.root + "/trained.txt", "a") as trained:
-    trained.write(run.name + "\\n")
+with open(root + "/trained.txt", "a") as trained:
+    trained.write(f"{cell}-seed{seed}\\n")
 print("Epoch 0:  50%|#####     |")
 print("threads", os.environ.get("OMP_NUM_THREADS"), "devices", os.environ.get("CUDA_VISIBLE_DEVICES"))
-(run.directory / "pid").write_text(str(os.getpid()))
+(directory / "pid").write_text(str(os.getpid()))
 if "--stubborn" in sys.argv:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if "--hang" in sys.argv:
     time.sleep(60)
 if "--slow" in sys.argv:
     time.sleep(1)
-if run.cell == "shallow" and "--break" in sys.argv:
+if cell == "shallow" and "--break" in sys.argv:
     print("the last words")
     sys.exit(3)
-if run.cell == "middle" and "--break" in sys.argv:
+if cell == "middle" and "--break" in sys.argv:
     sys.exit(0)
-run.results_file.write_text(json.dumps({
+(directory / "results.json").write_text(json.dumps({
     "format": 1,
-    "run": {"recipe": run.recipe, "table": run.table, "cell": run.cell, "seed": run.seed},
-    "evaluations": {"val": {"miou": 0.5 + 0.01 * run.seed}},
+    "run": {"recipe": recipe, "table": table, "cell": cell, "seed": seed},
+    "evaluations": {"val": {"miou": 0.5 + 0.01 * seed}},
 }))
 """
 
@@ -80,8 +86,8 @@ def words(table_file, tmp_path, *more, command="run"):
 
 def start(arguments: list[str], training: list[str]) -> subprocess.Popen:
     """ablate.py in a process of its own, with another training."""
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from refinenet_pl.cli import ablate\n"
-    code += f"sys.exit(ablate.main({arguments!r}, {training!r}))"
+    code = "import sys; from refinenet_pl.cli import ablate\n"
+    code += f"sys.exit(ablate.run_command({arguments!r}, {training!r}))"
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -110,7 +116,7 @@ def hanging(table_file, training, tmp_path) -> tuple[subprocess.Popen, int]:
 
 def test_run_runs_what_is_missing_and_writes_the_table(table_file, training, tmp_path, capfd):
     arguments = words(table_file, tmp_path, "--seeds", "2")
-    assert ablate.main(arguments, training) == 0
+    assert ablate.run_command(arguments, training) == 0
     shown = capfd.readouterr().out
     assert "51.0 % mIoU on val; 6 of 6 runs done" in shown
     assert "50.5 ± 0.7" in shown
@@ -121,14 +127,14 @@ def test_run_runs_what_is_missing_and_writes_the_table(table_file, training, tmp
     # Only the one that is taken away is made again; its log goes on.
     (group / "paper/seed0/results.json").unlink()
     others = {file: file.stat().st_mtime_ns for file in group.glob("*/*/results.json")}
-    assert ablate.main(arguments, training) == 0
+    assert ablate.run_command(arguments, training) == 0
     assert {file: file.stat().st_mtime_ns for file in others} == others
     assert log.read_text().count("Epoch 0") == 2
 
 
 def test_failed_runs_are_shown_and_the_others_go_on(table_file, training, tmp_path, capfd):
     arguments = words(table_file, tmp_path, "--seeds", "1", "--slots", "2", "--", "--break")
-    assert ablate.main(arguments, training) == 1
+    assert ablate.run_command(arguments, training) == 1
     out, err = capfd.readouterr()
     assert "shallow-seed0: FAILED, exit code 3" in out
     assert "  | the last words" in out
@@ -146,8 +152,8 @@ def test_a_run_that_was_told_to_stop_is_no_failure_but_the_table_is_not_complete
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "paper-seed0: was told to stop; start the same command again to go on" in out
-    assert "Told to stop" in err and "fail" not in (out + err).lower()
-    assert ablate.main(words(table_file, tmp_path, "--seeds", "1", command="status")) == 1
+    assert "Stopped, start this again" in err and "fail" not in (out + err).lower()
+    assert ablate.run_command(words(table_file, tmp_path, "--seeds", "1", command="status")) == 1
     assert re.search(r"paper +0 +stopped +run it again to go on", capfd.readouterr().out)
 
 
@@ -157,7 +163,7 @@ def test_a_run_that_the_system_kills_is_reported_so(table_file, training, tmp_pa
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "paper-seed0: FAILED, killed (SIGKILL), perhaps for lack of memory" in out
-    ablate.main(words(table_file, tmp_path, "--seeds", "1", "--cells", "paper", command="status"))
+    ablate.run_command(words(table_file, tmp_path, "--seeds", "1", "--cells", "paper", command="status"))
     assert re.search(r"paper +0 +failed +killed \(SIGKILL\)", capfd.readouterr().out)
 
 
@@ -189,7 +195,7 @@ def test_a_run_that_had_to_be_killed_on_ctrl_c_is_no_failure(table_file, trainin
     process.communicate(timeout=15)
     with pytest.raises(ProcessLookupError):
         os.kill(int(file.read_text()), 0)
-    assert ablate.main(words(table_file, tmp_path, "--seeds", "1", command="status")) == 1
+    assert ablate.run_command(words(table_file, tmp_path, "--seeds", "1", command="status")) == 1
     assert re.search(r"paper +0 +stopped", capfd.readouterr().out)
 
 
@@ -197,7 +203,7 @@ def test_a_run_that_cannot_be_started_is_shown_and_the_others_go_on(table_file, 
     in_the_way = tmp_path / "runs/mine@quick/paper"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.touch()
-    assert ablate.main(words(table_file, tmp_path, "--seeds", "1"), training) == 1
+    assert ablate.run_command(words(table_file, tmp_path, "--seeds", "1"), training) == 1
     out, err = capfd.readouterr()
     assert "paper-seed0: FAILED, [Errno 20] Not a directory" in out
     assert "2 of 3 runs done" in out and f"Failed: {in_the_way}/seed0" in err
@@ -355,7 +361,7 @@ def test_a_run_is_told_its_slot(table_file, training, tmp_path, monkeypatch):
 
 def test_too_many_gpus_are_an_error_before_anything_runs(table_file, training, tmp_path, machine, capsys):
     machine(0)
-    assert ablate.main(words(table_file, tmp_path, "--seeds", "1", "--gpus-per-run", "2"), training) == 2
+    assert ablate.run_command(words(table_file, tmp_path, "--seeds", "1", "--gpus_per_run", "2"), training) == 2
     assert "1 slots x 2 GPUs a run = 2, but there are 0" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
@@ -366,11 +372,11 @@ def test_too_many_gpus_are_an_error_before_anything_runs(table_file, training, t
 def test_status_tells_every_state(table_file, training, tmp_path, capfd):
     root = str(tmp_path / "runs")
     arguments = words(table_file, tmp_path, "--seeds", "1", command="status")
-    assert ablate.main(arguments) == 1
+    assert ablate.run_command(arguments) == 1
     assert "3 not started" in capfd.readouterr().out
-    assert ablate.main(words(table_file, tmp_path, "--seeds", "1", "--", "--break"), training) == 1
+    assert ablate.run_command(words(table_file, tmp_path, "--seeds", "1", "--", "--break"), training) == 1
     capfd.readouterr()
-    assert ablate.main(arguments) == 1
+    assert ablate.run_command(arguments) == 1
     out = capfd.readouterr().out
     assert re.search(r"paper +0 +done +50.0 % mIoU on val", out)
     assert re.search(r"shallow +0 +failed +exit code 3: the last words", out)
@@ -378,16 +384,16 @@ def test_status_tells_every_state(table_file, training, tmp_path, capfd):
     process = start(words(table_file, tmp_path, "--seeds", "1", "--cells", "middle", "--", "--hang"), training)
     run = RunId("quick", "mine", "middle", 0, root)
     until(lambda: is_locked(run) and "threads" in log_file(run).read_text().split("ended")[-1])
-    assert ablate.main(arguments) == 1
+    assert ablate.run_command(arguments) == 1
     assert re.search(r"middle +0 +running +epoch 0", capfd.readouterr().out)
     process.kill()
     process.communicate()
     os.kill(int((run.directory / "pid").read_text()), signal.SIGKILL)
     until(lambda: not is_locked(run))
-    assert ablate.main(arguments) == 1
+    assert ablate.run_command(arguments) == 1
     assert re.search(r"middle +0 +stopped", capfd.readouterr().out), "killed together with what started it"
-    assert ablate.main(words(table_file, tmp_path, "--seeds", "1"), training) == 0
-    assert ablate.main(arguments) == 0
+    assert ablate.run_command(words(table_file, tmp_path, "--seeds", "1"), training) == 0
+    assert ablate.run_command(arguments) == 0
 
 
 def test_how_a_run_ended_is_the_last_word_of_its_log(tmp_path):
@@ -421,7 +427,7 @@ def test_processes_that_nodes_cannot_share_are_refused_with_the_arithmetic():
 
 def test_without_slurm_the_message_says_what_is_missing(table_file, training, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert ablate.main(words(table_file, tmp_path, "--seeds", "1", "--engine", "slurm"), training) == 2
+    assert ablate.run_command(words(table_file, tmp_path, "--seeds", "1", "--engine", "slurm"), training) == 2
     assert "there is no sbatch here" in capsys.readouterr().err
 
 
@@ -432,12 +438,12 @@ def test_without_slurm_the_message_says_what_is_missing(table_file, training, tm
         (["--slurm", "qos=low"], "--slurm is for --engine slurm"),
         (["--engine", "slurm", "--slots", "2"], "--slots is for --engine local"),
         (["--engine", "slurm", "--slurm", "qos"], "'qos' is not of the form KEY=VALUE"),
-        (["--gpus-per-run", "1", "--processes-per-run", "2"], "not allowed with"),
+        (["--gpus_per_run", "1", "--processes_per_run", "2"], "not allowed with"),
     ],
 )
 def test_options_that_would_not_be_heeded_are_refused(table_file, training, tmp_path, capsys, more, message):
     with pytest.raises(SystemExit):
-        ablate.main(words(table_file, tmp_path, "--seeds", "1", *more), training)
+        ablate.run_command(words(table_file, tmp_path, "--seeds", "1", *more), training)
     assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
@@ -448,20 +454,23 @@ def test_options_that_would_not_be_heeded_are_refused(table_file, training, tmp_
 @pytest.fixture
 def sweep(capsys, monkeypatch) -> dict:
     monkeypatch.chdir(REPOSITORY)
-    assert ablate.main(["sweep", "rcu_removal", "--on", "scenes", "--seeds", "2", "--processes", "2", "--root", "runs"]) == 0
+    assert (
+        ablate.run_command(["sweep", "rcu_removal", "--on", "scenes", "--seeds", "2", "--processes", "2", "--root", "runs"])
+        == 0
+    )
     return yaml.safe_load(capsys.readouterr().out)
 
 
 def test_sweep_is_a_grid_over_cells_and_seeds(sweep):
     cells = list(read_table(REPOSITORY / "experiments/tables/rcu_removal.yaml").cells)
     assert sweep["method"] == "grid"
-    assert sweep["parameters"] == {"cell": {"values": cells}, "seed": {"values": [0, 1]}}
+    assert sweep["parameters"] == {"run.cell": {"values": cells}, "seed_everything": {"values": [0, 1]}}
 
 
 def test_sweep_of_a_table_of_ones_own_names_its_file(table_file, capsys):
-    assert ablate.main(["sweep", str(table_file), "--on", "scenes", "--seeds", "1"]) == 0
+    assert ablate.run_command(["sweep", str(table_file), "--on", "scenes", "--seeds", "1"]) == 0
     command = yaml.safe_load(capsys.readouterr().out)["command"]
-    assert command[command.index("train") + 1] == str(table_file)
+    assert command[command.index("--run.table") + 1] == str(table_file)
 
 
 def test_sweep_is_what_wandb_takes(sweep):
@@ -479,12 +488,12 @@ def test_sweep_is_what_wandb_takes(sweep):
 def test_what_the_agent_of_a_sweep_starts_trains_the_cell(sweep, tmp_path):
     from wandb.sdk.launch.sweeps import utils
 
-    filled = utils.create_sweep_command_args({"args": {"cell": {"value": "no_rcus"}, "seed": {"value": 1}}})
+    filled = utils.create_sweep_command_args({"args": {"run.cell": {"value": "no_rcus"}, "seed_everything": {"value": 1}}})
     filled |= {"env": ["/usr/bin/env"]}
     command = []
     for word in utils.create_sweep_command(sweep["command"]):
         command += filled[word[2:-1]] if word.startswith("${") else [word]
-    more = ["--", *SMALL[1:], "--trainer.max_epochs=1", "--trainer.accelerator=cpu", f"--run.root={tmp_path}"]
+    more = [*SMALL[1:], "--trainer.max_epochs=1", "--trainer.accelerator=cpu", f"--run.root={tmp_path}"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         [*command, *more],

@@ -19,8 +19,7 @@ from refinenet_pl.cli.main import main
 from refinenet_pl.cli.predict import segment
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.readers.finding import find_files
-from refinenet_pl.datasets.readers.names import IMAGE_EXTENSIONS, match_name, read_names, suggest_name
-from refinenet_pl.datasets.readers.text import read_text
+from refinenet_pl.datasets.readers.text import IMAGE_EXTENSIONS, match_name, read_names, read_text, suggest_name
 from refinenet_pl.datasets.registry import find_dataset
 from refinenet_pl.datasets.voc import VOC2012
 from refinenet_pl.errors import DataError
@@ -541,7 +540,7 @@ def test_an_image_that_does_not_fit_into_the_memory(tmp_path):
     Image.new("RGB", (30, 20)).save(tmp_path / "small.png")
     task, failures = SegmentationTask(Greedy(), 6).eval(), []
     inputs = [Input(tmp_path / name, tmp_path) for name in ("large.png", "small.png")]
-    predicted = list(segment(task, inputs, failures))
+    predicted = list(segment(task, task.training_inference, inputs, failures))
     assert [index for index, _, _ in predicted] == [1] and predicted[0][2].shape == (20, 30)
     assert len(failures) == 1 and f"{tmp_path / 'large.png'}: this image of 50x40 does not fit into the memory" in failures[0]
     assert "--tile" in failures[0]

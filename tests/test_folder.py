@@ -12,8 +12,8 @@ from layouts import folder as layout
 from PIL import Image
 
 from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets.classes import VOC_PALETTE
 from refinenet_pl.datasets.folder import Folder
-from refinenet_pl.datasets.voc import VOC_PALETTE
 from refinenet_pl.errors import DataError
 
 FORMS = {"folders": layout.build, "lists": layout.build_flat}

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from refinenet_pl.evaluation import test_time_augmentation
-from refinenet_pl.evaluation.inference import PAPER_SCALES, Inference
+from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.metrics.confusion import scores
 from refinenet_pl.models.ops import chunked_upsampling, partial_resize
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
+# The test scales of the authors' code for all seven datasets.
+PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
 CLASSES, VOID = 5, 255
 NAMES = ["sky", "road", "car", "tree", "pole"]
 
@@ -179,7 +181,7 @@ def evaluated(void, **arguments) -> SegmentationTask:
     """A task that has counted the pictures under its test protocol."""
     network = Patches(CLASSES + (void is not None))
     task = SegmentationTask(network, CLASSES, VOID, void_channel=void, short_edge=(45, 60), **arguments)
-    task.inference = task.test_inference
+    task.evaluators["test"].inference = task.test_inference
     image, label = pictures()
     with torch.inference_mode():
         for one in range(len(image)):
@@ -198,7 +200,7 @@ def test_standard_protocol_is_that_of_the_reference_to_the_last_pixel(void, flip
         np.array(slow_confusion(slow_standard(x, weight, scales, flip, void), y, CLASSES))
         for x, y in zip(image.double().numpy(), label.numpy(), strict=True)
     )
-    assert task.confusions["test"].compute().tolist() == expected.tolist()
+    assert task.evaluators["test"].confusion.compute().tolist() == expected.tolist()
     assert expected.sum() == (label != VOID).sum()
 
 
@@ -213,7 +215,7 @@ def test_paper_protocol_is_that_of_the_reference_to_the_last_pixel(void, scales)
         np.array(slow_confusion(slow_paper(x, weight, scales, void, (45, 60)), y, columns))
         for x, y in zip(image.double().numpy(), label.numpy(), strict=True)
     )
-    assert task.confusions["test"].compute().tolist() == expected.tolist()
+    assert task.evaluators["test"].confusion.compute().tolist() == expected.tolist()
     assert void is None or expected[:, -1].sum() > 0, "void is never predicted: this would not test what becomes of it"
 
 

@@ -17,6 +17,7 @@ from refinenet_pl.visualization import fonts
 from refinenet_pl.visualization.contact_sheet import sheet
 from refinenet_pl.visualization.fonts import MISSING, figure_names, find_fonts, one_line, shorten
 from refinenet_pl.visualization.legend import legend
+from refinenet_pl.visualization.samples import plot_sample
 from refinenet_pl.visualization.scores import draw_confusion, per_class_table, save_scores
 
 # In every script that DejaVu Sans has, with the marks of formulas, formats, markup and file names.
@@ -123,7 +124,7 @@ class Named(SegmentationDataset):
 
     def read(self, index):
         mask = np.repeat(np.arange(len(NAMES), dtype=np.uint8)[:, None], 30, axis=1)
-        return self.classes.colourise(mask), mask
+        return self.classes.colorize(mask), mask
 
 
 def evaluation() -> dict:
@@ -131,7 +132,7 @@ def evaluation() -> dict:
 
 
 FIGURES = {
-    "plot": lambda: Named(None, "train").plot(0),
+    "plot": lambda: plot_sample(Named(None, "train"), 0),
     "sheet": lambda: sheet(Named(None, "train")),
     "confusion": lambda: draw_confusion(evaluation()),
 }

@@ -4,13 +4,12 @@ import importlib
 
 import pytest
 import torch
-import yaml
 from conftest import REPOSITORY
 
 from refinenet_pl import RefineNet
-from refinenet_pl.ablation.plan import Job, plan
+from refinenet_pl.ablation.plan import Job, cell_options, plan
 from refinenet_pl.ablation.tables import Cell, read_table
-from refinenet_pl.catalog import RECIPES, TABLES
+from refinenet_pl.catalog import RECIPES, TABLES, find_recipe, names
 from refinenet_pl.cli.main import main
 
 # Narrow, small and without a download; everything else is as the recipe and the table say.
@@ -28,7 +27,7 @@ NARROW = ["--model.network.init_args.width=8", "--model.network.init_args.deepes
 CELLS = [
     pytest.param(job, id=f"{path.stem}-{job.run.cell}")
     for path in sorted(TABLES.glob("*.yaml"))
-    for job in plan(read_table(path), RECIPES / "scenes.yaml", [0], None, "runs")
+    for job in plan(read_table(path), find_recipe("scenes"), [0], None, "runs")
 ]
 
 
@@ -46,7 +45,8 @@ def test_every_cell_trains_and_validates(job, tmp_path):
     arguments = [*job.arguments, *TINY_SCENES, *QUICK, f"--run.root={tmp_path}"]
     if cell_of(job).network_class is None:
         arguments += NARROW
-    if any("encoder_name=resnet" in argument for argument in arguments):
+    options = cell_options(read_table(TABLES / f"{job.run.table}.yaml"), job.run.cell, "scenes")
+    if any("encoder_name=resnet" in option for option in options):
         arguments.append("--model.network.init_args.encoder_weights=null")
     main(arguments)
     assert not list(tmp_path.iterdir()), "a fast_dev_run leaves nothing behind"
@@ -69,9 +69,9 @@ def test_every_parameter_of_every_cell_learns(job):
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
-@pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))
+@pytest.mark.parametrize("recipe", names(RECIPES))
 def test_every_recipe_trains_and_validates(recipe, tmp_path, request):
-    file, runs = RECIPES / f"{recipe}.yaml", tmp_path / "runs"
+    file, runs = find_recipe(recipe), tmp_path / "runs"
     root = tmp_path / "data"
     if recipe.startswith("camvid"):
         root = request.getfixturevalue("camvid_root")
@@ -83,7 +83,7 @@ def test_every_recipe_trains_and_validates(recipe, tmp_path, request):
     extra = [*NARROW, "--data.global_batch=2", "--data.crop_size=[64, 64]"]
     extra += TINY_SCENES if recipe == "scenes" else [f"--data.root={root}"]
     # The others' weights come with installed packages.
-    if yaml.safe_load(file.read_text())["model"]["network"]["init_args"]["encoder_name"] == "resnet101":
+    if "base: _published" in file.read_text():
         extra += ["--model.network.init_args.encoder_name=resnet18", "--model.network.init_args.encoder_weights=null"]
-    main(["fit", "-c", str(file), *QUICK, *extra, f"--run.root={runs}"])
+    main(["fit", "-c", recipe, *QUICK, *extra, f"--run.root={runs}"])
     assert not runs.exists()

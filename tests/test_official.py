@@ -13,10 +13,11 @@ from layouts.nyudv2 import matlab73
 from PIL import Image
 
 from refinenet_pl.datasets.ade20k import ADE20K
+from refinenet_pl.datasets.classes import VOC_PALETTE
 from refinenet_pl.datasets.nyud import NYUDv2
 from refinenet_pl.datasets.person_part import PersonPart
 from refinenet_pl.datasets.readers.labels import VOID
-from refinenet_pl.datasets.voc import VOC2012, VOC_CLASSES, VOC_PALETTE
+from refinenet_pl.datasets.voc import VOC2012, VOC_CLASSES
 
 # Pixels (row, column) in the middle of a neck, in masks of Person-Part's PNG form.
 NECKS = {"2009_001521": [(151, 52), (186, 190)], "2008_007586": [(150, 364)]}

@@ -18,6 +18,7 @@ from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.metrics.confusion import scores
 from refinenet_pl.tracking.identity import RunId
 
+COMMAND = [sys.executable, "-m", "refinenet_pl", "report"]
 WIDTHS = {"desk": 1280, "phone": 390}
 # Without these it calls home, or wants a display.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -53,7 +54,7 @@ def runs(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def made(runs, tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("page") / "report.html"
-    command = [sys.executable, "experiments/report.py", runs, "-o", file]
+    command = [*COMMAND, runs, "-o", file]
     printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert printed.returncode == 0, printed.stderr
     assert "| 4 blocks, pooling first" in printed.stdout
@@ -159,10 +160,10 @@ def test_figures_are_those_of_the_table(page):
     ]  # fmt: skip
 
 
-def test_pictures_show_all_networks_beside_the_ground_truth(page):
+def test_sample_images_show_all_networks_beside_the_ground_truth(page):
     row = page.locator(".samples").first
     assert row.locator("figcaption").all_inner_texts() == [
-        "picture", "ground truth", "no chained pooling, no ReLU", "2 blocks, pooling first", "4 blocks, pooling first",
+        "image", "ground truth", "no chained pooling, no ReLU", "2 blocks, pooling first", "4 blocks, pooling first",
     ]  # fmt: skip
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth === 64)")
     seen = page.evaluate("""() => {
@@ -184,14 +185,14 @@ def test_page_stands_alone(made):
 
 
 def test_page_that_cannot_be_written_is_named(runs, tmp_path):
-    command = [sys.executable, "experiments/report.py", runs, "-o", tmp_path]
+    command = [*COMMAND, runs, "-o", tmp_path]
     printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert printed.returncode == 2 and "Traceback" not in printed.stderr
     assert f"error: {tmp_path}: Is a directory; make room or give permission to write" in printed.stderr
 
 
 def test_directory_without_runs_is_named(tmp_path):
-    command = [sys.executable, "experiments/report.py", tmp_path, "-o", tmp_path / "report.html"]
+    command = [*COMMAND, tmp_path, "-o", tmp_path / "report.html"]
     printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert printed.returncode == 2 and not (tmp_path / "report.html").exists()
     assert f"error: {tmp_path}: no runs there; it must hold directories named TABLE@RECIPE" in printed.stderr

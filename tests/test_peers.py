@@ -41,8 +41,9 @@ def test_what_pspnet_does_not_use_is_taken_out_and_its_scores_stay(encoder):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_can_be_built_again_from_what_a_checkpoint_keeps(name):
     network = getattr(baselines, name)(ENCODER, "imagenet", classes=5)
-    task = SegmentationTask(network, 5)
-    kept = task.network_config
+    checkpoint: dict = {}
+    SegmentationTask(network, 5).on_save_checkpoint(checkpoint)
+    kept = checkpoint["network"]
     assert kept["class_path"] == f"refinenet_pl.models.baselines.{name}"
     again = getattr(baselines, name)(**kept["init_args"])
     again.load_state_dict(network.state_dict())

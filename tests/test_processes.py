@@ -86,7 +86,7 @@ def test_training_is_the_same_to_the_last_bit_with_any_number_of_workers(alone, 
 
 
 def test_evaluation_counts_each_pixel_once_on_any_number_of_processes(alone, tmp_path):
-    shutil.copytree(alone.directory, tmp_path / "single@scenes/paper/seed0")
+    shutil.copytree(alone.directory, tmp_path / "single@scenes/default/seed0")
     evaluated = RunId("scenes", root=str(tmp_path))
     found = {}
     for processes in 1, 2, 3, 4:

@@ -8,9 +8,10 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchvision import tv_tensors
 
 from refinenet_pl.datamodule.loader import TrainingLoader, collate
-from refinenet_pl.datamodule.samplers import EvaluationSampler, SampleKey, TrainingSampler, derive_seed, device_batch
+from refinenet_pl.datamodule.samplers import EvaluationSampler, SampleKey, TrainingSampler, device_batch
 from refinenet_pl.datamodule.transforms import AugmentedDataset, training_transform
 from refinenet_pl.errors import DataError
+from refinenet_pl.seeds import derive_seed
 
 SIZE, BATCH = 30, 8
 

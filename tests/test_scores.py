@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from refinenet_pl.metrics.confusion import scores
@@ -42,6 +43,20 @@ def test_csv_holds_fractions_in_full_precision(evaluation, tmp_path):
     assert rows[2] == {"class": "car", "iou": "", "boundary_iou": "", "accuracy": "", "share_of_pixels": "0.0"}
     with Image.open(picture) as drawn:
         assert drawn.width > 300 and len(drawn.convert("RGB").getcolors(1 << 24)) > 50
+
+
+def test_a_figure_that_cannot_be_finished_leaves_the_former_one(evaluation, tmp_path, monkeypatch):
+    files = save_scores(tmp_path / "test", evaluation)
+    before = [file.read_bytes() for file in files]
+
+    def fail(figure, stream, **_options):
+        stream.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save_scores(tmp_path / "test", evaluation)
+    assert [file.read_bytes() for file in files] == before and set(tmp_path.iterdir()) == set(files)
 
 
 def test_picture_shows_where_each_class_went_and_void_last(evaluation):

@@ -19,7 +19,7 @@ ARGUMENTS = [
     "--trainer.max_epochs=3",
     "--model.network.init_args.dropout=0.5",
 ]
-ENGINE = ["--engine", "slurm", "--processes-per-run", "2", "--partition", "test"]
+ENGINE = ["--engine", "slurm", "--processes_per_run", "2", "--partition", "test"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,7 +89,7 @@ def test_a_table_is_complete_though_a_job_in_flight_was_requeued(tmp_path):
     assert "missing" not in table and "x 2" in table
     # The same table on this machine, with as many processes.
     here = tmp_path / "local"
-    ablate("run", here, "--processes-per-run", "2", "--", *ARGUMENTS)
+    ablate("run", here, "--processes_per_run", "2", "--", *ARGUMENTS)
     for name in "no_head_rcus", "no_rcus":
         assert confusion(cell(root, name)) == confusion(cell(here, name))
         assert same(weights(cell(root, name)), weights(cell(here, name)))
@@ -107,7 +107,7 @@ def test_a_cancelled_run_is_submitted_again_and_nothing_else(tmp_path):
 
 def test_a_failing_run_is_shown_as_failed_with_its_last_line(tmp_path):
     # 8 samples a step cannot be shared by 3 processes.
-    engine = ["--engine", "slurm", "--processes-per-run", "3"]
+    engine = ["--engine", "slurm", "--processes_per_run", "3"]
     ablate("run", tmp_path, *engine, "--", *ARGUMENTS, cells=["paper"])
     shown = wait_for(tmp_path, "1 failed", cells=["paper"])
     assert re.search(r"paper +0 +failed +exit code 1: error: a global batch of 8 cannot be shared by 3 processes", shown)

@@ -28,7 +28,7 @@ def test_without_submitit_the_message_says_what_to_install(tmp_path, monkeypatch
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "submitit", None)
     words = ["rcu_removal", "--on", "scenes", "--seeds", "1", "--root", str(tmp_path / "runs"), "--engine", "slurm"]
-    assert ablate.main(["run", *words]) == 2
+    assert ablate.run_command(["run", *words]) == 2
     assert "pip install submitit" in capsys.readouterr().err
 
 

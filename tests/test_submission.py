@@ -12,8 +12,8 @@ from PIL import Image
 
 from refinenet_pl.cli.main import main
 from refinenet_pl.datasets.cityscapes import LABEL_IDS
+from refinenet_pl.datasets.classes import VOC_PALETTE
 from refinenet_pl.datasets.registry import find_dataset
-from refinenet_pl.datasets.voc import VOC_PALETTE
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
@@ -67,6 +67,7 @@ def test_voc_gets_palette_pictures_in_its_folders(tmp_path):
         assert picture.mode == "P" and picture.getpalette()[:63] == [v for colour in VOC_PALETTE[:21] for v in colour]
         assert np.array_equal(np.array(picture), class_ids(tmp_path, pictures, ckpt_path, "2008_000006"))
         assert np.array(picture).max() <= 20, "void is no answer"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"voc2012", "voc2012.tar.gz"}
 
 
 def test_cityscapes_gets_label_ids(tmp_path):

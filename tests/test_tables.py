@@ -1,32 +1,35 @@
-"""The ablation tables: their files, the commands, the runner with real processes, and the figures."""
+"""Ablation tables: their files, the commands, and the figures."""
 
-import ast
 import csv
 import io
 import json
 import re
 import shlex
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from conftest import TABLE, program
+from conftest import REPOSITORY, TABLE, program
 from PIL import Image
 
-from refinenet_pl.ablation import arguments, plan
-from refinenet_pl.ablation.records import RecordError, build_report, find_seeds
+from refinenet_pl.ablation import plan
+from refinenet_pl.ablation.arguments import network_arguments
+from refinenet_pl.ablation.figures import build_report
+from refinenet_pl.ablation.records import RecordError, find_seeds
 from refinenet_pl.ablation.rendering import duration, render, write
 from refinenet_pl.ablation.significance import compare, holm
-from refinenet_pl.ablation.tables import TableError, read_table
-from refinenet_pl.catalog import TABLES, find_recipe, find_table
+from refinenet_pl.ablation.table import TableError
+from refinenet_pl.ablation.tables import read_table
+from refinenet_pl.catalog import TABLES, find_table
 from refinenet_pl.cli import ablate
+from refinenet_pl.errors import CatalogError
 from refinenet_pl.tracking.identity import RunId
 
-ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.stem for path in TABLES.glob("*.yaml"))
+
+# Claims on the table of `conftest.py`.
+CLAIMS = "claims: [{claim: A., effect: {paper: 1, shallow: -1}, expects: more}]\n"
 
 # CVPR 2017, single-scale rows: (encoder, pooling blocks, cascade, scales) -> mIoU. Table 2 has both data sets, Table 9 NYUDv2.
 PRINTED = {
@@ -134,6 +137,34 @@ def test_a_bad_table_file_is_refused_with_file_and_key(table_file, old, new, wor
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("[{claim: A., effect: {paper: 1, shallow: -1}, expects: more}]", "{}", "claims: must be a list"),
+        ("claim: A., ", "", "claims.0.claim: must be text"),
+        ("claim: A.", "claim: A., table: mine", "claims.0.table: unknown key"),
+        ("expects: more", "expects: less", "claims.0.expects: must be one of more, equal, not 'less'"),
+        (", expects: more", "", "claims.0.expects: must be one of more, equal, not None"),
+        ("claim: A.", "claim: A., score: iou", "claims.0.score: must be one of miou, boundary_miou, not 'iou'"),
+        ("claim: A.", "claim: A., family: ours", "claims.0.family: must be one of claims, questions, not 'ours'"),
+        ("shallow: -1", "shallow: -2", "claims.0.effect: the weights must sum to 0"),
+        ("shallow: -1", "shallow: less", "claims.0.effect.shallow: must be a number, not 'less'"),
+        ("shallow: -1", "deep: -1", "claims.0.effect.deep: no cell is called that; there are paper, shallow, middle"),
+        ("claim: A.", "claim: A., paper: {nyudv2: {paper: 1}}", "claims.0.paper.nyudv2: the weights must sum to 0"),
+        ("claim: A.", "claim: A., paper: {nyudv2: {paper: 1, deep: -1}}", "claims.0.paper.nyudv2.deep: no cell is called that"),
+    ],
+)
+def test_a_bad_claim_is_refused_with_file_and_key(table_file, old, new, words):
+    table_file.write_text(TABLE + CLAIMS)
+    (claim,) = read_table(table_file).claims
+    assert (claim.claim, claim.table, claim.effect) == ("A.", "mine", {"paper": 1, "shallow": -1})
+    assert old in CLAIMS
+    table_file.write_text(TABLE + CLAIMS.replace(old, new))
+    with pytest.raises(TableError) as error:
+        read_table(table_file)
+    assert f"{table_file}: {words}" in str(error.value)
+
+
 @pytest.mark.parametrize("content", ["", "- a", "text"])
 def test_a_file_that_is_no_mapping_is_refused(table_file, content):
     table_file.write_text(content)
@@ -154,21 +185,17 @@ def test_the_tables_are_there():
         "relu_placement": 3,
         "training": 16,
     }
-    with pytest.raises(TableError, match="there are capacity, cascade, chained_pooling"):
+    with pytest.raises(CatalogError, match="there are: capacity, cascade, chained_pooling"):
         find_table("cascades")
 
 
-def test_arguments_and_papers_values_are_those_of_the_network():
-    """Read from the source, for importing the network takes longer than all tests here."""
-    tree = ast.parse((ROOT / "refinenet_pl/models/refinenet.py").read_text())
-    network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "RefineNet")
-    init = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
-    defaults = dict(
-        zip([a.arg for a in init.args.args[::-1]], [ast.literal_eval(d) for d in init.args.defaults[::-1]], strict=False)
-    )
-    for name, setting in arguments.network_arguments().items():
-        assert name in defaults
-        assert not setting.has_paper_value or setting.paper == defaults[name], name
+def test_values_of_the_paper_are_the_networks_defaults_but_the_encoder_has_none():
+    settings = network_arguments()
+    assert {name: settings[name].paper for name in ("cascade", "width", "pooling_blocks", "image_scales", "shortcut")} == {
+        "cascade": 4, "width": 256, "pooling_blocks": 4, "image_scales": (1.0,), "shortcut": "identity",
+    }  # fmt: skip
+    assert {name for name, setting in settings.items() if not setting.has_paper_value} == {"encoder_name", "encoder_weights"}
+    assert not settings.keys() & {"classes", "in_channels"}, "the dataset gives them"
 
 
 def test_only_figures_printed_in_the_paper_are_published_and_at_the_network_they_belong_to():
@@ -178,7 +205,7 @@ def test_only_figures_printed_in_the_paper_are_published_and_at_the_network_they
         assert set(table.published) <= {"nyudv2", "person_part"}
         for recipe, figures in table.published.items():
             for cell, figure in figures.items():
-                paper = {argument: setting.paper for argument, setting in arguments.network_arguments().items()}
+                paper = {argument: setting.paper for argument, setting in network_arguments().items()}
                 network = paper | table.settings[recipe] | table.cells[cell].network
                 others = {"path_rcus": 2, "output_rcus": 1, "head_rcus": 2, "pooling_relu": True, "pooling_order": "pool_conv"}
                 assert all(network[argument] == value for argument, value in others.items())
@@ -203,35 +230,19 @@ def test_multi_scale_figures_are_those_printed_in_table_2():
 
 
 def commands(capsys, *arguments):
-    assert ablate.main(["commands", *arguments]) == 0
+    assert ablate.run_command(["commands", *arguments]) == 0
     return [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def test_commands_are_exact(capsys, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    recipe = "experiments/recipes/camvid.yaml"
+    monkeypatch.chdir(REPOSITORY)
     lines = commands(capsys, "cascade", "--on", "camvid", "--seeds", "2", "--cells", "cascade_4_two_scales", "cascade_1")
-    start = [
-        "python",
-        "-m",
-        "refinenet_pl",
-        "fit",
-        "-c",
-        recipe,
-        "--run.recipe",
-        "camvid",
-        "--run.table",
-        "cascade",
-        "--run.cell",
-    ]
-    network = "--model.network.init_args"
-    one = [f"{network}.cascade=1", f"{network}.image_scales=[1.0]"]
-    two = [f"{network}.cascade=4", f"{network}.image_scales=[1.2,0.6]"]
+    start = ["refinenet", "fit", "-c", "camvid", "--run.table", "cascade", "--run.root", "runs", "--run.cell"]
     assert lines == [
-        [*start, "cascade_1", "--run.root", "runs", "--seed_everything", "0", *one],
-        [*start, "cascade_4_two_scales", "--run.root", "runs", "--seed_everything", "0", *two],
-        [*start, "cascade_1", "--run.root", "runs", "--seed_everything", "1", *one],
-        [*start, "cascade_4_two_scales", "--run.root", "runs", "--seed_everything", "1", *two],
+        [*start, "cascade_1", "--seed_everything", "0"],
+        [*start, "cascade_4_two_scales", "--seed_everything", "0"],
+        [*start, "cascade_1", "--seed_everything", "1"],
+        [*start, "cascade_4_two_scales", "--seed_everything", "1"],
     ]
 
 
@@ -240,38 +251,27 @@ def test_commands_pass_extra_arguments_on_and_quote(capsys, monkeypatch, tmp_pat
     (tmp_path / "my own.yaml").write_text("{}")
     arguments = ["relu_placement", "--on", "my own.yaml", "--seeds", "1", "--cells", "relu_shortcut", "--root", "a b"]
     (line,) = commands(capsys, *arguments, "--", "--trainer.max_epochs=1", "--x", "y z")
-    assert line[0] == f"PYTHONPATH={ROOT}"  # the package is not in this directory
-    assert line[5:9] == ["-c", "my own.yaml", "--run.recipe", "my own"]
+    assert line[2:4] == ["-c", "my own.yaml"]
     assert line[line.index("--run.root") + 1] == "a b"
-    network = "--model.network.init_args"
-    assert line[-5:] == [f"{network}.pooling_relu=true", f"{network}.shortcut=relu", "--trainer.max_epochs=1", "--x", "y z"]
+    assert line[-3:] == ["--trainer.max_epochs=1", "--x", "y z"]
 
 
-def test_the_papers_own_settings_go_with_its_recipe(tmp_path):
+def test_options_of_a_cell_spell_out_the_papers_values_and_those_of_its_table():
     table = read_table(find_table("cascade"))
-    (tmp_path / "nyudv2.yaml").write_text("{}")
-    (job,) = plan.plan(table, tmp_path / "nyudv2.yaml", [0], ["cascade_2"], "runs")
     network = "--model.network.init_args"
-    assert job.arguments[-4:] == [
-        f"{network}.encoder_name=resnet50",
-        f"{network}.pooling_blocks=2",
-        f"{network}.cascade=2",
-        f"{network}.image_scales=[1.0]",
-    ]
+    own = [f"{network}.cascade=2", f"{network}.image_scales=[1.0]"]
+    assert plan.cell_options(table, "cascade_2", "scenes") == own
+    papers = [f"{network}.encoder_name=resnet50", f"{network}.pooling_blocks=2"]
+    assert plan.cell_options(table, "cascade_2", "nyudv2") == [*papers, *own]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_cell_has_a_command_that_parses_back(name, tmp_path):
+def test_every_cell_has_options_that_parse_back(name):
     table = read_table(find_table(name))
-    (tmp_path / "mine.yaml").write_text("{}")
-    planned = plan.plan(table, tmp_path / "mine.yaml", [7], None, "runs")
-    assert [job.run.cell for job in planned] == list(table.cells)
     seen = set()
-    for job in planned:
-        arguments = shlex.split(plan.shell_command(job))
-        options = [argument[2:].split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument]
+    for cell in table.cells.values():
+        options = [option.removeprefix("--").split("=", 1) for option in plan.cell_options(table, cell.name, "mine")]
         parsed = {key: yaml.safe_load(value) for key, value in options}
-        cell = table.cells[job.run.cell]
         for argument, value in cell.network.items():
             assert parsed[f"model.network.init_args.{argument}"] == value
         for argument, value in cell.task.items():
@@ -291,39 +291,24 @@ def test_a_wrong_name_is_an_error_that_says_what_there_is(capsys):
         (["commands", "cascade", "--on", "nothing", "--seeds", "1"], "no recipe 'nothing'"),
         (["commands", "cascade", "--on", "camvid", "--seeds", "1", "--cells", "x"], "cascade has no cell x; it has cascade_1"),
     ]:
-        assert ablate.main(given) == 2
+        assert ablate.run_command(given) == 2
         assert words in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        ablate.main(["run", "cascade", "--on", "camvid", "--seeds", "0"])
+        ablate.run_command(["run", "cascade", "--on", "camvid", "--seeds", "0"])
+    assert ablate.run_command(["table", "cascade", "--on", "camvid", "--", "--x"]) == 2
+    assert "table starts no run, so it has no options after --" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        ablate.main(["table", "cascade", "--on", "camvid", "--", "--x"])
-    capsys.readouterr()
-    with pytest.raises(SystemExit):
-        ablate.main(["run", "cascade", "--on", "camvid", "--seeds", "1", "--reuse", "true"])
-    assert "unrecognized arguments: --reuse true; options of the training come last, behind --" in capsys.readouterr().err
+        ablate.run_command(["run", "cascade", "--on", "camvid", "--seeds", "1", "--reuse", "true"])
+    assert "unrecognized arguments: --reuse true; options of the training come last, after --" in capsys.readouterr().err
 
 
 def test_list_shows_tables_recipes_and_cells(capsys):
-    assert ablate.main(["list"]) == 0
+    assert ablate.run_command(["list"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in NAMES)
     assert "camvid" in shown
-    assert ablate.main(["list", "cascade"]) == 0
+    assert ablate.run_command(["list", "cascade"]) == 0
     assert "cascade_4_two_scales" in capsys.readouterr().out
-
-
-def test_works_from_anywhere_and_without_a_network(tmp_path):
-    script = (
-        "import runpy, sys\n"
-        "sys.argv = ['ablate.py', 'list']\n"
-        "try:\n"
-        f"    runpy.run_path({str(ROOT / 'experiments/ablate.py')!r}, run_name='__main__')\n"
-        "except SystemExit as end:\n"
-        "    assert end.code == 0\n"
-        "assert not {'torch', 'matplotlib'} & set(sys.modules)\n"
-    )
-    shown = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert "chained_pooling" in shown
 
 
 # Figures
@@ -365,7 +350,7 @@ def test_another_score_than_miou(table_file, tmp_path, capsys):
             record(table, cell, seed, tmp_path, 0.6, recipe="nyudv2", evaluations={"val": val})
     record(table, "middle", 0, tmp_path, 0.6, recipe="nyudv2")
     words = ["table", str(table_file), "--on", str(tmp_path / "nyudv2.yaml"), "--root", str(tmp_path)]
-    assert ablate.main([*words, "--score", "boundary_miou", "--output", str(tmp_path / "out")]) == 0
+    assert ablate.run_command([*words, "--score", "boundary_miou", "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
     assert rows[0][:4] == ["network", "boundary mIoU %", "seeds", "difference"] and "paper %" not in rows[0]
@@ -379,8 +364,8 @@ def test_another_score_than_miou(table_file, tmp_path, capsys):
 def test_a_cell_may_be_another_network(tmp_path, capsys):
     table = read_table(find_table("peers"))
     fpn = table.cells["fpn"].network_class
-    (job,) = plan.plan(table, find_recipe("scenes"), [0], ["fpn"], "runs")
-    assert f"--model.network={fpn}" in job.arguments and not any("init_args" in argument for argument in job.arguments)
+    options = plan.cell_options(table, "fpn", "scenes")
+    assert f"--model.network={fpn}" in options and not any("init_args" in option for option in options)
     for cell in "refinenet", "light_weight", "fpn":
         record(table, cell, 0, tmp_path, 0.6)
     config = {"class_path": fpn, "init_args": {"decoder_pyramid_channels": 256}}
@@ -393,15 +378,14 @@ def test_a_cell_may_be_another_network(tmp_path, capsys):
     warnings = build_report(table, "scenes", str(tmp_path), [0]).warnings
     assert any(f"fpn ran with the network smp.Unet, but the table has {fpn}" in warning for warning in warnings)
     assert any("model.network.init_args.width" in warning for warning in warnings)
-    assert ablate.main(["list", "peers"]) == 0
+    assert ablate.run_command(["list", "peers"]) == 0
     assert fpn in capsys.readouterr().out
 
 
 def test_a_cell_may_change_the_recipe(table_file, tmp_path):
     table_file.write_text(TABLE.replace("network: {cascade: 2}", "recipe: {data.crop_size: [64, 96]}"))
     table = read_table(table_file)
-    (job,) = plan.plan(table, find_recipe("scenes"), [0], ["middle"], "runs")
-    assert "--data.crop_size=[64,96]" in job.arguments
+    assert "--data.crop_size=[64,96]" in plan.cell_options(table, "middle", "scenes")
     for cell, size in ("paper", [64, 64]), ("shallow", [64, 64]), ("middle", [64, 96]):
         record(table, cell, 0, tmp_path, 0.6, config__data__crop_size=size)
     assert build_report(table, "scenes", str(tmp_path), [0]).warnings == []
@@ -505,8 +489,8 @@ def test_multi_scale_evaluation_is_a_column_of_its_own(table_file, tmp_path):
     text = table_file.read_text()
     table_file.write_text(text + "multi_scale: [0.5, 1.0]\npublished_multi_scale: {nyudv2: {paper: 43.8}}\n")
     table = read_table(table_file)
-    arguments = plan.plan(table, Path("scenes.yaml"), [0], None, "runs")[0].arguments
-    assert {"--model.test_scales=[0.5,1.0]", "--model.test_flip=false"} <= set(arguments)
+    options = plan.cell_options(table, "paper", "scenes")
+    assert {"--model.test_scales=[0.5,1.0]", "--model.test_flip=false"} <= set(options)
     both = {"val": {"miou": 0.4}, "val, multi-scale": {"miou": 0.43}}
     record(table, "paper", 0, tmp_path, 0.4, recipe="nyudv2", evaluations=both)
     record(table, "shallow", 0, tmp_path, 0.3, recipe="nyudv2")
@@ -567,7 +551,7 @@ def test_a_broken_record_is_named(table_file, tmp_path, capsys, content):
     run.results_file.write_text(content)
     with pytest.raises(RecordError, match="results.json"):
         build_report(read_table(table_file), "scenes", str(tmp_path), [0])
-    assert ablate.main(["table", str(table_file), "--on", "scenes", "--root", str(tmp_path)]) == 2
+    assert ablate.run_command(["table", str(table_file), "--on", "scenes", "--root", str(tmp_path)]) == 2
 
 
 def test_files_and_formats(table_file, tmp_path):
@@ -588,7 +572,6 @@ def test_files_and_formats(table_file, tmp_path):
     assert 1000 < picture.width < 2000 and 300 < picture.height < 2000
     assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
     assert r"\toprule" in render(report, "latex") and r"$\pm$" in render(report, "latex")
-    assert "<table>" in render(report, "html")
     write(build_report(table, "empty", str(tmp_path), [0]), tmp_path / "out")  # nothing is there yet
 
 

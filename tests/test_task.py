@@ -13,10 +13,11 @@ from lightning import Callback, LightningDataModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from refinenet_pl.callbacks.preparation import PrepareForInference
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.errors import CheckpointError
-from refinenet_pl.evaluation.inference import whole_image_logits
+from refinenet_pl.models.dense_network import as_dense_network
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.losses.global_mean import GlobalMeanLoss
 from refinenet_pl.tasks.optimizers import build_optimizer, build_schedule
@@ -132,11 +133,11 @@ def step(task: SegmentationTask, *batches: dict) -> torch.Tensor:
 def test_commands_that_do_not_train_make_the_network_faster():
     task = SegmentationTask(Tiny(), 3, VOID)
     torch.nn.init.uniform_(task.network.encoder[1].running_var, 0.5, 2.0)
-    fitter, scores = trainer(), []
-    for task.evaluated_only in (False, True):
-        fitter.test(task, datamodule=Memory(), verbose=False)
-        assert isinstance(task.network.encoder[1], nn.BatchNorm2d) is not task.evaluated_only
-        scores.append(task.evaluations["test"].miou)
+    scores = []
+    for callbacks in [], [PrepareForInference()]:
+        trainer(callbacks=callbacks).test(task, datamodule=Memory(), verbose=False)
+        assert isinstance(task.network.encoder[1], nn.BatchNorm2d) is not bool(callbacks)
+        scores.append(task.results["test"].scores.miou)
     assert scores[0] == pytest.approx(scores[1]) and scores[0] > 0
 
 
@@ -189,6 +190,14 @@ def test_step_of_several_processes_is_divided_by_the_weight_of_all():
     (loss.add(weight * 1.0, torch.tensor(2.0)) / 2).backward()
     assert float(loss.finish([weight], both)) == (6 + 30) / (2 + 10)
     assert float(weight.grad) == pytest.approx(1 / (2 + 10))
+
+
+def test_a_batch_returns_its_mean_loss_and_nothing_without_a_labeled_pixel():
+    task, batch = SegmentationTask(Tiny(), 3, VOID, freeze_batch_norm=False).train(), batch_of((8, 8), (8, 8))
+    scores = task.network(task._normalize(batch["image"]))
+    expected = F.cross_entropy(scores, batch["mask"], ignore_index=VOID)
+    assert float(task.training_step(batch, 0)) == pytest.approx(float(expected), rel=1e-4)
+    assert float(task.training_step(batch | {"mask": torch.full_like(batch["mask"], VOID)}, 0)) == 0
 
 
 def test_random_numbers_of_any_network_belong_to_the_batch():
@@ -283,7 +292,7 @@ def test_train_keeps_frozen_batch_norm_in_evaluation_mode(freeze):
 @pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
 def test_optimiser_holds_every_parameter_once_the_encoders_at_a_tenth_of_the_rate(name, kind):
     network = Tiny()
-    optimizer = build_optimizer(name, network, 0.5, 0.1, 0.01)
+    optimizer = build_optimizer(name, network, network.encoder, 0.5, 0.1, 0.01)
     assert type(optimizer) is kind
     encoder, decoder = optimizer.param_groups
     assert (encoder["name"], encoder["lr"]) == ("encoder", pytest.approx(0.05))
@@ -296,20 +305,21 @@ def test_optimiser_holds_every_parameter_once_the_encoders_at_a_tenth_of_the_rat
 
 
 def test_optimiser_of_a_network_without_encoder_has_one_group():
-    (group,) = build_optimizer("sgd", Coarse(), 0.5, 0.1, 0.0).param_groups
+    (group,) = build_optimizer("sgd", Coarse(), None, 0.5, 0.1, 0.0).param_groups
     assert group["name"] == "decoder" and group["lr"] == 0.5
 
 
 def test_frozen_parameters_are_not_given_to_the_optimiser():
     network = Tiny()
     network.encoder.requires_grad_(False)
-    (group,) = build_optimizer("adamw", network, 0.5, 0.1, 0.0).param_groups
+    (group,) = build_optimizer("adamw", network, network.encoder, 0.5, 0.1, 0.0).param_groups
     assert group["name"] == "decoder" and len(group["params"]) == 2
 
 
 def rates(steps: int, power: float, warmup_steps: int) -> list[list[float]]:
     """Of both groups at every step."""
-    optimizer = build_optimizer("sgd", Tiny(), 0.5, 0.1, 0.0)
+    network = Tiny()
+    optimizer = build_optimizer("sgd", network, network.encoder, 0.5, 0.1, 0.0)
     schedule = build_schedule(optimizer, steps, power, warmup_steps)
     seen = []
     for _ in range(steps):
@@ -384,7 +394,7 @@ def test_evaluation_of_pictures_of_different_sizes_counts_every_pixel_once(stage
                     expected[label, int(logits[:, y, x].argmax())] += 1
                     total += float(F.cross_entropy(logits[:, y, x], torch.tensor(label)))
                     pixels += 1
-    result = task.evaluations[stage]
+    result = task.results[stage].scores
     assert result.confusion == expected.tolist()
     intersection = np.diag(expected)
     iou = intersection / (expected.sum(0) + expected.sum(1) - intersection)
@@ -393,7 +403,7 @@ def test_evaluation_of_pictures_of_different_sizes_counts_every_pixel_once(stage
     assert logged[f"{stage}/miou"] == pytest.approx(iou.mean(), rel=1e-6)
     assert logged[f"{stage}/pixel_accuracy"] == pytest.approx(intersection.sum() / pixels, rel=1e-6)
     assert [logged[f"{stage}/iou/{name}"] for name in CLASSES.names] == pytest.approx(iou.tolist(), rel=1e-6)
-    assert set(task.evaluations) == {stage}
+    assert set(task.results) == {stage}
 
 
 def test_picture_without_labels_does_not_spoil_the_evaluation():
@@ -435,7 +445,7 @@ def test_network_that_needs_divisible_sizes_runs_on_any(fpn, size):
     with torch.no_grad():
         with pytest.raises(RuntimeError):
             fpn(x)
-        logits = whole_image_logits(fpn, x)
+        logits = as_dense_network(fpn)(x)
         # Padded at the right and below with the last pixels, so that the picture stays where it is.
         rows = torch.arange(-(-size[0] // 32) * 32).clamp(max=size[0] - 1)
         columns = torch.arange(-(-size[1] // 32) * 32).clamp(max=size[1] - 1)
@@ -447,13 +457,13 @@ def test_network_that_needs_divisible_sizes_runs_on_any(fpn, size):
 def test_divisible_picture_is_given_as_it_is(fpn):
     x = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
-        assert torch.equal(whole_image_logits(fpn, x), fpn(x))
+        assert torch.equal(as_dense_network(fpn)(x), fpn(x))
 
 
 def test_network_of_any_size_gets_the_picture_without_padding():
     x = torch.randn(2, 3, 37, 51)
     network = nn.Identity()
-    assert torch.equal(whole_image_logits(network, x), x)
+    assert torch.equal(as_dense_network(network)(x), x)
 
 
 def test_task_maps_uint8_pictures_to_logits_at_their_size(fpn):
@@ -536,7 +546,7 @@ def test_weights_alone_are_no_checkpoint_and_the_message_says_what_is_missing(tm
     path = tmp_path / "weights.ckpt"
     torch.save({"state_dict": Tiny().state_dict()}, path)
     message = refusal(path)
-    assert "holds no data_classes, hyper_parameters, network, so" in message and "python -m refinenet_pl import" in message
+    assert "holds no data_classes, hyper_parameters, network, so" in message and "refinenet import" in message
 
 
 def test_pickled_code_is_not_run(tmp_path):

@@ -111,7 +111,7 @@ def test_pieces_equal_the_whole_however_the_network_upsamples(upsampling, stride
     with torch.inference_mode():
         expected = whole_image(network, image, (1.0, 0.8), True, 0.25, slice(None))
     # One row at a time asks for the most different parts of the map.
-    monkeypatch.setattr("refinenet_pl.models.ops.chunked_upsampling.STRIP_BYTES", 1)
+    monkeypatch.setattr("refinenet_pl.models.ops.chunked_upsampling.CHUNK_BYTES", 1)
     assert torch.allclose(tiled(network, image, scales=(1.0, 0.8), flip=True), expected, atol=1e-5)
 
 
@@ -173,11 +173,11 @@ from refinenet_pl.tasks.segmentation import SegmentationTask
 
 torch.set_num_threads(1)
 task = SegmentationTask(Network(100).float(), 100).eval()
-task.inference = Inference(tile=(80, 120), scales=(0.5, 1.2), flip=True)
+view = Inference(tile=(80, 120), scales=(0.5, 1.2), flip=True)
 peaks = []
 for height in 600, 3000:
     with torch.inference_mode():
-        task.predict_mask(images(1, height, 160))
+        task.predict_mask(images(1, height, 160), view)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 print(peaks[1] - peaks[0])
 """

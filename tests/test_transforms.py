@@ -77,6 +77,15 @@ def test_every_scale_of_the_set_is_drawn_and_no_other():
     assert all(drawn.count(size) > 25 for size in sizes)  # evenly: 50 each
 
 
+@pytest.mark.parametrize(
+    ("size", "scale", "resized"),
+    [((50, 80), 1.0, (60, 96)), ((50, 80), 0.5, (30, 48)), ((70, 80), 1.0, (70, 80)), ((200, 100), 1.3, (234, 117))],
+)
+def test_short_edge_is_brought_within_limits_before_the_scale(size, scale, resized):
+    out = RandomScale([scale], short_edge=(60, 90))(blocks(*size))
+    assert out["mask"].shape == out["image"].shape[1:] == resized
+
+
 def test_scaling_by_one_changes_nothing():
     sample = blocks(33, 44)
     out = RandomScale([1.0])(sample)

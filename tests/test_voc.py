@@ -12,7 +12,8 @@ from layouts import voc2012 as layout
 from PIL import Image
 
 from refinenet_pl.datamodule.segmentation import SegmentationDataModule
-from refinenet_pl.datasets.voc import VOC2012, VOC_CLASSES, VOC_PALETTE
+from refinenet_pl.datasets.classes import VOC_PALETTE
+from refinenet_pl.datasets.voc import VOC2012, VOC_CLASSES
 from refinenet_pl.errors import DataError
 
 SPLITS = {

@@ -1,1 +1,1 @@
-"""The ablation tables: their files, the runs that fill them, and what is reported. Nothing here imports a network."""
+"""Ablation tables: their files, the runs that fill them, and their figures."""

@@ -1,11 +1,15 @@
-"""Whether runs can be compared: what they differ in besides what the table varies."""
+"""Differences of runs besides what the table varies, because of which they cannot be compared."""
 
+import functools
+import inspect
 import json
 import re
 from typing import Any
 
+from lightning import Trainer
+
 from refinenet_pl.ablation.arguments import same
-from refinenet_pl.ablation.tables import Table
+from refinenet_pl.ablation.table import Table
 from refinenet_pl.tracking.identity import SIDE_OPTIONS
 
 Records = dict[tuple[str, int], dict]
@@ -17,7 +21,7 @@ def wrong_settings(table: Table, recipe: str, records: Records) -> list[str]:
     Args:
         table: The table.
         recipe: Name of the recipe.
-        records: results.json by cell and seed.
+        records: The records by cell and seed.
 
     Returns:
         A sentence for each cell and setting.
@@ -26,7 +30,7 @@ def wrong_settings(table: Table, recipe: str, records: Records) -> list[str]:
     for (cell, seed), record in records.items():
         for settings, whose in ((table.recipe_settings(recipe), "paper's table"), (table.cell_settings(cell), "table")):
             for setting, value in settings.items():
-                known, recorded = setting.recorded(record.get("config") or {})
+                known, recorded = setting.recorded(_configuration(record))
                 if known and not same(recorded, value):
                     text = f"ran with {setting.argument} {json.dumps(recorded)}, but the {whose} has {json.dumps(value)}"
                     found.setdefault(f"{cell} {text}", []).append(seed)
@@ -37,11 +41,11 @@ def wrong_settings(table: Table, recipe: str, records: Records) -> list[str]:
 
 
 def differences(table: Table, records: Records) -> list[str]:
-    """In what the runs differ besides the cells' settings and the seed.
+    """Find what the runs differ in besides the cells' settings and the seed.
 
     Args:
         table: The table.
-        records: results.json by cell and seed.
+        records: The records by cell and seed.
 
     Returns:
         A sentence for each difference.
@@ -75,14 +79,26 @@ def partial_scores(records: Records, evaluation: str) -> list[str]:
 
 
 def get(record: Any, *keys: str) -> Any:
-    """A value inside nested mappings; None where one is missing on the way."""
+    """A value inside nested mappings; None if one is missing on the way."""
     for key in keys:
         record = record.get(key) if isinstance(record, dict) else None
     return record
 
 
+@functools.cache
+def trainer_defaults() -> dict[str, Any]:
+    """Arguments of Lightning's Trainer that kept records leave out if they have these values."""
+    return {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
+
+
+def _configuration(record: dict) -> dict:
+    """A run's configuration; what is missing of the trainer's has its default."""
+    config = record.get("config") or {}
+    return config | {"trainer": trainer_defaults() | config["trainer"]} if "trainer" in config else config
+
+
 def _facts(record: dict) -> dict[str, Any]:
-    """What must be alike in runs that are compared, by dotted key."""
+    """Facts by dotted key that must be equal in runs that are compared."""
     facts = {
         "git revision": get(record, "git", "revision"),
         "uncommitted changes": get(record, "git", "dirty"),
@@ -91,7 +107,7 @@ def _facts(record: dict) -> dict[str, Any]:
     }
     facts |= {f"version of {name}": version for name, version in (record.get("versions") or {}).items()}
     run = record["run"]
-    # The run's own directory and name stand in the paths and names of loggers and checkpoints.
+    # The run's own directory and name are in the paths and names of loggers and checkpoints.
     directory = re.compile(rf"\S*{re.escape(run['table'] + '@' + run['recipe'])}/{re.escape(run['cell'])}/seed{run['seed']}\b")
     name = f"{run['cell']}-seed{run['seed']}"
 
@@ -107,9 +123,9 @@ def _facts(record: dict) -> dict[str, Any]:
         else:
             facts[key] = directory.sub("<directory>", value).replace(name, "<name>") if isinstance(value, str) else value
 
-    config = record.get("config") or {}
-    left_out = ("run", "seed_everything", "ckpt_path", *SIDE_OPTIONS)
-    flatten({key: value for key, value in config.items() if key not in left_out}, "config")
+    # Runs of earlier versions have `reuse`, which has no effect on the training.
+    left_out = ("run", "seed_everything", "ckpt_path", "reuse", *SIDE_OPTIONS)
+    flatten({key: value for key, value in _configuration(record).items() if key not in left_out}, "config")
     return facts
 
 

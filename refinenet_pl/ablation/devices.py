@@ -41,7 +41,7 @@ class Placement:
         if self.gpus and self.slots * self.gpus > there:
             raise PlacementError(
                 f"{self.slots} slots x {self.gpus} GPUs a run = {self.slots * self.gpus}, but there are {there}; lower --slots "
-                "or --gpus-per-run"
+                "or --gpus_per_run"
             )
 
     def environment(self, slot: int) -> dict[str, str]:

@@ -80,8 +80,8 @@ class Runner:
 
     def __call__(self, jobs: list[Job]) -> Outcome:
         """Run the jobs that have no results yet."""
-        waiting = [job for job in jobs if not job.run.results_file.exists()]
-        self.outcome.done = [job.run for job in jobs if job.run.results_file.exists()]
+        self.outcome.done = [job.run for job in jobs if job.run.results_file.exists() or read_record(job.run)]
+        waiting = [job for job in jobs if job.run not in self.outcome.done]
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         # Without a terminal there is no bar, only a line for each run.
         form = "{l_bar}{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}{postfix}]"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refinenet_pl.ablation.tables import Table
+from refinenet_pl.catalog import RECIPES, TABLES
 from refinenet_pl.tracking.identity import RunId
 
 
@@ -34,36 +35,45 @@ def plan(
     for seed in seeds:
         for cell in table.select(cells):
             run = RunId(recipe=recipe.stem, table=table.name, cell=cell.name, seed=seed, root=root)
-            settings = table.recipe_settings(recipe.stem) | table.cell_settings(cell.name)
-            arguments = [
-                "fit",
-                "-c",
-                _short(recipe),
-                "--run.recipe",
-                run.recipe,
-                "--run.table",
-                run.table,
-                "--run.cell",
-                run.cell,
-                "--run.root",
-                root,
-            ]
-            arguments += ["--seed_everything", str(seed)]
-            arguments += [f"--model.network={cell.network_class}"] if cell.network_class else []
-            arguments += [setting.option(value) for setting, value in settings.items()]
-            if table.multi_scale:
-                # Mirrored too, as some recipes test, would be another column than the one that the table prints.
-                arguments += [f"--model.test_scales={table.multi_scale}".replace(" ", ""), "--model.test_flip=false"]
-            jobs.append(Job(run, [*arguments, *extra]))
+            names = ["--run.cell", cell.name, "--seed_everything", str(seed)]
+            jobs.append(Job(run, [*common_arguments(table, recipe, root), *names, *extra]))
     return jobs
+
+
+def common_arguments(table: Table, recipe: Path, root: str) -> list[str]:
+    """Arguments of the training command that all runs of a table have."""
+    return ["fit", "-c", _name(recipe, RECIPES), "--run.table", _name(table.file, TABLES), "--run.root", root]
+
+
+def cell_options(table: Table, cell: str, recipe: str) -> list[str]:
+    """Options of the training command that make a run this cell of the table.
+
+    Args:
+        table: The table.
+        cell: Name of the cell.
+        recipe: Name of the recipe, for which the table may have settings.
+
+    Raises:
+        TableError: There is no such cell.
+    """
+    (chosen,) = table.select([cell])
+    options = [f"--model.network={chosen.network_class}"] if chosen.network_class else []
+    settings = table.recipe_settings(recipe) | table.cell_settings(cell)
+    options += [setting.option(value) for setting, value in settings.items()]
+    if table.multi_scale:
+        # With flips, as in some recipes, it would be another column than the one that the table prints.
+        options += [f"--model.test_scales={table.multi_scale}".replace(" ", ""), "--model.test_flip=false"]
+    return options
 
 
 def shell_command(job: Job) -> str:
     """The job as one line for a shell, to be started in the current directory."""
-    return shlex.join(["python", "-m", "refinenet_pl", *job.arguments])
+    return shlex.join(["refinenet", *job.arguments])
 
 
-def _short(path: Path) -> str:
-    """Relative to the working directory where the file lies below it."""
+def _name(path: Path, folder: Path) -> str:
+    """Name of a file of the package; else its path, relative to the working directory if it is below that."""
     resolved = path.resolve()
+    if resolved.parent == folder:
+        return path.stem
     return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)

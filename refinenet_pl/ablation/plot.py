@@ -7,7 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from refinenet_pl.ablation.records import SCORES, Report
+from refinenet_pl.ablation.figures import Report
+from refinenet_pl.ablation.table import SCORES
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers; shapes differ as well.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"

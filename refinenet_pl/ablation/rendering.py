@@ -1,4 +1,4 @@
-"""A table as Markdown, CSV, LaTeX or HTML."""
+"""A table as Markdown, CSV or LaTeX."""
 
 import csv
 import io
@@ -9,9 +9,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from refinenet_pl.ablation.records import SCORES, Estimate, Report, Row
+from refinenet_pl.ablation.figures import Estimate, Report, Row
+from refinenet_pl.ablation.table import SCORES
 
-FORMATS = ("markdown", "csv", "latex", "html")
+FORMATS = ("markdown", "csv", "latex")
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -27,9 +28,6 @@ def render(report: Report, form: str = "markdown") -> str:
         return (
             body.replace("±", r"$\pm$").replace(MINUS, "$-$") + "\n" + "\n".join(f"% {note}" for note in notes(report)) + "\n"
         )
-    if form == "html":
-        body = tabulate(rows, header, tablefmt="html", colalign=right, disable_numparse=True)
-        return body + "\n" + "\n".join(f"<p>{_escape(note)}</p>" for note in notes(report)) + "\n"
     body = tabulate(rows, header, tablefmt="pipe", colalign=right, disable_numparse=True)
     table = report.table
     head = f"## {table.title}: {report.recipe}\n\n{table.claim}\n({table.source})\n"
@@ -221,7 +219,3 @@ def _csv(report: Report) -> str:
         texts = ["" if number is None else f"{number:.10g}" for number in numbers]
         writer.writerow([row.cell.name, row.cell.label, len(row.score.values), *texts])
     return stream.getvalue()
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""Whether differences are more than noise."""
+"""Tests of differences against noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Significance:
-    """A difference's interval and how easily chance alone would give it.
+    """A difference's interval and its probability under chance alone.
 
     Attributes:
         low: Lower end of the 95 % confidence interval of the mean difference, in the unit of the differences.
@@ -24,7 +24,7 @@ class Significance:
 
     @property
     def is_shown(self) -> bool:
-        """Whether it is more than noise at the 5 % level, kept for all rows of the table together."""
+        """True if it is more than noise at the 5 % level, kept for all rows of the table together."""
         return self.adjusted_p < 1 - CONFIDENCE
 
 
@@ -35,7 +35,7 @@ def compare(differences: Sequence[Sequence[float]]) -> list[Significance | None]
         differences: For each row the differences to the reference, one for each seed that both have.
 
     Returns:
-        For each row its test; None where it has fewer than two differences.
+        For each row its test; None if it has fewer than two differences.
     """
     from scipy.stats import ttest_1samp  # takes a second that commands without a table need not wait for
 
@@ -52,7 +52,7 @@ def compare(differences: Sequence[Sequence[float]]) -> list[Significance | None]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for being several: the chance that any difference is called one that is none stays at the level.
+    """Adjust several p-values so that the chance of any false positive among them stays at the level.
 
     Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """

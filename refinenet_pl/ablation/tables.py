@@ -1,114 +1,18 @@
-"""Table files: which cells a table has, what each changes in the paper's network, and what the paper reports for it."""
+"""Table files, read and checked."""
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, get_args
 
 import yaml
 
-from refinenet_pl.ablation.arguments import Setting, network_arguments, recipe_setting, task_arguments
+from refinenet_pl.ablation.table import NETWORK, SCORES, TASK, Cell, Claim, Expectation, Family, Table, TableError
 
 # Cells become directories and words of a shell command.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RECIPE_KEY = re.compile(r"(trainer|model|data)(\.[A-Za-z_]\w*)+")
 _REQUIRED = {"title", "source", "claim", "reference", "cells"}
-_OPTIONAL = {"settings", "published", "multi_scale", "published_multi_scale"}
-_NETWORK = network_arguments()
-_TASK = task_arguments()
-
-
-class TableError(ValueError):
-    """A table file that cannot be used; the message names the file and the key."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of a table.
-
-    Attributes:
-        name: Short name: a directory, and the word for `--cells`.
-        label: The row's heading.
-        network: Arguments of the network that differ from the paper's.
-        task: Arguments of the training task that differ from the recipe's.
-        recipe: Other values of the recipe that differ here, by dotted key as on the command line. Cells without such a key keep
-            the recipe's value.
-        network_class: Import path of a network that takes RefineNet's place; what it has in common with RefineNet's arguments
-            stays as the recipe has it. None for RefineNet.
-    """
-
-    name: str
-    label: str
-    network: dict[str, Any] = field(default_factory=dict)
-    task: dict[str, Any] = field(default_factory=dict)
-    recipe: dict[str, Any] = field(default_factory=dict)
-    network_class: str | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """One ablation table.
-
-    Attributes:
-        name: Name of the file without its suffix.
-        title: Heading.
-        source: Where the paper has it.
-        claim: The sentence of the paper that the table tests, in our words.
-        reference: Name of the cell that the others are compared with.
-        cells: The rows by name, in order.
-        settings: For each recipe, network arguments that the paper's table had there in all rows.
-        published: For each recipe, the paper's mIoU of some cells, in per cent.
-        multi_scale: Test scales of a second column of figures; empty for none.
-        published_multi_scale: As `published`, for that column.
-    """
-
-    name: str
-    title: str
-    source: str
-    claim: str
-    reference: str
-    cells: dict[str, Cell]
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    published: dict[str, dict[str, float]] = field(default_factory=dict)
-    multi_scale: list[float] = field(default_factory=list)
-    published_multi_scale: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    @property
-    def varied(self) -> list[Setting]:
-        """What the cells vary. A cell that leaves one of these out has the paper's value."""
-        network = {name: _NETWORK[name] for cell in self.cells.values() for name in cell.network}
-        task = {name: _TASK[name] for cell in self.cells.values() for name in cell.task}
-        return [*network.values(), *task.values()]
-
-    def cell_settings(self, cell: str) -> dict[Setting, Any]:
-        """What a cell sets: a value for everything that the table varies.
-
-        The paper's values are spelled out as well, so that a recipe with values of its own cannot change what a row means.
-        Another network has none of RefineNet's.
-        """
-        deltas = self.cells[cell].network | self.cells[cell].task
-        varied = [s for s in self.varied if self.cells[cell].network_class is None or s.argument in _TASK]
-        settings = {setting: deltas.get(setting.argument, setting.paper) for setting in varied}
-        return settings | {recipe_setting(key): value for key, value in self.cells[cell].recipe.items()}
-
-    def recipe_settings(self, recipe: str) -> dict[Setting, Any]:
-        """What the paper's table had in all rows on this recipe; empty where the paper has no such table."""
-        return {_NETWORK[name]: value for name, value in self.settings.get(recipe, {}).items()}
-
-    def reference_among(self, cells: list[str]) -> str:
-        """What rows are compared with where only these cells were run: the reference, or the first of them."""
-        return self.reference if self.reference in cells else cells[0]
-
-    def select(self, names: list[str] | None) -> list[Cell]:
-        """The cells of these names in the table's order; all for None.
-
-        Raises:
-            TableError: There is no cell of that name.
-        """
-        unknown = sorted(set(names or []) - set(self.cells))
-        if unknown:
-            raise TableError(f"{self.name} has no cell {', '.join(unknown)}; it has {', '.join(self.cells)}")
-        return [cell for cell in self.cells.values() if names is None or cell.name in names]
+_OPTIONAL = {"settings", "published", "multi_scale", "published_multi_scale", "claims"}
 
 
 def read_table(path: str | Path) -> Table:
@@ -139,12 +43,12 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Reader:
-    """The checks, with the file's name at hand for their messages."""
+    """The checks of one file; their messages name it."""
 
     def __init__(self, path: Path):
         self.path = path
 
-    def fail(self, key: str, problem: str):
+    def fail(self, key: str, problem: str) -> NoReturn:
         raise TableError(f"{self.path}: {key}: {problem}")
 
     def mapping(self, value: Any, key: str) -> dict:
@@ -175,16 +79,18 @@ class _Reader:
         for key in sorted(_REQUIRED - set(content)):
             self.fail(key, "is missing")
         table = Table(
+            file=self.path,
             name=self.path.stem,
             **{key: self.text(content[key], key) for key in ("title", "source", "claim", "reference")},
             cells={name: self.cell(name, value) for name, value in self.mapping(content["cells"], "cells").items()},
             settings={
-                recipe: self.known(value, f"settings.{recipe}", _NETWORK)
+                recipe: self.known(value, f"settings.{recipe}", NETWORK)
                 for recipe, value in self.mapping(content.get("settings", {}), "settings").items()
             },
             published=self.published("published", content.get("published", {})),
             multi_scale=self.scales(content.get("multi_scale", [])),
             published_multi_scale=self.published("published_multi_scale", content.get("published_multi_scale", {})),
+            claims=self.claims(content.get("claims", [])),
         )
         self.consistent(table)
         return table
@@ -198,8 +104,8 @@ class _Reader:
         return Cell(
             name,
             self.text(value.get("label"), f"{key}.label"),
-            self.known(value.get("network", {}), f"{key}.network", _NETWORK),
-            self.known(value.get("task", {}), f"{key}.task", _TASK),
+            self.known(value.get("network", {}), f"{key}.network", NETWORK),
+            self.known(value.get("task", {}), f"{key}.task", TASK),
             self.recipe(value.get("recipe", {}), f"{key}.recipe"),
             None if network_class is None else self.text(network_class, f"{key}.network_class"),
         )
@@ -222,7 +128,39 @@ class _Reader:
             self.fail("multi_scale", f"must be a list of two or more scales like [0.8, 1.0], not {value!r}")
         return value
 
-    def consistent(self, table: Table):
+    def claims(self, value: Any) -> list[Claim]:
+        if not isinstance(value, list):
+            self.fail("claims", f"must be a list, not {value!r}")
+        claims = []
+        for number, entry in enumerate(value):
+            key = f"claims.{number}"
+            self.known(entry, key, ("claim", "effect", "expects", "score", "minus", "paper", "family"))
+            for name, allowed in (
+                ("expects", get_args(Expectation)),
+                ("family", get_args(Family)),
+                ("score", SCORES),
+                ("minus", SCORES),
+            ):
+                if (name in entry or name == "expects") and entry.get(name) not in allowed:
+                    self.fail(f"{key}.{name}", f"must be one of {', '.join(allowed)}, not {entry.get(name)!r}")
+            paper = self.mapping(entry.get("paper", {}), f"{key}.paper")
+            checked = {
+                "claim": self.text(entry.get("claim"), f"{key}.claim"),
+                "effect": self.weights(entry.get("effect"), f"{key}.effect"),
+                "paper": {recipe: self.weights(weights, f"{key}.paper.{recipe}") for recipe, weights in paper.items()},
+            }
+            claims.append(Claim(**entry | checked, table=self.path.stem))
+        return claims
+
+    def weights(self, value: Any, key: str) -> dict[str, float]:
+        for cell, weight in self.mapping(value, key).items():
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+                self.fail(f"{key}.{cell}", f"must be a number, not {weight!r}")
+        if not value or abs(sum(value.values())) > 1e-9:
+            self.fail(key, "the weights must sum to 0, because an effect is a difference")
+        return value
+
+    def consistent(self, table: Table) -> None:
         if not table.cells:
             self.fail("cells", "is empty")
         if table.reference not in table.cells:
@@ -248,11 +186,18 @@ class _Reader:
                 self.fail(f"settings.{recipe}.{argument}", "the cells vary this; state it there")
         if table.published_multi_scale and not table.multi_scale:
             self.fail("published_multi_scale", "is there without multi_scale")
-        for key in "published", "published_multi_scale":
-            for recipe, figures in getattr(table, key).items():
-                for name in figures:
-                    if name not in table.cells:
-                        self.fail(f"{key}.{recipe}.{name}", f"no cell is called that; there are {', '.join(table.cells)}")
+        by_cell = {
+            f"{key}.{recipe}": figures
+            for key in ("published", "published_multi_scale")
+            for recipe, figures in getattr(table, key).items()
+        }
+        for number, claim in enumerate(table.claims):
+            by_cell[f"claims.{number}.effect"] = claim.effect
+            by_cell |= {f"claims.{number}.paper.{recipe}": weights for recipe, weights in claim.paper.items()}
+        for key, figures in by_cell.items():
+            for name in figures:
+                if name not in table.cells:
+                    self.fail(f"{key}.{name}", f"no cell is called that; there are {', '.join(table.cells)}")
 
 
 def _canonical(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Runs of several machines, gathered from W&B's server into one directory, where tables and pages find them."""
+"""Runs of several machines, downloaded from W&B's server into one directory, where tables and pages find them."""
 
 import json
 import re
@@ -11,21 +11,21 @@ from refinenet_pl.ablation.logs import log_file, note_end
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import RunId
 
-# What a training leaves in its directory and a gathered run does not.
+# What a training leaves in its directory and a downloaded run does not.
 _TRAINED_HERE = ("lock", "last.ckpt")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SAMPLE = re.compile(r"samples/[^/]+")
 _FAILED = ("failed", "crashed", "killed")
 
 
-class GatherError(Exception):
+class DownloadError(Exception):
     """The server does not answer, or has no such project; the message says what to do."""
 
 
-def gather(project: str, directory: Path) -> Iterator[str]:
+def download(project: str, directory: Path) -> Iterator[str]:
     """Copy results.json and sample pictures of a project's runs.
 
-    A run with results takes the place of what was gathered before; one that was trained in that directory stays as it is. Of
+    A run with results takes the place of what was downloaded before; one that was trained in that directory stays as it is. Of
     several with the same name the one that was started last counts. Runs that failed are noted, so that tables show them.
 
     Args:
@@ -36,7 +36,7 @@ def gather(project: str, directory: Path) -> Iterator[str]:
         A sentence on each run that is not simply copied, and one on all.
 
     Raises:
-        GatherError: See there.
+        DownloadError: See there.
         OSError: The directory cannot be written; the error names the file.
     """
     import wandb  # takes seconds that other commands need not wait for
@@ -65,11 +65,11 @@ def gather(project: str, directory: Path) -> Iterator[str]:
         if isinstance(error, OSError) and error.filename:  # not the server, but the directory
             raise
         cure = "write it as ENTITY/PROJECT, and log in (wandb login) or set WANDB_API_KEY"
-        raise GatherError(f"W&B's project {project}: {error}; {cure}") from error
+        raise DownloadError(f"W&B's project {project}: {error}; {cure}") from error
     for run, times in copied.items():
         if times > 1:
             yield f"{run.group} {run.name}: trained {times} times, the last one is taken"
-    yield f"gathered from {project}: {len(copied)} runs, into {directory}"
+    yield f"downloaded from {project}: {len(copied)} runs, into {directory}"
 
 
 def _run(config: dict[str, Any], directory: Path) -> RunId | None:

@@ -13,8 +13,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.files import replaced
+from refinenet_pl.tracking.identity import LAST
 
-LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 
 
@@ -22,11 +22,19 @@ class SafeCheckpoints(TorchCheckpointIO):
     """Replaces a checkpoint as a whole or not at all, and keeps the `last.ckpt` before as `previous.ckpt`.
 
     Lightning's own goes through the system's temporary directory, from where a file on another disk is copied, not moved.
+
+    Args:
+        network: Class path and arguments of the network, which each checkpoint keeps.
     """
+
+    def __init__(self, network: dict[str, Any]):
+        self.network = network
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path, buffer = Path(path), io.BytesIO()
-        torch.save(checkpoint, buffer)  # not straight into the file: torch hides what went wrong with it
+        torch.save(
+            checkpoint | {"network": self.network}, buffer
+        )  # not straight into the file: torch hides what went wrong with it
         if path.name == LAST and path.exists():
             _keep(path)
         with replaced(path) as stream:
@@ -45,8 +53,7 @@ class SafeCheckpoints(TorchCheckpointIO):
             checkpoint = super().load_checkpoint(path, map_location, weights_only)
             if not isinstance(checkpoint, dict) or not {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys():
                 raise CheckpointError(
-                    f"{path}: this package's fit did not write it; import a published checkpoint first (python -m refinenet_pl "
-                    "import)"
+                    f"{path}: this package's fit did not write it; import a published checkpoint first (refinenet import)"
                 )
             return checkpoint
         except CheckpointError:

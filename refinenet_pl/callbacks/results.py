@@ -2,24 +2,18 @@
 
 import json
 import math
-import subprocess
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.callbacks.samples import SampleWriter
-from refinenet_pl.files import replaced, slug
-from refinenet_pl.tracking.identity import RunId
+from refinenet_pl.files import slug, write_json
+from refinenet_pl.tracking.environment import describe_environment
+from refinenet_pl.tracking.identity import BEST, RunId
 from refinenet_pl.tracking.wandb import WandbTracker
 from refinenet_pl.visualization.scores import per_class_table, save_scores
-
-PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "segmentation-models-pytorch", "timm")
 
 
 class ResultsWriter(Callback):
@@ -55,6 +49,7 @@ class ResultsWriter(Callback):
         self.best = best
         self.evaluations: dict[str, dict] = {}
         self.curve: list[dict] = []
+        self.pooling_activity: list[float] = []
 
     def state_dict(self) -> dict:
         return {"curve": self.curve}
@@ -93,15 +88,13 @@ class ResultsWriter(Callback):
                 "steps": trainer.global_step,
                 "seconds": round(self.timer.time_elapsed("train"), 1),
             },
-            "pooling_activity": task.pooling_activity,
+            "pooling_activity": self.pooling_activity,
             "network": {
                 "class": f"{type(network).__module__}.{type(network).__qualname__}",
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
             },
             "config": self.config,
-            "git": git_state(),
-            "versions": {name: version(name) for name in PACKAGES},
-            "device": device_name(trainer.strategy.root_device),
+            **describe_environment(trainer.strategy.root_device),
             "world_size": trainer.world_size,
         }
         write_json(self.run.results_file, record | ({"diverged": diverged} if diverged else {}))
@@ -114,8 +107,10 @@ class ResultsWriter(Callback):
             tracker.save_files("results.json", "samples/*")
 
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
+        if not task.results["val"].view:
+            self.pooling_activity = list(task.results["val"].pooling_activity)
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            miou = task.evaluations["val"].miou
+            miou = task.results["val"].scores.miou
             self.curve.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "miou": miou})
             known = [point["miou"] for point in self.curve if not math.isnan(point["miou"])]
             for tracker in _trackers(trainer) if known else ():
@@ -148,58 +143,21 @@ class ResultsWriter(Callback):
     def _evaluation(
         self, trainer: Trainer, task: LightningModule, stage: str, checkpoint: str | None, name: str | None = None
     ) -> dict[str, dict]:
-        inference = task.inference
+        result = task.results[stage]
         limit = trainer.limit_test_batches if stage == "test" else trainer.limit_val_batches
         evaluation = {
             "checkpoint": checkpoint,
             "split": trainer.datamodule.splits[stage],
             # A score of a part of the split is not the split's.
             **({} if limit == 1.0 and isinstance(limit, float) else {"limit_batches": limit}),
-            "inference": asdict(inference),
-            "loss": task.evaluation_losses[stage],
-            **task.evaluations[stage].to_dict(),
+            **result.to_dict(),
         }
-        return {", ".join(filter(None, [name or stage, inference.name])): evaluation}
+        return {", ".join(filter(None, [name or stage, result.view])): evaluation}
 
     def _best(self) -> dict | None:
         score = self.best.best_model_score if self.best else None
-        return None if score is None else {"checkpoint": "best.ckpt", "miou": score.item()}
+        return None if score is None else {"checkpoint": BEST, "miou": score.item()}
 
 
 def _trackers(trainer: Trainer) -> list[WandbTracker]:
     return [logger for logger in trainer.loggers if isinstance(logger, WandbTracker)]
-
-
-def write_json(file: Path, content: dict) -> None:
-    """Replace a JSON file as a whole or not at all, also if the process is killed meanwhile; NaN and infinity become null."""
-    with replaced(file) as stream:
-        stream.write(json.dumps(_valid(content), indent=1, allow_nan=False).encode())
-
-
-def _valid(value: Any) -> Any:
-    """The value without the numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _valid(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_valid(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def git_state() -> dict:
-    """Revision of the source tree and whether tracked files had uncommitted changes; None where it is not a git checkout."""
-    here = Path(__file__).parent
-    try:
-        revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], cwd=here, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return {"revision": None, "dirty": None}
-    return {"revision": revision.stdout.strip(), "dirty": bool(status.stdout.strip())}
-
-
-def device_name(device: torch.device) -> str:
-    """What the run was computed on, in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"

@@ -1,7 +1,6 @@
 """The same few validation pictures of every run, with what the network makes of them."""
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,26 +12,10 @@ from PIL import Image
 
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.files import distinct, replaced, slug
+from refinenet_pl.tracking.sample import Sample
 
 PICTURES = 4
 LONGEST_EDGE = 640
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A picture with two masks, all of one size.
-
-    Attributes:
-        name: Its name in the data set.
-        picture: uint8 (height, width, 3).
-        label: uint8 class ids and `ignore_index` (height, width).
-        prediction: The same, never void.
-    """
-
-    name: str
-    picture: np.ndarray
-    label: np.ndarray
-    prediction: np.ndarray
 
 
 class SampleWriter(Callback):
@@ -55,7 +38,7 @@ class SampleWriter(Callback):
         # At the start, because a callback that averages weights puts the others back before a validation ends.
         # A network that is spread over processes cannot be asked by one of them alone.
         whole = isinstance(trainer.strategy, (DDPStrategy, SingleDeviceStrategy))
-        if trainer.sanity_checking or trainer.fast_dev_run or task.inference.name or not whole:
+        if trainer.sanity_checking or trainer.fast_dev_run or task.evaluators["val"].inference.name or not whole:
             return
         dataset, classes = trainer.datamodule.validation, trainer.datamodule.classes
         indices = np.unique(np.linspace(0, len(dataset) - 1, PICTURES + 2).round().astype(int)[1:-1])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
 
-from refinenet_pl.callbacks.checkpoint_files import LAST
 from refinenet_pl.exit_codes import STOPPED
 from refinenet_pl.launchers import launched_elsewhere
+from refinenet_pl.tracking.identity import LAST
 
 
 def end_on_signal() -> None:

@@ -8,18 +8,19 @@ from torch import nn
 
 from refinenet_pl.checkpoints.model_directory import CLASSES_FILE, read_model_directory
 from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.errors import CheckpointError
+from refinenet_pl.errors import CatalogError, CheckpointError
 from refinenet_pl.files import expand_path
+from refinenet_pl.moved import MOVED
 from refinenet_pl.state_dicts import describe_mismatch, describe_nonfinite, is_mismatch
-from refinenet_pl.tasks.class_matching import match_classes
 from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.tasks.task_class import TASK, import_task
 
 
 def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[SegmentationTask, Classes]:
     """Load a task and the classes it was trained on.
 
     Args:
-        path: A checkpoint written by `python -m refinenet_pl fit`, or a model directory.
+        path: A checkpoint written by `refinenet fit`, or a model directory.
         compile: See `SegmentationTask`; None for what the run had.
 
     Returns:
@@ -45,12 +46,15 @@ def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[Segmen
     if missing:
         raise CheckpointError(
             f"{path}: holds no {', '.join(sorted(missing))}, so this package's fit did not write it; import a published "
-            "checkpoint first (python -m refinenet_pl import)"
+            "checkpoint first (refinenet import)"
         )
     arguments = own_arguments(checkpoint["hyper_parameters"]) | ({} if compile is None else {"compile": compile})
     if problem := describe_nonfinite(checkpoint["state_dict"]):
         raise CheckpointError(f"{path}: {problem}")
-    task = SegmentationTask(build_network(checkpoint["network"]), **arguments)
+    try:
+        task = import_task(checkpoint.get("task", TASK))(build_network(checkpoint["network"]), **arguments)
+    except CatalogError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     try:
         task.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
@@ -77,10 +81,9 @@ def with_model_directory(task: SegmentationTask, path: Path, dataset: Classes) -
     own = classes if (path / CLASSES_FILE).exists() else None
     if len(classes) != len(dataset):
         raise CheckpointError(f"{path}: knows {len(classes)} classes, but the dataset has {len(dataset)}")
-    channels = match_classes(own, dataset, task.match_classes, str(path))
-    arguments = own_arguments(task.hparams) | {"void_channel": network.void_channel}
-    evaluated = SegmentationTask(network, **arguments).eval()
-    evaluated.class_channels = channels
+    arguments = own_arguments(task.hparams) | {"void_channel": network.void_channel, "match_classes": task.match_classes}
+    evaluated = type(task)(network, **arguments).eval()
+    evaluated.match(own, dataset, str(path))
     return evaluated
 
 
@@ -91,10 +94,10 @@ def own_arguments(hyper_parameters: dict) -> dict:
 
 def build_network(description: dict) -> nn.Module:
     """Build a network from its class path and arguments, with random weights."""
-    arguments = dict(description["init_args"])
+    path, arguments = description["class_path"], dict(description["init_args"])
     if "encoder_weights" in arguments:
         arguments["encoder_weights"] = None  # the checkpoint holds them; others need not be loaded, let alone downloaded
     parser = ArgumentParser()
     parser.add_argument("--network", type=nn.Module)
-    parsed = parser.parse_object({"network": {"class_path": description["class_path"], "init_args": arguments}})
+    parsed = parser.parse_object({"network": {"class_path": MOVED.get(path, path), "init_args": arguments}})
     return parser.instantiate(parsed).network

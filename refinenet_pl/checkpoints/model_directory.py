@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.datasets.voc import VOC_PALETTE
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.models.refinenet import RefineNet
 
@@ -52,7 +51,7 @@ def read_model_directory(directory: Path) -> tuple[RefineNet, Classes]:
         number = network.segmentation_head[-1].out_channels - (network.void_channel is not None)
         file = directory / CLASSES_FILE
         if not file.exists():
-            return network, Classes(tuple(f"class {index}" for index in range(number)), VOC_PALETTE[:number])
+            return network, Classes.numbered(number)
         classes = Classes.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except CheckpointError:
         raise

@@ -1,124 +1,141 @@
-"""The words that ablate.py takes."""
+"""Options of `refinenet ablate`."""
 
 import argparse
-from pathlib import Path
+from collections.abc import Sequence
 
-from refinenet_pl.ablation.records import SCORES
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import PositiveInt
+
 from refinenet_pl.ablation.rendering import FORMATS
-from refinenet_pl.files import expand_path
+from refinenet_pl.ablation.table import SCORES
 
 EXAMPLES = """\
 examples:
-  python experiments/ablate.py list                      the tables and recipes
-  python experiments/ablate.py list cascade              one table: its claim and its cells
-  python experiments/ablate.py run cascade --on scenes --seeds 2
-  python experiments/ablate.py run cascade --on scenes --seeds 2 --cells cascade_1 cascade_4 -- --trainer.max_epochs=5
-  python experiments/ablate.py run cascade --on nyudv2 --seeds 3 --slots 2 --gpus-per-run 4
-  python experiments/ablate.py run cascade --on nyudv2 --seeds 3 --engine slurm --gpus-per-run 4 --partition gpu
-  python experiments/ablate.py status cascade --on nyudv2 --seeds 3
-  python experiments/ablate.py sweep cascade --on nyudv2 --seeds 3 --processes 4 > sweep.yaml
-  python experiments/ablate.py commands cascade --on nyudv2 --seeds 3 > runs.sh      to run them elsewhere
-  python experiments/ablate.py table cascade --on nyudv2 --split test --format latex
-  python experiments/report.py runs -o report.html       all tables as one page
+  refinenet ablate list                      the tables and recipes
+  refinenet ablate list cascade              one table: its claim and its cells
+  refinenet ablate run cascade --on scenes --seeds 2
+  refinenet ablate run cascade --on scenes --seeds 2 --cells cascade_1 cascade_4 -- --trainer.max_epochs=5
+  refinenet ablate run cascade --on nyudv2 --seeds 3 --slots 2 --gpus_per_run 4
+  refinenet ablate run cascade --on nyudv2 --seeds 3 --engine slurm --gpus_per_run 4 --partition gpu
+  refinenet ablate status cascade --on nyudv2 --seeds 3
+  refinenet ablate sweep cascade --on nyudv2 --seeds 3 --processes 4 > sweep.yaml
+  refinenet ablate commands cascade --on nyudv2 --seeds 3 > runs.sh      to run them elsewhere
+  refinenet ablate table cascade --on nyudv2 --split test --format latex
+  refinenet report runs -o report.html       all tables as one page
 
-Runs that have finished are never repeated; a run that was stopped goes on where it was. What stands behind `--` goes to each
-run's training command. Runs with other such arguments belong under another --root.
+Finished runs are never repeated; a run that was stopped resumes. Options after `--` go to each run's training command. Runs
+with other such options belong under another --root.
 """
+# Options of one engine, with their value if they are not given.
+_ENGINES = {
+    "local": ("slots",),
+    "slurm": ("nodes", "minutes", "cpus_per_process", "parallel", "partition", "account", "slurm"),
+}
 
 
-def path(text: str) -> Path:
-    """A path from the command line, with `~` and environment variables replaced."""
-    return expand_path(text, argparse.ArgumentTypeError)
+def parse(words: Sequence[str]) -> Namespace:
+    """Read a command line; ends the process with a message if it is wrong.
+
+    Args:
+        words: Words after `refinenet ablate`, without those of the training.
+
+    Returns:
+        `command`, and the command's options under its name.
+    """
+    parser = _parser()
+    try:
+        options = parser.parse_args(list(words))
+    except argparse.ArgumentError as error:
+        training = words[:1] and words[0] in ("run", "commands") and "unrecognized arguments" in str(error).lower()
+        cure = "; options of the training come last, after --" if training else ""
+        parser.exit(2, f"error: {error}{cure}\n")
+    if options.command == "run":
+        for engine, names in _ENGINES.items():
+            given = [name for name in names if engine != options.run.engine and options.run[name] is not None]
+            if given:
+                parser.exit(2, f"error: --{given[0]} is for --engine {engine}\n")
+    return options
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    main = argparse.ArgumentParser(
-        description=description, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    names = "list | run | status | table | commands | sweep | train"
-    commands = main.add_subparsers(dest="command", required=True, metavar=names)
-    listing = commands.add_parser("list", help="show the tables and recipes, or one table's cells")
-    listing.add_argument("table", nargs="?", metavar="TABLE", help="show this table's claim and cells")
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="refinenet ablate", description="Ablation tables of RefineNet: cells x seeds -> runs -> the table.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter, exit_on_error=False,
+    )  # fmt: skip
+    commands = parser.add_subcommands(dest="command")
 
-    of = argparse.ArgumentParser(add_help=False)
-    of.add_argument("table", metavar="TABLE", help="a name in experiments/tables, or a YAML file")
-    of.add_argument("--on", required=True, metavar="RECIPE", help="a name in experiments/recipes, or a YAML file")
-    of.add_argument("--root", default="runs", type=lambda text: str(path(text)), help="directory of all runs (default: runs)")
-    rows = argparse.ArgumentParser(add_help=False)
-    rows.add_argument("--cells", nargs="+", metavar="CELL", help="only these rows")
-    seeds = argparse.ArgumentParser(add_help=False)
-    seeds.add_argument("--seeds", type=_positive, required=True, metavar="N", help="seeds 0 to N-1 of each cell")
-    shown = argparse.ArgumentParser(add_help=False)
-    shown.add_argument("--split", default="val", help="the evaluation to report (default: val)")
-    words = "the figures: mIoU (default), or that of the pixels along borders"
-    shown.add_argument("--score", choices=SCORES, default="miou", help=words)
-    shown.add_argument("--reference", metavar="CELL", help="compare with this cell instead of the table's own reference")
+    def command(name: str, words: str, *parts) -> ArgumentParser:
+        sub = ArgumentParser(description=words, exit_on_error=False)
+        for part in parts:
+            part(sub)
+        commands.add_subcommand(name, sub, help=words)
+        return sub
 
-    run = commands.add_parser(
-        "run", parents=[of, rows, seeds, shown], help="run what is missing, then print and write the table"
-    )
+    listing = command("list", "show the tables and recipes, or the claim and cells of one table")
+    listing.add_argument("table", nargs="?", metavar="TABLE", help="name of a table, or a YAML file")
+    run = command("run", "run what is missing, then print and write the table", _group, _cells, _seeds, _shown)
     _add_engines(run)
-    run.add_argument("--output", metavar="DIR", type=path, help="where the table's files go (default: ROOT/TABLE@RECIPE)")
-    commands.add_parser(
-        "status", parents=[of, rows, seeds],
-        help="a line for each run: done, running, pending, stopped, failed, not started; exit code 0 when all are done",
-    )  # fmt: skip
-    table = commands.add_parser("table", parents=[of, rows, shown], help="print the table of the runs there are")
-    table.add_argument("--seeds", type=_positive, metavar="N", help="expect seeds 0 to N-1 (default: those found)")
-    table.add_argument("--format", choices=FORMATS, default="markdown")
-    table.add_argument(
-        "--output", metavar="DIR", type=path, help="also write TABLE@RECIPE.md, .csv and .png into this directory"
+    run.add_argument(
+        "--output", type=str | None, metavar="DIR", help="directory of the table's files; ROOT/TABLE@RECIPE without it"
     )
-    commands.add_parser("commands", parents=[of, rows, seeds], help="print one shell command for each run")
-    sweep = commands.add_parser("sweep", parents=[of, rows, seeds], help="print the file for `wandb sweep`")
-    sweep.add_argument("--processes", type=_positive, default=1, metavar="N", help="processes of a run, one a GPU (default: 1)")
-    train = commands.add_parser("train", parents=[of], help="train one run in this process, as sweeps and torchrun need it")
-    train.add_argument("--cell", required=True)
-    train.add_argument("--seed", required=True, type=int)
-    return main
+    words = "a line for each run: done, running, pending, stopped, failed, not started; exit code 0 if all are done"
+    command("status", words, _group, _cells, _seeds)
+    table = command("table", "print the table of the runs there are", _group, _cells, _shown)
+    table.add_argument("--seeds", type=PositiveInt | None, metavar="N", help="expect seeds 0 to N-1; those found without it")
+    table.add_argument("--format", choices=FORMATS, default="markdown")
+    words = "also write TABLE@RECIPE.md, .csv and .png into this directory"
+    table.add_argument("--output", type=str | None, metavar="DIR", help=words)
+    keep = command("keep", "pack the finished runs of a table into one file, TABLE@RECIPE/records.jsonl", _group)
+    keep.add_argument("--output", required=True, metavar="DIR", help="directory of kept results, which tables read as --root")
+    command("commands", "print one shell command for each run", _group, _cells, _seeds)
+    sweep = command("sweep", "print the file for `wandb sweep`", _group, _cells, _seeds)
+    sweep.add_argument("--processes", type=PositiveInt, default=1, metavar="N", help="processes of a run, one per GPU")
+    return parser
 
 
-def _add_engines(run: argparse.ArgumentParser) -> None:
-    run.add_argument("--engine", choices=("local", "slurm"), default="local", help="this machine (default), or a Slurm cluster")
+def _group(parser: ArgumentParser) -> None:
+    parser.add_argument("table", metavar="TABLE", help="name of a table, or a YAML file")
+    parser.add_argument("--on", required=True, metavar="RECIPE", help="name of a recipe, or a YAML file")
+    parser.add_argument("--root", default="runs", help="directory of all runs")
+
+
+def _cells(parser: ArgumentParser) -> None:
+    parser.add_argument("--cells", nargs="+", metavar="CELL", help="only these rows")
+
+
+def _seeds(parser: ArgumentParser) -> None:
+    parser.add_argument("--seeds", type=PositiveInt, required=True, metavar="N", help="seeds 0 to N-1 of each cell")
+
+
+def _shown(parser: ArgumentParser) -> None:
+    parser.add_argument("--split", default="val", help="the evaluation to report")
+    parser.add_argument("--score", choices=SCORES, default="miou", help="mIoU, or mIoU of the pixels along borders")
+    words = "compare with this cell instead of the table's own reference"
+    parser.add_argument("--reference", type=str | None, metavar="CELL", help=words)
+
+
+def _add_engines(run: ArgumentParser) -> None:
+    run.add_argument("--engine", choices=("local", "slurm"), default="local", help="this machine, or a Slurm cluster")
     processes = run.add_mutually_exclusive_group()
-    processes.add_argument("--gpus-per-run", type=_positive, metavar="N", help="GPUs of a run, over all its nodes")
-    processes.add_argument("--processes-per-run", type=_positive, metavar="N", help="the same on CPUs")
+    number = {"type": PositiveInt | None, "metavar": "N"}
+    processes.add_argument("--gpus_per_run", type=PositiveInt, metavar="N", help="GPUs of a run, over all its nodes")
+    processes.add_argument("--processes_per_run", type=PositiveInt, metavar="N", help="the same on CPUs")
     local = run.add_argument_group("with --engine local")
-    local.add_argument(
-        "--slots", type=_positive, metavar="N",
-        help="runs at a time (default: 1); they share the CPU cores and the GPUs, with as many slots as GPUs one each",
-    )  # fmt: skip
+    words = "runs at a time (1); they share the CPU cores and the GPUs, with as many slots as GPUs one each"
+    local.add_argument("--slots", help=words, **number)
     slurm = run.add_argument_group("with --engine slurm")
-    slurm.add_argument("--nodes", type=_positive, metavar="N", help="nodes of a run (default: 1)")
-    slurm.add_argument("--minutes", type=_positive, metavar="N", help="time limit, then requeued (default: 1440)")
-    slurm.add_argument("--cpus-per-process", type=_positive, metavar="N", help="with its data loaders (default: 1)")
-    slurm.add_argument("--parallel", type=_positive, metavar="N", help="runs at a time (default: as many as Slurm lets)")
-    slurm.add_argument("--partition")
-    slurm.add_argument("--account")
-    more = "more options of sbatch, like qos=low mem=64G"
-    slurm.add_argument("--slurm", nargs="+", type=_option, metavar="KEY=VALUE", help=more)
+    slurm.add_argument("--nodes", help="nodes of a run (1)", **number)
+    slurm.add_argument("--minutes", help="time limit, then requeued (1440)", **number)
+    slurm.add_argument("--cpus_per_process", help="with its data loaders (1)", **number)
+    slurm.add_argument("--parallel", help="runs at a time (as many as Slurm allows)", **number)
+    slurm.add_argument("--partition", type=str | None)
+    slurm.add_argument("--account", type=str | None)
+    words = "more options of sbatch, such as qos=low mem=64G"
+    slurm.add_argument("--slurm", nargs="+", type=_option, metavar="KEY=VALUE", help=words)
 
 
-def refuse_other_engines(options: argparse.Namespace) -> None:
-    """End with a message where an option of one engine is given to the other, which would not heed it."""
-    names = {
-        "local": ("nodes", "minutes", "cpus_per_process", "parallel", "partition", "account", "slurm"),
-        "slurm": ("slots",),
-    }[options.engine]
-    for name in names:
-        if getattr(options, name) is not None:
-            other = "local" if options.engine == "slurm" else "slurm"
-            parser("").error(f"--{name.replace('_', '-')} is for --engine {other}")
-
-
-def _option(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
+def _option(text: str) -> str:
+    key, equals, _ = text.partition("=")
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
-    return key, value
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
-    return int(text)
+    return text

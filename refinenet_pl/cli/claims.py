@@ -1,28 +1,30 @@
-#!/usr/bin/env python
-"""What the kept records say about the paper's claims: writes experiments/results/README.md."""
+"""`claims`: the page on the paper's claims, from kept records."""
 
 import sys
-from pathlib import Path
+
+from jsonargparse import ArgumentParser
 
 from refinenet_pl.ablation.records import RecordError
-from refinenet_pl.files import replaced
+from refinenet_pl.ablation.table import TableError
+from refinenet_pl.errors import CatalogError
+from refinenet_pl.files import expand_path, replaced
 from refinenet_pl.report.claims import page
 
-RESULTS = Path(__file__).resolve().parent / "results"
 
-
-def main() -> int:
-    """Write the page; gives the exit code: 0, or 2 where a record cannot be read."""
+def main(arguments: list[str]) -> None:
+    """Write the page; `arguments` begins with `claims`. The exit code is 2 if a record or table cannot be read."""
+    parser = ArgumentParser(prog="refinenet claims", description="Write README.md: each claim's effect, interval and verdict.")
+    parser.add_argument("--results", default="experiments/results", metavar="DIR", help="directory of kept results")
+    options = parser.parse_args(arguments[1:])
     try:
-        text = page(RESULTS)
-    except RecordError as error:
+        results = expand_path(options.results, CatalogError)
+        text = page(results)
+        with replaced(results / "README.md") as stream:
+            stream.write(text.encode())
+    except (CatalogError, RecordError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    with replaced(RESULTS / "README.md") as stream:
-        stream.write(text.encode())
-    print(f"Written: {RESULTS / 'README.md'}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        sys.exit(2)
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}; make room or give permission to write", file=sys.stderr)
+        sys.exit(2)
+    print(f"Written: {results / 'README.md'}")

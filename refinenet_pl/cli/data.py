@@ -1,6 +1,5 @@
-"""`data`: which data sets there are, whether a copy of one is whole, and what it looks like."""
+"""`data`: a list of the datasets, a check of a copy of one, and a figure of its samples."""
 
-import inspect
 import re
 import sys
 import textwrap
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 from tabulate import tabulate
 
 from refinenet_pl.datasets.check import SplitContents, check_split, shared_pictures
-from refinenet_pl.datasets.registry import DATASETS, find_dataset
+from refinenet_pl.datasets.registry import DATASETS, find_dataset, require_options
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path, refuse_existing, replaced
 from refinenet_pl.visualization.contact_sheet import sheet
@@ -32,7 +31,7 @@ CHECK_HELP = (
 
 
 def list_datasets() -> str:
-    """A table of all data sets."""
+    """A table of all datasets."""
     rows = []
     for name in DATASETS:
         try:
@@ -51,13 +50,13 @@ def list_datasets() -> str:
 
 
 def check(name: str, root: str | None, splits: list[str] | None, options: dict[str, Any], workers: int | None) -> int:
-    """Check a copy of a data set and print what is found.
+    """Check a copy of a dataset and print what is found.
 
     Args:
-        name: Of the data set.
+        name: Of the dataset.
         root: Its folder.
         splits: Splits to check; None for all that have labels.
-        options: Further arguments of the data set's class.
+        options: Further arguments of the dataset's class.
         workers: Number of processes; None for one a core.
 
     Returns:
@@ -127,7 +126,7 @@ def _faults(faults: list[str]) -> list[str]:
 
 
 def _frequencies(names: tuple[str, ...], checked: list[SplitContents]) -> str:
-    """Each class's share of the labelled pixels of each split, and the classes that never occur."""
+    """Each class's share of the labeled pixels of each split, and the classes that never occur."""
     counts = np.array([contents.pixels[:-1] for contents in checked])
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     rows = [
@@ -144,7 +143,7 @@ def _frequencies(names: tuple[str, ...], checked: list[SplitContents]) -> str:
 
 
 def _compare(first: SplitContents, second: SplitContents) -> int:
-    """Print which names occur in both splits; the number of pictures that do."""
+    """Print the names that occur in both splits; returns the number of images that do."""
     same, others = shared_pictures(first, second)
     if same:
         more = f" and {len(same) - 5:,} more" if len(same) > 5 else ""
@@ -154,38 +153,13 @@ def _compare(first: SplitContents, second: SplitContents) -> int:
     return len(same)
 
 
-def show(
-    name: str,
-    root: str | None,
-    split: str,
-    options: dict[str, Any],
-    samples: int,
-    output: Path | None,
-    overwrite: bool = False,
-) -> Path:
-    """Draw samples of a dataset.
-
-    Args:
-        name: Of the dataset.
-        root: Its folder.
-        split: Name of the split.
-        options: Further arguments of the dataset's class.
-        samples: Their number.
-        output: A PNG; None for NAME_SPLIT.png in the current folder.
-        overwrite: Whether the PNG may be replaced if it exists.
-
-    Returns:
-        The file written.
-
-    Raises:
-        DataError: The dataset cannot be opened, or the PNG exists.
-        OSError: The PNG cannot be written.
-    """
-    output = Path(f"{name}_{split}.png") if output is None else expand_path(output, DataError)
-    if not overwrite:
+def _show(chosen: Namespace) -> Path:
+    """Plot samples of a dataset into a PNG, and return its path."""
+    output = expand_path(chosen.output or f"{chosen.name}_{chosen.split}.png", DataError)
+    if not chosen.overwrite:
         refuse_existing([output], DataError)
-    dataset = find_dataset(name)(root=root, split=split, **options)
-    figure = sheet(dataset, samples)
+    dataset = find_dataset(chosen.name)(root=chosen.root, split=chosen.split, **chosen.options)
+    figure = sheet(dataset, chosen.samples)
     with replaced(output) as stream:
         figure.savefig(stream, format="png", dpi=100)
     return output
@@ -200,7 +174,7 @@ def _parser() -> ArgumentParser:
     copy.add_argument("name", help="name of a data set (see `data list`), or import path of a class")
     copy.add_argument("root", nargs="?", help="its folder; none for one that needs none")
     copy.add_argument("--options", type=dict[str, Any], default={}, help="further arguments of the data set's class, as JSON")
-    parser = ArgumentParser(prog="python -m refinenet_pl data", description="Data sets: list them, check or show a copy.")
+    parser = ArgumentParser(prog="refinenet data", description="Data sets: list them, check or show a copy.")
     commands = parser.add_subcommands()
     commands.add_subcommand("list", ArgumentParser(), help="which data sets there are")
     checking = ArgumentParser(parents=[copy], description=CHECK_HELP)
@@ -224,20 +198,12 @@ def main(arguments: list[str]) -> None:
         print(list_datasets())
         return
     try:
-        _refuse_unknown_options(chosen.name, chosen.options)
+        require_options(chosen.name, chosen.options, "--options")
         if config.subcommand == "check":
             problems = check(chosen.name, chosen.root, chosen.splits, chosen.options, chosen.workers)
             sys.exit(1 if problems else 0)
-        arguments = chosen.name, chosen.root, chosen.split, chosen.options, chosen.samples, chosen.output, chosen.overwrite
-        print(f"written: {show(*arguments)}")
-    except ValueError as error:  # a DataError, or no such data set
+        print(f"written: {_show(chosen)}")
+    except ValueError as error:  # a DataError, or no such dataset
         sys.exit(f"error: {error}")
     except OSError as error:
         sys.exit(f"error: {error.filename or chosen.output}: cannot be written ({error.strerror or error})")
-
-
-def _refuse_unknown_options(name: str, options: dict[str, Any]) -> None:
-    try:
-        inspect.signature(find_dataset(name)).bind(root=None, split="train", **options)
-    except TypeError as error:
-        raise DataError(f"--options: {name}: {error}") from None

@@ -1,38 +1,71 @@
 """`describe`: print a network part by part."""
 
 import sys
+from collections.abc import Iterator
 
 import torch
 from jsonargparse import ArgumentParser
 from tabulate import tabulate
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from refinenet_pl.models.describe import describe
+from refinenet_pl.models.blocks import RefineNetBlock
+from refinenet_pl.models.decoder import RefineNetDecoder
 from refinenet_pl.models.refinenet import RefineNet
+
+Row = tuple[str, str, tuple[int, ...], int, int]
+"""Name, class, (channels, height, width) of the output (an encoder's deepest features), parameters, multiply-adds."""
+
+
+def describe(network: nn.Module, image: Tensor) -> list[Row]:
+    """List the parts that have parameters, in the order of computation, and last the network itself, called `total`.
+
+    Args:
+        network: RefineNet or another; it is put into evaluation mode.
+        image: Float (1, in_channels, height, width).
+    """
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def remember(part: nn.Module, inputs: tuple, output: Tensor | list[Tensor] | tuple[Tensor, ...]) -> None:
+        shapes[part] = tuple((output if isinstance(output, Tensor) else output[-1]).shape[1:])
+
+    names = {part: name for name, part in _parts(network)} | {network: ""}
+    hooks = [part.register_forward_hook(remember) for part in names]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(image)
+    for hook in hooks:
+        hook.remove()
+    counts, rows = counter.get_flop_counts(), []
+    for part, shape in shapes.items():
+        flops = sum(counts.get(f"{type(network).__name__}.{names[part]}".rstrip("."), {}).values())
+        parameters = sum(parameter.numel() for parameter in part.parameters())
+        rows.append((names[part] or "total", type(part).__name__, shape, parameters, flops // 2))
+    return rows
+
+
+def _parts(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for name, child in module.named_children():
+        if isinstance(child, (nn.ModuleList, RefineNetDecoder, RefineNetBlock)):
+            yield from _parts(child, f"{prefix}{name}.")
+        elif any(True for _ in child.parameters()):
+            yield prefix + name, child
 
 
 def main(arguments: list[str]) -> None:
     """Run `describe`; `arguments` begins with the command."""
-    parser = ArgumentParser(prog="python -m refinenet_pl describe", description="Print a RefineNet part by part.")
-    parser.add_argument("--height", type=int, default=512, help="height of the picture in pixels")
-    parser.add_argument("--width", type=int, default=512, help="width of the picture in pixels")
+    parser = ArgumentParser(prog="refinenet describe", description="Print a RefineNet part by part.")
+    parser.add_argument("--height", type=int, default=512, help="height of the image in pixels")
+    parser.add_argument("--width", type=int, default=512, help="width of the image in pixels")
     parser.add_class_arguments(RefineNet, "network", skip={"encoder_weights", "aux_params"})
     config = parser.parse_args(arguments[1:])
     if min(config.height, config.width) < 1:
         sys.exit(f"error: an image of {config.width}x{config.height} pixels; give a --height and a --width of 1 or more")
     try:
-        # Nothing is computed: shapes and counts are known without values.
-        with torch.device("meta"):
+        with torch.device("meta"):  # nothing is computed: shapes and counts are known without values
             network = RefineNet(**config.network.as_dict(), encoder_weights=None)
+            rows = describe(network, torch.zeros(1, config.network.in_channels, config.height, config.width))
     except ValueError as error:  # arguments that do not go together; the message says which
         sys.exit(f"error: {error}")
-    parts = describe(network, config.height, config.width)
-    rows = []
-    for index, part in enumerate(parts):
-        block = part.block if index == 0 or parts[index - 1].block != part.block else ""
-        shape = " x ".join(map(str, part.shape))
-        rows.append((block, part.part, shape, f"{part.parameters:,}", f"{part.multiply_adds / 1e9:.3f}"))
-    parameters = sum(part.parameters for part in parts)
-    total = ("total", "", "", f"{parameters:,}", f"{sum(part.multiply_adds for part in parts) / 1e9:.3f}")
-    headers = ("block", "part", "output", "parameters", "GMAC")
-    align = ("left", "left", "left", "right", "right")
-    print(tabulate([*rows, total], headers, tablefmt="simple", colalign=align, disable_numparse=True))
+    cells = [(*row[:2], " x ".join(map(str, row[2])), f"{row[3]:,}", f"{row[4] / 1e9:.3f}") for row in rows]
+    headers, alignment = ("part", "class", "output", "parameters", "GMAC"), ("left",) * 3 + ("right",) * 2
+    print(tabulate(cells, headers, colalign=alignment, disable_numparse=True))

@@ -10,7 +10,6 @@ from refinenet_pl.checkpoints.published.names import Family
 from refinenet_pl.checkpoints.published.reader import read_published
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.registry import find_dataset
-from refinenet_pl.datasets.voc import VOC_PALETTE
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.files import expand_path
 
@@ -56,7 +55,7 @@ def import_checkpoint(
 def _classes(checkpoint: Path, number: int, dataset: str | None) -> Classes:
     name = dataset or DATASETS.get(number)
     if name is None:
-        return Classes(tuple(f"class {index}" for index in range(number)), VOC_PALETTE[:number])
+        return Classes.numbered(number)
     try:
         classes = find_dataset(name).classes_of(None)
     except ValueError as error:
@@ -69,7 +68,7 @@ def _classes(checkpoint: Path, number: int, dataset: str | None) -> Classes:
 def main(arguments: list[str]) -> None:
     """Run `import`; `arguments` begins with the command."""
     parser = ArgumentParser(
-        prog="python -m refinenet_pl import",
+        prog="refinenet import",
         description="Turn a published RefineNet checkpoint (.pth, .pth.tar, .mat) into a model directory, which predict, test "
         "and RefineNet.from_pretrained take.",
     )

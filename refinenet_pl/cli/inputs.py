@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from refinenet_pl.datasets.readers.finding import LeftOut, find_files
-from refinenet_pl.datasets.readers.names import IMAGE_EXTENSIONS, composed, match_name, read_names, suggest_name
+from refinenet_pl.datasets.readers.text import IMAGE_EXTENSIONS, composed, match_name, read_names, suggest_name
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import distinct, expand_path
 

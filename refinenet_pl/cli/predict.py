@@ -22,13 +22,11 @@ from refinenet_pl.datasets.readers.io import read_image
 from refinenet_pl.datasets.submission import SERVERS
 from refinenet_pl.deployment.preparation import prepare_for_inference
 from refinenet_pl.errors import CheckpointError, DataError
-from refinenet_pl.evaluation.inference import Protocol
+from refinenet_pl.evaluation.inference import Inference, Protocol
 from refinenet_pl.files import distinct, expand_path, refuse_existing
 from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.visualization.fonts import one_line
 from refinenet_pl.visualization.predictions import ENDINGS, prediction_files, save_prediction
-
-ARCHIVES = {"zip": ".zip", "gztar": ".tar.gz"}
 
 # Of the images that cannot be predicted, so many are named.
 SHOWN = 20
@@ -88,9 +86,9 @@ def predict(
         return
     stems = [output / name for name in name_outputs(inputs)]
     refuse_collisions(inputs, [file for stem in stems for file in prediction_files(stem)], overwrite)
-    task, classes = prepare(ckpt_path, chosen, compile, inference)
+    task, view, classes = prepare(ckpt_path, chosen, compile, inference)
     failures: list[str] = []
-    for index, image, mask in segment(task, inputs, failures):
+    for index, image, mask in segment(task, view, inputs, failures):
         save_prediction(stems[index], image, mask, classes)
     print(f"{len(inputs) - len(failures)} images segmented into {output}")
     _report(failures, len(inputs))
@@ -109,21 +107,21 @@ def predict_for_server(
     """Segment images into the archive that an evaluation server accepts, and the folder that it is packed from."""
     server = SERVERS[name]
     folder = output / server.dataset
-    files = [folder / server.folder / f"{image.path.stem}.png" for image in inputs]
+    files = [server.mask_file(output, image.path) for image in inputs]
     for image, file, free in zip(inputs, files, distinct([file.stem for file in files]), strict=True):
         if free != file.stem:
             raise DataError(f"{image.path}: another image is called {file.stem} too, and the server knows one of them only")
-    archive = folder.with_name(folder.name + ARCHIVES[server.archive])
+    archive = server.archive_file(output)
     refuse_collisions(inputs, [*files, archive], overwrite)
     others = {path for path in folder.rglob("*") if not path.is_dir()}.difference(files)
     if others:
         raise DataError(f"{min(others)}: would be packed with these predictions; remove {folder}, or give another --output")
-    task, classes = prepare(ckpt_path, device, compile, inference)
+    task, view, classes = prepare(ckpt_path, device, compile, inference)
     if classes.names != server.classes().names:
         raise CheckpointError(f"{ckpt_path}: knows other classes than those that the server of {name} asks for")
     failures: list[str] = []
-    for index, _, mask in segment(task, inputs, failures):
-        server.save(output, inputs[index].path, mask)
+    for index, _, mask in segment(task, view, inputs, failures):
+        server.save(files[index], mask)
     _report(failures, len(inputs), f"; {archive.name} is not packed")
     print(f"{len(inputs)} images segmented; submit {server.pack(output)}")
 
@@ -182,23 +180,28 @@ def refuse_collisions(inputs: list[Input], files: list[Path], overwrite: bool) -
             raise DataError(f"{folder}: is a file, but predictions are to be written below it; give another --output")
 
 
-def prepare(ckpt_path: Path, device: torch.device, compile: bool | None, inference: dict) -> tuple[SegmentationTask, Classes]:
-    """The task on its device, predicting as it would be tested unless options differ, and its classes."""
+def prepare(
+    ckpt_path: Path, device: torch.device, compile: bool | None, inference: dict
+) -> tuple[SegmentationTask, Inference, Classes]:
+    """The task on its device, its view of the images, as it would be tested unless options differ, and its classes."""
     task, classes = load_for_prediction(ckpt_path, compile)
     try:
-        task.inference = replace(task.test_inference, **{name: value for name, value in inference.items() if value is not None})
+        view = replace(task.test_inference, **{name: value for name, value in inference.items() if value is not None})
     except ValueError as error:
         raise OptionError(str(error)) from error
     task.to(device)
     prepare_for_inference(task.network, task.hparams.compile)
-    return task, classes
+    return task, view, classes
 
 
-def segment(task: SegmentationTask, inputs: list[Input], failures: list[str]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def segment(
+    task: SegmentationTask, view: Inference, inputs: list[Input], failures: list[str]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Predict images one by one.
 
     Args:
         task: The task, on its device.
+        view: View of the images.
         inputs: The images.
         failures: The messages about images that cannot be read, or do not fit into the memory, are added to this.
 
@@ -207,27 +210,27 @@ def segment(task: SegmentationTask, inputs: list[Input], failures: list[str]) ->
     """
     for index, (path, _) in enumerate(tqdm(inputs, desc="predict", unit="image")):
         try:
-            image = read_image(path, any_size=True) if task.inference.tile else read_image(path)
-            mask = _predict(task, image, path)
+            image = read_image(path, any_size=True) if view.tile else read_image(path)
+            mask = _predict(task, view, image, path)
         except DataError as error:
             failures.append(str(error))
         else:
             yield index, image, mask
 
 
-def _predict(task: SegmentationTask, image: np.ndarray, path: Path) -> np.ndarray:
+def _predict(task: SegmentationTask, view: Inference, image: np.ndarray, path: Path) -> np.ndarray:
     """Class ids of an image, uint8 (height, width); a DataError if it does not fit into the memory."""
     try:
         with torch.inference_mode():
             batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(task.device)
-            return task.predict_mask(batch)[0].byte().cpu().numpy()
+            return task.predict_mask(batch, view)[0].byte().cpu().numpy()
     except FloatingPointError as error:
         raise DataError(f"{path}: {error}") from None
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError) and not is_oom_error(error):
             raise
     garbage_collection_cuda()  # only now, since an error keeps the tensors of the call that raised it
-    tile, size = task.inference.tile, f"{image.shape[1]}x{image.shape[0]}"
+    tile, size = view.tile, f"{image.shape[1]}x{image.shape[0]}"
     advice = f"smaller tiles than --tile {list(tile)}" if tile else "tiles, for example --tile [1024,1024]"
     raise DataError(f"{path}: this image of {size} does not fit into the memory of {task.device}; predict it in {advice}")
 
@@ -242,7 +245,7 @@ def _report(failures: list[str], number: int, consequence: str = "") -> None:
 
 def main(arguments: list[str]) -> None:
     """Run `predict`; `arguments` begins with the command."""
-    parser = ArgumentParser(prog="python -m refinenet_pl predict", description=DESCRIPTION)
+    parser = ArgumentParser(prog="refinenet predict", description=DESCRIPTION)
     parser.add_argument("images", nargs="+", help="images, folders of images, or patterns like 'street/*.jpg'")
     parser.add_argument("--ckpt_path", type=Path, required=True, help="a run's last.ckpt or best.ckpt, or a model directory")
     parser.add_argument("--output", type=Path, default=Path("predictions"), help="folder to write into")

@@ -15,18 +15,21 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
-from refinenet_pl.callbacks.checkpoint_files import LAST, SafeCheckpoints, forget_previous, resume_from
-from refinenet_pl.callbacks.results import ResultsWriter, git_state
+from refinenet_pl.ablation.tables import TableError
+from refinenet_pl.callbacks.checkpoint_files import SafeCheckpoints, forget_previous, resume_from
+from refinenet_pl.callbacks.preparation import PrepareForInference
+from refinenet_pl.callbacks.results import ResultsWriter
 from refinenet_pl.callbacks.samples import SampleWriter
 from refinenet_pl.callbacks.stop_on_signal import StopOnSignal, end_on_signal
 from refinenet_pl.callbacks.throughput import Throughput
 from refinenet_pl.checkpoints.loading import with_model_directory
 from refinenet_pl.cli.causes import explain, shorten_parser_error
 from refinenet_pl.cli.options import OptionError, RunTrainer, refuse_objects, refuse_options
+from refinenet_pl.cli.recipes import expand, task_class
 from refinenet_pl.datamodule.samplers import device_batch
 from refinenet_pl.datamodule.segmentation import SegmentationDataModule
 from refinenet_pl.datasets.registry import find_dataset
-from refinenet_pl.errors import CheckpointError, DataError, plain_message
+from refinenet_pl.errors import CatalogError, CheckpointError, DataError, plain_message
 from refinenet_pl.exit_codes import BUSY, DIVERGED
 from refinenet_pl.files import expand_path
 from refinenet_pl.launchers import launched_elsewhere, slurm_environments, use_launched_processes
@@ -34,11 +37,13 @@ from refinenet_pl.state_dicts import describe_mismatch, digest, is_mismatch
 from refinenet_pl.tasks.class_matching import MatchClasses
 from refinenet_pl.tasks.divergence import DivergenceError
 from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.tasks.task_class import TASK
 from refinenet_pl.tracking.configuration import refuse_another_configuration, save_configuration
-from refinenet_pl.tracking.identity import RunId
+from refinenet_pl.tracking.environment import git_state
+from refinenet_pl.tracking.identity import BEST, LAST, RunId
 from refinenet_pl.tracking.lock import RunBusyError, lock_run
 from refinenet_pl.tracking.loggers import Track, build_loggers
-from refinenet_pl.tracking.reuse import find_twin, has_begun, take_over
+from refinenet_pl.tracking.sharing import find_same_training, share
 
 TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,
@@ -55,14 +60,16 @@ class RunCLI(LightningCLI):
         parser.add_class_arguments(RunId, "run", skip={"seed"}, help="Which run this is; decides its directory")
         words = "Where values and pictures go besides results.json: W&B and CSV files, CSV files alone, or nowhere"
         parser.add_argument("--track", type=Track, default="wandb", help=words)
-        words = "Whether fit takes the results of a finished run of another name and the same configuration, and trains nothing"
-        parser.add_argument("--reuse", type=bool, default=False, help=words)
+        words = "Import path of the task, a subclass of refinenet_pl.SegmentationTask, whose arguments are below model"
+        parser.add_argument("--task", type=str, default=TASK, help=words)
+        parser.add_argument("--base", type=str | None, help="Recipe that this recipe changes, by name or file")
         words = (
             "How validate and test match a checkpoint's classes with the dataset's: exact (equal names, order and ignored id), "
         )
         words += "name (in any order), or position (by their order alone)"
         parser.add_argument("--match_classes", type=MatchClasses, default="exact", help=words)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
+        parser.link_arguments("match_classes", "model.match_classes")
         data, outputs = ("data.dataset", "data.root"), ("data.dataset", "data.root", "model.protocol", "model.void_output")
         parser.link_arguments(data, "model.classes", compute_fn=lambda name, root: len(_classes(name, root)))
         parser.link_arguments(data, "model.ignore_index", compute_fn=lambda name, root: _classes(name, root).ignore_index)
@@ -96,7 +103,15 @@ class RunCLI(LightningCLI):
             for name, value in list(arguments.items()):
                 if isinstance(value, Enum):
                     arguments[name] = value.value
+        if config.model.class_weights == "dataset":
+            weights = find_dataset(config.data.dataset).class_weights
+            config.model.class_weights = None if weights is None else list(weights)
         self._dump_config()
+        # This configuration is complete; and matching is an option of an evaluation, not of the training.
+        self.config_dump.pop("base", None)
+        if config.task == TASK:
+            del self.config_dump["task"]
+        self.config_dump["model"].pop("match_classes", None)
         if self.subcommand != "fit":
             # The checkpoint holds the weights; others need not be loaded, let alone downloaded.
             network = config.model.network.get("init_args") or {}
@@ -111,8 +126,7 @@ class RunCLI(LightningCLI):
                 # Meanwhile, by the process that held it. Only the first process asks, and others that a launcher has started
                 # already are to end with it.
                 self._end_if_finished(BUSY if launched_elsewhere() else 0)
-            if config.reuse:
-                self._end_if_trained_as_another()
+            self._end_if_trained_as_another()
 
     def _end_if_finished(self, code: int = 0) -> None:
         if not self.run_.results_file.exists():
@@ -128,12 +142,12 @@ class RunCLI(LightningCLI):
         sys.exit(code)
 
     def _end_if_trained_as_another(self) -> None:
-        twin = find_twin(self.run_, self.config_dump)
-        if twin is None or has_begun(self.run_, twin):
+        trained = find_same_training(self.run_, self.config_dump)
+        if trained is None:
             return
         if rank_zero_only.rank == 0:
-            take_over(twin, self.run_, self.config_dump)
-            print(f"the same as {twin.directory}, whose results it takes: {self.run_.results_file}")
+            share(trained, self.run_, self.config_dump)
+            print(f"the same training as {trained.directory}, whose results it shares: {self.run_.results_file}")
         sys.exit(0)
 
     def instantiate_trainer(self, **kwargs) -> Trainer:
@@ -156,6 +170,8 @@ class RunCLI(LightningCLI):
         self.samples = SampleWriter(run.directory)
         self.results = ResultsWriter(run, self.config_dump, checkpoint, timer, self.samples, *self.checkpoints[:1])
         callbacks += [self.results, StopOnSignal(None if self.debugging else run.directory)]
+        if not training:
+            callbacks.append(PrepareForInference())
         if training:
             callbacks += [Throughput(), self.samples, *self.checkpoints]
         if checkpoint and not run.owns(checkpoint):
@@ -168,7 +184,7 @@ class RunCLI(LightningCLI):
             callbacks += [LearningRateMonitor()] if training and kwargs["logger"] and not monitored else []
         given.callbacks = [*own_callbacks, *callbacks]
         environments = [] if any(isinstance(plugin, ClusterEnvironment) for plugin in own_plugins) else slurm_environments()
-        given.plugins = [*own_plugins, SafeCheckpoints(), *environments]
+        given.plugins = [*own_plugins, SafeCheckpoints(self.config_dump["model"]["network"]), *environments]
         return super().instantiate_trainer(default_root_dir=str(run.directory), **kwargs)
 
     def instantiate_classes(self) -> None:
@@ -178,8 +194,6 @@ class RunCLI(LightningCLI):
             sys.exit(f"error: {shorten_parser_error(error)}")
 
     def after_instantiate_classes(self) -> None:
-        self.model.network_config = self.config_dump["model"]["network"]
-        self.model.match_classes = self.config[self.subcommand].match_classes
         if self.subcommand == "fit":  # before anything is written or the other processes are started
             device_batch(self.datamodule.global_batch, self.trainer.world_size, self.trainer.accumulate_grad_batches)
 
@@ -214,11 +228,11 @@ class RunCLI(LightningCLI):
         if self.trainer.limit_val_batches == 0:
             return
         checkpoint = LAST if self.checkpoints else None
-        if "val" not in model.evaluations or not self._agree(weights == model.validated_weights):
-            self.trainer.validate(model, datamodule=datamodule, verbose=False)
+        if "val" not in model.results or not self._agree(weights == model.results["val"].weights):
+            with model.viewing(model.training_inference):
+                self.trainer.validate(model, datamodule=datamodule, verbose=False)
         self.results.keep(self.trainer, model, checkpoint)
         if model.test_inference.name:
-            model.inference = model.test_inference
             self.trainer.validate(model, datamodule=datamodule, verbose=False)
             self.results.keep(self.trainer, model, checkpoint)
 
@@ -244,8 +258,6 @@ class RunCLI(LightningCLI):
         weights = {"ckpt_path": str(checkpoint), "weights_only": True}
         if checkpoint.is_dir():
             model, weights = with_model_directory(model, checkpoint, datamodule.classes), {}
-        model.inference = model.test_inference
-        model.evaluated_only = True
         try:
             evaluate(model, datamodule=datamodule, verbose=False, **weights)
         except RuntimeError as error:
@@ -256,7 +268,7 @@ class RunCLI(LightningCLI):
     def _checkpoint(self) -> Path:
         config = self.config[self.subcommand]
         # The best on the split that is scored would be chosen on what it is scored on.
-        name = LAST if config.data.val_split == config.data.test_split else "best.ckpt"
+        name = LAST if config.data.val_split == config.data.test_split else BEST
         path = expand_path(config.ckpt_path, CheckpointError) if config.ckpt_path else self.run_.directory / name
         if not path.exists():
             sys.exit(f"error: no checkpoint at {path}; train the run first (fit), or name one with --ckpt_path")
@@ -300,21 +312,24 @@ def main(arguments: list[str]) -> None:
     """Run `fit`, `validate` or `test`; `arguments` begins with the command."""
     # Said of the encoder's batch normalisation, which is meant to be so.
     warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training")
+    # Said of arguments that are not the process's own words.
+    warnings.filterwarnings("ignore", message=r"LightningCLI's args parameter")
     # Said of scores on several processes, which are of all processes together already.
     warnings.filterwarnings("ignore", message=r".*It is recommended to use `self.log\(.*sync_dist=True")
     end_on_signal()
     try:
+        words = expand(arguments)
         RunCLI(
-            SegmentationTask,
+            task_class(words),
             SegmentationDataModule,
-            args=None if arguments == sys.argv[1:] else arguments,
+            args=words,
             save_config_callback=None,  # a run's directory has its config before the trainer exists
             seed_everything_default=0,
             trainer_class=RunTrainer,
             trainer_defaults=TRAINER_DEFAULTS,
             auto_configure_optimizers=False,
         )
-    except (DataError, CheckpointError, OptionError) as error:
+    except (CatalogError, DataError, CheckpointError, OptionError, TableError) as error:
         sys.exit(f"error: {plain_message(error)}")
     except DivergenceError as error:  # of a network that is evaluated
         sys.exit(f"error: {error}")

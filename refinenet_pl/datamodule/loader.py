@@ -1,4 +1,4 @@
-"""The loader of training batches, which can go on in the middle of an epoch."""
+"""The loader of training batches, which can resume in the middle of an epoch."""
 
 import signal
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class TrainingLoader(DataLoader):
 
 
 def collate(samples: list[dict]) -> dict:
-    """Batch samples; `seed` becomes `seeds`, a list of int, for a tensor would leave the CPU with the batch."""
+    """Batch samples; `seed` becomes `seeds`, a list of int, because a tensor would leave the CPU with the batch."""
     seeds = [sample.pop("seed") for sample in samples]
     return default_collate(samples) | {"seeds": seeds}
 

@@ -1,13 +1,13 @@
-"""Which samples a process sees, and when: the same on any number of processes and after any interruption."""
+"""Samples of each process and their order: the same on any number of processes and after any interruption."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from numpy.random import SeedSequence
 from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
 from refinenet_pl.errors import DataError
+from refinenet_pl.seeds import derive_seed
 
 
 class SampleKey(NamedTuple):
@@ -18,22 +18,22 @@ class SampleKey(NamedTuple):
 
 
 class TrainingSampler(DistributedSampler):
-    """Shuffled anew each epoch from (seed, epoch); the last, incomplete global batch is dropped.
+    """Samples shuffled in each epoch from (seed, epoch); the last, incomplete global batch is dropped.
 
     Batch k of all processes together holds the same samples whatever the number of processes.
 
     Args:
-        dataset: What is sampled.
+        dataset: The dataset.
         global_batch: Samples of one step over all processes; a multiple of `num_replicas`.
         num_replicas: Number of processes.
         rank: This process's number.
         seed: Of the order.
 
     Attributes:
-        start: How many of this process's samples the next iteration leaves out, to go on in the middle of an epoch.
+        start: Number of this process's samples that the next iteration leaves out, to resume in the middle of an epoch.
 
     Raises:
-        DataError: The data set is smaller than one batch.
+        DataError: The dataset is smaller than one batch.
     """
 
     def __init__(self, dataset: Dataset, global_batch: int, num_replicas: int, rank: int, seed: int):
@@ -54,7 +54,7 @@ class OverfitSampler(SequentialSampler):
     """The first samples, in the same order and with the same augmentation in each epoch, for `trainer.overfit_batches`.
 
     Args:
-        dataset: What is sampled.
+        dataset: The dataset.
         global_batch: Samples of one step over all processes.
         num_replicas: Number of processes.
         rank: This process's number.
@@ -114,7 +114,7 @@ def device_batch(global_batch: int, processes: int, accumulation: int) -> int:
     """Samples that one process takes at a time.
 
     Args:
-        global_batch: Samples of one optimiser step over all processes.
+        global_batch: Samples of one optimizer step over all processes.
         processes: Number of processes.
         accumulation: Batches of one process that make one step.
 
@@ -130,8 +130,3 @@ def device_batch(global_batch: int, processes: int, accumulation: int) -> int:
             "batches (trainer.accumulate_grad_batches) that divides it"
         )
     return global_batch // shares
-
-
-def derive_seed(*parts: int) -> int:
-    """Mix non-negative integers into one 63-bit seed, so that neighbouring seeds do not give related random numbers."""
-    return int(SeedSequence(parts).generate_state(1, "uint64")[0] >> 1)

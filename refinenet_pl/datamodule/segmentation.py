@@ -1,6 +1,5 @@
-"""From a data set on disk to batches."""
+"""From a dataset on disk to batches."""
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,33 +11,33 @@ from refinenet_pl.datamodule.loader import TrainingLoader, collate, collate_eval
 from refinenet_pl.datamodule.samplers import EvaluationSampler, OverfitSampler, TrainingSampler, device_batch
 from refinenet_pl.datamodule.transforms import AugmentedDataset, training_transform
 from refinenet_pl.datasets.base import SegmentationDataset
-from refinenet_pl.datasets.registry import find_dataset
+from refinenet_pl.datasets.registry import find_dataset, require_options
 
 
 class SegmentationDataModule(LightningDataModule):
-    """Batches of a data set, for any number of processes.
+    """Batches of a dataset, for any number of processes.
 
     A batch is a dict of `image`, uint8 (N, 3, H, W), `mask`, int64 (N, H, W), and `name`, a list of str. Training batches
     are augmented crops, and have `seeds`, a list of int, from which each sample's dropout is drawn; evaluation batches are
-    whole pictures at their own size, each seen exactly once.
+    whole images at their own size, each seen exactly once.
 
     Args:
-        dataset: Name of a data set, or import path of a class.
-        root: Where its files lie; None for one that needs none.
-        dataset_options: Further arguments of the data set's class.
+        dataset: Name of a dataset, or import path of a class.
+        root: Folder of its files; None for one that needs none.
+        dataset_options: Further arguments of the dataset's class.
         train_split: The split to train on.
         val_split: The split that is scored while training.
-        test_split: The split that `test` scores. Where it is the one that is scored while training, as many published figures
-            have it, `test` takes the network at the end of training, for the best one would be chosen on what it is scored on.
-        global_batch: Training samples an optimiser step: devices x batch x accumulation. Each process takes its share at a
+        test_split: The split that `test` scores. If it is the one that is scored while training, as for many published figures,
+            `test` scores the network at the end of training, because the best one would be chosen on its own test images.
+        global_batch: Training samples an optimizer step: devices x batch x accumulation. Each process takes its share at a
             time; one that is not a whole number is refused.
         crop_size: (height, width) of training crops.
-        short_edge: Least and greatest short edge, in pixels, that training pictures are resized to before anything else; None
+        short_edge: Min and max short edge, in pixels, that training images are resized to before anything else; None
             to leave them as they are. (450, 1100) in the authors' code.
-        scales: Factors that training pictures are resized by, one drawn for each.
-        flip: Whether half of the training pictures are mirrored.
-        color_jitter: Strength of colour changes; 0 for none.
-        evaluation_batch: Pictures a batch and process in evaluation; more than 1 needs pictures of one size.
+        scales: Factors that training images are resized by, one drawn for each.
+        flip: Whether half of the training images are horizontally flipped.
+        color_jitter: Strength of color changes; 0 for none.
+        evaluation_batch: Images a batch and process in evaluation; more than 1 needs images of one size.
         num_workers: Processes that load data, for each training process.
         seed: Of order and augmentation.
 
@@ -65,24 +64,23 @@ class SegmentationDataModule(LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
-        _require("data.global_batch", global_batch, global_batch >= 1, "1 or more")
-        _require("data.evaluation_batch", evaluation_batch, evaluation_batch >= 1, "1 or more")
-        _require("data.num_workers", num_workers, num_workers >= 0, "0 or more")
-        _require("data.crop_size", crop_size, min(crop_size) >= 1, "height and width of 1 or more")
-        _require("data.scales", scales, scales and min(scales) > 0, "one or more factors greater than 0")
-        _require("data.color_jitter", color_jitter, color_jitter >= 0, "0 or more")
-        if short_edge is not None:
-            _require(
-                "data.short_edge", short_edge, 1 <= short_edge[0] <= short_edge[1], "min and max, in this order, of 1 or more"
-            )
+        edges = short_edge or (1, 1)
+        for option, value, is_right, range_ in (
+            ("global_batch", global_batch, global_batch >= 1, "1 or more"),
+            ("evaluation_batch", evaluation_batch, evaluation_batch >= 1, "1 or more"),
+            ("num_workers", num_workers, num_workers >= 0, "0 or more"),
+            ("crop_size", crop_size, min(crop_size) >= 1, "height and width of 1 or more"),
+            ("scales", scales, scales and min(scales) > 0, "one or more factors greater than 0"),
+            ("color_jitter", color_jitter, color_jitter >= 0, "0 or more"),
+            ("short_edge", short_edge, 1 <= edges[0] <= edges[1], "min and max, in this order, of 1 or more"),
+        ):
+            if not is_right:
+                raise ValueError(f"data.{option} is {value}; it can be {range_}")
         self.dataset_class = find_dataset(dataset)
         self.root = root
         self.classes = self.dataset_class.classes_of(root)
         self.dataset_options = dataset_options or {}
-        try:
-            inspect.signature(self.dataset_class).bind(root=root, split=train_split, **self.dataset_options)
-        except TypeError as error:
-            raise ValueError(f"data.dataset_options: {dataset}: {error}") from None
+        require_options(dataset, self.dataset_options, "data.dataset_options")
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.global_batch = global_batch
         self.evaluation_batch = evaluation_batch
@@ -119,7 +117,7 @@ class SegmentationDataModule(LightningDataModule):
             self.resumed = None
         return self.training_loader
 
-    # Lightning would hand the loader its state itself, but forgets to where the schedule has asked for the number of steps.
+    # Lightning would hand the loader its state itself, but forgets to if the schedule has asked for the number of steps.
     def state_dict(self) -> dict[str, int]:
         if self.training_loader is None:
             return {}
@@ -154,8 +152,3 @@ class SegmentationDataModule(LightningDataModule):
 
     def _process(self) -> tuple[int, int]:
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-
-
-def _require(option: str, value: Any, is_right: bool, range_: str) -> None:
-    if not is_right:
-        raise ValueError(f"{option} is {value}; it can be {range_}")

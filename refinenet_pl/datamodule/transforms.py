@@ -1,4 +1,4 @@
-"""Augmentation as the paper has it: random scale, crop and flip; drawn from (seed, epoch, index) and nothing else."""
+"""Augmentation of the paper: random scale, crop and flip, sampled from (seed, epoch, index) and nothing else."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,15 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from refinenet_pl.datamodule.samplers import SampleKey, derive_seed
+from refinenet_pl.datamodule.samplers import SampleKey
+from refinenet_pl.datasets.short_edge import short_edge_factor
+from refinenet_pl.seeds import derive_seed
 
-GREY = 127  # What lies beyond the picture's edge: near zero once normalised.
+GRAY = 127  # Padding beyond the image's edge: near zero once normalized.
 
 
 class RandomScale(v2.Transform):
-    """Resize picture and mask by one factor, drawn evenly from a list, on top of what brings the short edge within limits."""
+    """Resize image and mask by a factor sampled evenly from a list, after the one that brings the short edge within limits."""
 
     def __init__(self, scales: Sequence[float], short_edge: tuple[int, int] | None = None):
         super().__init__()
@@ -26,13 +28,12 @@ class RandomScale(v2.Transform):
         height, width = F.get_size(next(x for x in flat_inputs if isinstance(x, tv_tensors.Image)))
         scale = self.scales[int(torch.randint(len(self.scales), ()))]
         if self.short_edge is not None:
-            least, greatest = self.short_edge
-            scale *= min(max(least, min(height, width)), greatest) / min(height, width)
+            scale *= short_edge_factor((height, width), self.short_edge)
         return {"size": [max(1, round(height * scale)), max(1, round(width * scale))]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.Mask):
-            # torchvision's own kernel for masks rounds down and so shifts them by half a pixel against the picture.
+            # torchvision's own kernel for masks rounds down and so shifts them by half a pixel against the image.
             resized = F.resize_image(inpt[None], params["size"], interpolation=InterpolationMode.NEAREST_EXACT)
             return tv_tensors.wrap(resized[0], like=inpt)
         return F.resize(inpt, params["size"], antialias=True) if isinstance(inpt, tv_tensors.Image) else inpt
@@ -46,18 +47,18 @@ def training_transform(
     ignore_index: int,
     short_edge: tuple[int, int] | None = None,
 ) -> v2.Transform:
-    """The paper's augmentation (implementation details), and colour jitter for those who want it.
+    """The paper's augmentation (implementation details), and optional color jitter.
 
     Args:
-        crop_size: (height, width) of what the network is trained on. Smaller pictures are padded with grey, their masks with
+        crop_size: (height, width) of training crops. Smaller images are padded with gray, their masks with
             `ignore_index`.
         scales: Factors to draw from; 0.7 to 1.3 in the paper.
-        flip: Whether half of the pictures are mirrored.
+        flip: Whether half of the images are horizontally flipped.
         color_jitter: Strength of changes in brightness, contrast and saturation; 0 in the paper.
         ignore_index: The void id.
-        short_edge: Least and greatest short edge, in pixels, before all that; None for no limits.
+        short_edge: Min and max short edge, in pixels, before all that; None for no limits.
     """
-    fill = {tv_tensors.Image: GREY, tv_tensors.Mask: ignore_index}
+    fill = {tv_tensors.Image: GRAY, tv_tensors.Mask: ignore_index}
     steps: list[v2.Transform] = [
         RandomScale(scales, short_edge),
         v2.RandomCrop(crop_size, pad_if_needed=True, fill=fill),
@@ -70,12 +71,12 @@ def training_transform(
 
 
 class AugmentedDataset(Dataset):
-    """A data set whose sample (epoch, index) is always the same picture, whatever process or worker makes it.
+    """A dataset whose sample (epoch, index) is always the same image, whatever process or worker makes it.
 
-    The sample has one key more, `seed`: the integer that its augmentation was drawn from.
+    The sample has one key more, `seed`: the integer that its augmentation was sampled from.
 
     Args:
-        dataset: Gives samples by index.
+        dataset: Samples by index.
         transform: Draws from torch's global generator, as torchvision's transforms do.
         seed: Of the augmentation.
     """

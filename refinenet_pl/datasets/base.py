@@ -6,14 +6,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path
-from refinenet_pl.visualization.fonts import figure_names, show_literally
 
 
 class SegmentationDataset(Dataset, ABC):
@@ -30,7 +28,8 @@ class SegmentationDataset(Dataset, ABC):
         licence: What the data may be used for, in a few words.
         void_channel: Where the authors' network has its void output (`protocol: paper`): before the classes, behind them, or
             nowhere.
-        short_edge: Least and greatest short edge, in pixels, that the authors' test code resizes pictures to.
+        short_edge: Min and max short edge, in pixels, that the authors' test code resizes images to.
+        class_weights: Weight of each class in the loss, for recipes with `model.class_weights: dataset`; None for equal ones.
         split: The split that this object holds.
         root: The folder, with `~` and environment variables expanded; None for a dataset without files.
         left_out: Description of the files beside the split's that do not count; empty if there are none or nobody looked.
@@ -48,6 +47,7 @@ class SegmentationDataset(Dataset, ABC):
     licence: ClassVar[str]
     void_channel: ClassVar[Literal["first", "last"] | None] = "last"
     short_edge: ClassVar[tuple[int, int]] = (450, 800)
+    class_weights: ClassVar[tuple[float, ...] | None] = None
     left_out: str = ""
 
     def __init__(self, root: str | Path | None, split: str):
@@ -97,36 +97,3 @@ class SegmentationDataset(Dataset, ABC):
             "mask": tv_tensors.Mask(torch.from_numpy(mask.astype(np.int64))),
             "name": self.name(index),
         }
-
-    def plot(self, index: int, prediction: np.ndarray | None = None) -> Figure:
-        """Draw a sample: the picture, its mask and, where given, a prediction, with a legend of the commonest classes.
-
-        Args:
-            index: Which sample.
-            prediction: Class ids, integer (height, width).
-        """
-        image, mask = self.read(index)
-        panels = {"image": image, "ground truth": self.classes.colourise(mask)}
-        pixels = np.bincount(mask.ravel(), minlength=256)
-        if prediction is not None:
-            panels["prediction"] = self.classes.colourise(prediction)
-            pixels += np.bincount(prediction.ravel(), minlength=256)
-        figure = Figure(figsize=(4 * len(panels), 4.2), layout="constrained")
-        for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-            axis.imshow(panel)
-            axis.set_title(title)
-            axis.axis("off")
-        # The most frequent ones: more would leave no room for the pictures.
-        shown = [label for label in np.argsort(-pixels)[:24].tolist() if pixels[label] and label < len(self.classes)]
-        labels = sorted(shown)
-        names = figure_names([self.classes.names[label] for label in labels], length=24)
-        squares = [
-            figure.axes[0].scatter([], [], marker="s", color=np.array(self.classes.palette[label]) / 255) for label in labels
-        ]
-        # Of short names three in the width of a panel.
-        columns = max(1, 3 * len(panels) * 12 // max(12, *map(len, names), 0))
-        legend = figure.legend(squares, map(str, labels), loc="outside lower center", ncols=columns, frameon=False)
-        for text, name in zip(legend.get_texts(), names, strict=True):
-            text.set_text(name)  # afterwards, since a label that begins with _ would not be shown
-        show_literally(figure)
-        return figure

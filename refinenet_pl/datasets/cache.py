@@ -1,11 +1,13 @@
-"""Slow files read once: masks out of .mat and HDF5 files become PNGs beside the data."""
+"""Slow files read once: masks in .mat and HDF5 files become PNGs beside the data."""
 
 import contextlib
 import fcntl
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from refinenet_pl.errors import DataError
-from refinenet_pl.files import expand_path
+from refinenet_pl.files import expand_path, replaced
 
 # Below this, starting processes takes longer than the work.
 FEW = 32
@@ -25,13 +27,14 @@ class Conversion(NamedTuple):
 
     Attributes:
         target: The PNG.
-        sources: The files that it is made from; the PNG is made anew when one of them is younger.
-        argument: What the converting function is given.
+        sources: The file that the converting function reads, and others that its result depends on; the PNG is made again if
+            one of them is newer.
+        arguments: Further arguments of the converting function.
     """
 
     target: Path
     sources: tuple[Path, ...]
-    argument: Any
+    arguments: tuple[Any, ...] = ()
 
 
 def cache_folder(root: Path, given: str | Path | None, name: str) -> Path:
@@ -43,16 +46,16 @@ def cache_folder(root: Path, given: str | Path | None, name: str) -> Path:
     return (expand_path(given, DataError) if given else root / "refinenet_pl_cache") / name
 
 
-def convert(conversions: list[Conversion], function: Callable[[Any], np.ndarray], description: str) -> None:
+def convert(conversions: list[Conversion], function: Callable[..., np.ndarray], description: str) -> None:
     """Make the PNGs that are missing, by several processes.
 
-    Each PNG appears whole or not at all, so an interrupted conversion goes on where it was. Of several training processes one
-    converts and the others wait.
+    Each PNG appears whole or not at all, so an interrupted conversion resumes. Of several training processes one converts and
+    the others wait.
 
     Args:
-        conversions: What to make; all targets lie in one folder.
-        function: Maps an argument to uint8 (height, width) or (height, width, 3). Defined at a module's top level, since it is
-            sent to other processes.
+        conversions: The PNGs; all targets are in one folder.
+        function: Maps the first source and the arguments to uint8 (height, width) or (height, width, 3). Defined at a module's
+            top level, since it is sent to other processes.
         description: Of the progress bar.
 
     Raises:
@@ -63,26 +66,19 @@ def convert(conversions: list[Conversion], function: Callable[[Any], np.ndarray]
     folder = conversions[0].target.parent
     with _locked(folder):
         missing = _missing(conversions)  # another process may have made them while this one waited
-        bar = tqdm(total=len(missing), desc=description, unit="file", disable=None if len(missing) > FEW else True)
-        with bar:
-            if len(missing) <= FEW:
-                for conversion in missing:
-                    _make(function, conversion)
-                return
-            with ProcessPoolExecutor(cores()) as pool:
-                futures = [pool.submit(_make, function, conversion) for conversion in missing]
-                try:
-                    for future in as_completed(futures):
-                        future.result()
-                        bar.update()
-                except BrokenProcessPool:
-                    raise DataError(
-                        f"{folder}: a process that converts {description} died, for lack of memory, or because a damaged file "
-                        "made scipy crash; what was converted is kept. Start again with more memory, or copy the files anew"
-                    ) from None
-                except BaseException:
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    raise
+        if len(missing) <= FEW:
+            for conversion in missing:
+                _make(function, conversion)
+            return
+        with ProcessPoolExecutor(cores()) as pool:
+            made = pool.map(_make, repeat(function), missing)
+            try:
+                deque(tqdm(made, total=len(missing), desc=description, unit="file", disable=None), maxlen=0)
+            except BrokenProcessPool:
+                raise DataError(
+                    f"{folder}: a process that converts {description} died, for lack of memory, or because a damaged file "
+                    "made scipy crash; what was converted is kept. Start again with more memory, or copy the files anew"
+                ) from None
 
 
 def _missing(conversions: list[Conversion]) -> list[Conversion]:
@@ -104,16 +100,13 @@ def _missing(conversions: list[Conversion]) -> list[Conversion]:
     ]
 
 
-def _make(function: Callable[[Any], np.ndarray], conversion: Conversion) -> None:
-    pixels = function(conversion.argument)
-    unfinished = conversion.target.with_name(f".{conversion.target.name}.{os.getpid()}")
+def _make(function: Callable[..., np.ndarray], conversion: Conversion) -> None:
+    pixels = function(conversion.sources[0], *conversion.arguments)
     try:
-        Image.fromarray(pixels).save(unfinished, format="PNG", compress_level=3)
-        os.replace(unfinished, conversion.target)
+        with replaced(conversion.target, durable=False) as stream:
+            Image.fromarray(pixels).save(stream, format="PNG", compress_level=3)
     except OSError as error:
         raise _unwritable(conversion.target.parent, error) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

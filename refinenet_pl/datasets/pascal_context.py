@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from refinenet_pl.datasets.cache import Conversion, cache_folder, convert
-from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder, read_list
+from refinenet_pl.datasets.classes import VOC_PALETTE, Classes
+from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder, listed_samples
 from refinenet_pl.datasets.readers.io import read_mask
 from refinenet_pl.datasets.readers.labels import VOID, LabelValues
 from refinenet_pl.datasets.readers.matlab import label_map, read_mat
-from refinenet_pl.datasets.readers.text import read_text
-from refinenet_pl.datasets.voc import VOC_CLASSES, VOC_PALETTE
+from refinenet_pl.datasets.readers.text import read_list, read_text
+from refinenet_pl.datasets.voc import VOC_CLASSES
 from refinenet_pl.errors import DataError
 
 CONTEXT_CLASSES = (
@@ -109,14 +109,12 @@ class PascalContext(PairedDataset):
         if names.is_file():
             _require_names(names)
         samples = self._samples(devkit, "Main", cache_folder(self.root, self.cache, "pascal_context"))
-        files = [folder / f"{sample.name}.mat" for sample in samples]
-        conversions = [Conversion(sample.mask, (file,), file) for sample, file in zip(samples, files, strict=True)]
+        conversions = [Conversion(sample.mask, (folder / f"{sample.name}.mat",)) for sample in samples]
         convert(conversions, _read_labels, f"{PascalContext.title} {self.split} masks")
         return samples
 
     def _samples(self, devkit: Path, lists: str, masks: Path) -> list[Sample]:
-        names = read_list(devkit / "ImageSets" / lists / f"{self.split}.txt")
-        return [Sample(name, devkit / "JPEGImages" / f"{name}.jpg", masks / f"{name}.png") for (name,) in names]
+        return listed_samples(devkit / "ImageSets" / lists / f"{self.split}.txt", devkit / "JPEGImages", masks)
 
 
 class PascalContext59(PascalContext):

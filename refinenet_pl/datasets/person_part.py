@@ -1,17 +1,15 @@
 """PASCAL Person-Part: photographs with people, six parts of the body and background."""
 
-import os
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from refinenet_pl.datasets.cache import Conversion, cache_folder, convert
-from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder, read_list
+from refinenet_pl.datasets.classes import VOC_PALETTE, Classes
+from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder, listed_samples
 from refinenet_pl.datasets.readers.labels import LabelValues
 from refinenet_pl.datasets.readers.matlab import label_map, read_mat
-from refinenet_pl.datasets.voc import VOC_PALETTE
 from refinenet_pl.errors import DataError
 
 # The class of each part that PASCAL-Part knows of a person; conversions differ in that of the neck, so it is an option.
@@ -105,50 +103,27 @@ class PersonPart(PairedDataset):
             *(f"{devkit}{year}/JPEGImages" for devkit in ("VOCdevkit/", "") for year in ("VOC2010", "VOC2012")),
             source=self.source,
         )
-        names = read_list(folder / "pascal_person_part_trainval_list" / f"{self.split}_id.txt")
-        masks = folder / "pascal_person_part_gt"
-        return [Sample(name, pictures / f"{name}.jpg", masks / f"{name}.png") for (name,) in names]
+        listing = folder / "pascal_person_part_trainval_list" / f"{self.split}_id.txt"
+        return listed_samples(listing, pictures, folder / "pascal_person_part_gt")
 
     def _mat_samples(self) -> list[Sample]:
         annotations = find_folder(self.root, "Annotations_Part", "trainval/Annotations_Part", source=self.source)
         devkit = find_folder(self.root, "VOCdevkit/VOC2010", "VOC2010", source=self.source)
         masks = cache_folder(self.root, self.cache, "person_part") / f"neck_{self.neck}"
-        names = [name for (name,) in read_list(devkit / "ImageSets" / "Main" / f"{self.split}.txt")]
-        samples = [Sample(name, devkit / "JPEGImages" / f"{name}.jpg", masks / f"{name}.png") for name in names]
-        conversions = []
-        for sample in samples:
-            file = annotations / f"{sample.name}.mat"
-            conversions.append(Conversion(sample.mask, (file,), _Annotation(file, self.neck)))
+        samples = listed_samples(devkit / "ImageSets" / "Main" / f"{self.split}.txt", devkit / "JPEGImages", masks)
+        conversions = [Conversion(sample.mask, (annotations / f"{sample.name}.mat",), (self.neck,)) for sample in samples]
         convert(conversions, _merge_parts, f"{self.title} {self.split} masks")
-        labelled = self._labelled(samples, masks / f"{self.split}.txt")
-        return [sample for sample in samples if labelled[sample.name]]
-
-    def _labelled(self, samples: list[Sample], listing: Path) -> dict[str, bool]:
-        """Whether each sample has a part in it, remembered in a list, since to read all masks takes long."""
-        newest = max(sample.mask.stat().st_mtime_ns for sample in samples)
-        if listing.is_file() and listing.stat().st_mtime_ns >= newest:
-            labelled = {name: state == "1" for name, state in read_list(listing, columns=2)}
-            if labelled.keys() == {sample.name for sample in samples}:
-                return labelled
-        labelled = {sample.name: bool(self.read_mask(sample.mask).any()) for sample in samples}
-        unfinished = listing.with_name(f".{listing.name}.{os.getpid()}")
-        try:
-            unfinished.write_text("".join(f"{name} {state:d}\n" for name, state in labelled.items()), encoding="utf-8")
-            os.replace(unfinished, listing)
-        except OSError as error:
-            raise DataError(f"{listing}: cannot be written ({error}); give another folder with the option cache") from error
-        return labelled
+        return [sample for sample in samples if _has_parts(sample.mask)]
 
 
-class _Annotation(NamedTuple):
-    file: Path
-    neck: str
+def _has_parts(mask: Path) -> bool:
+    with mask.open("rb") as file:
+        return file.read(24)[16:] != b"\0\0\0\1" * 2  # width and height of a PNG
 
 
-def _merge_parts(annotation: _Annotation) -> np.ndarray:
-    """Class ids, uint8 (height, width); of one pixel, background, where no person has parts."""
-    file = annotation.file
-    parts = {**_PARTS, "neck": _NECK[annotation.neck]}
+def _merge_parts(file: Path, neck: str) -> np.ndarray:
+    """Class ids, uint8 (height, width); a single pixel of background if no part of a person has pixels."""
+    parts = {**_PARTS, "neck": _NECK[neck]}
     merged = None
     content = read_mat(file, "anno")["anno"]
     for thing in _structs(_field(content, "objects", file)):
@@ -166,7 +141,7 @@ def _merge_parts(annotation: _Annotation) -> np.ndarray:
             if here.shape != merged.shape:
                 raise DataError(f"{file}: has masks of sizes {merged.shape} and {here.shape}; copy it anew")
             merged[here] = parts[name]
-    return np.zeros((1, 1), np.uint8) if merged is None else merged
+    return np.zeros((1, 1), np.uint8) if merged is None or not merged.any() else merged
 
 
 def _structs(value: Any) -> np.ndarray:

@@ -1,8 +1,11 @@
-"""The data sets by name."""
+"""The datasets by name."""
 
 import importlib
+import inspect
+from typing import Any
 
 from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.errors import DataError
 
 # Import paths, so that only the one that is used is imported.
 DATASETS: dict[str, str] = {
@@ -21,22 +24,30 @@ DATASETS: dict[str, str] = {
 
 
 def find_dataset(name: str) -> type[SegmentationDataset]:
-    """The data set of that name.
+    """The dataset of that name.
 
     Args:
         name: A key of `DATASETS`, or the import path of a `SegmentationDataset` of your own (`my_package.MyDataset`).
 
     Raises:
-        ValueError: There is no such data set.
+        ValueError: There is no such dataset.
     """
     module, _, attribute = DATASETS.get(name, name).rpartition(".")
-    if name in DATASETS:
-        return getattr(importlib.import_module(module), attribute)
     try:
         dataset = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError):
+        if name in DATASETS:  # a package that it needs is missing
+            raise
         known = ", ".join(DATASETS)
         raise ValueError(f"no data set is called {name!r}; choose one of {known}, or give the import path of a class") from None
     if not (isinstance(dataset, type) and issubclass(dataset, SegmentationDataset)):
         raise ValueError(f"{name} is not a SegmentationDataset")
     return dataset
+
+
+def require_options(name: str, options: dict[str, Any], place: str) -> None:
+    """Raise a DataError unless the dataset of that name has these options; `place` is where the user wrote them."""
+    try:
+        inspect.signature(find_dataset(name)).bind(root=None, split="train", **options)
+    except TypeError as error:
+        raise DataError(f"{place}: {name}: {error}") from None

@@ -1,4 +1,4 @@
-"""Drawn landscapes: the built-in data set, made with NumPy, nothing to download."""
+"""Drawn landscapes: the built-in dataset, made with NumPy, nothing to download."""
 
 import numpy as np
 
@@ -9,21 +9,21 @@ from refinenet_pl.errors import DataError
 
 
 class Scenes(SegmentationDataset):
-    """Landscapes that show what the parts of RefineNet are for; every picture is drawn when it is asked for.
+    """Landscapes that show what the parts of RefineNet are for; every image is rendered on request.
 
-    - Balls and lamps look the same, and so do roads and rivers. A picture with the moon high in the sky has lamps, one with
+    - Balls and lamps look the same, and so do roads and rivers. An image with the moon high in the sky has lamps, one with
       the sun has balls; red flags mean a river, blue ones a road. This needs surroundings that are tens of pixels away.
     - Poles and wires are 1 or 2 pixels wide, at any tilt; outlines are sharp; buildings, trees and balls come in many sizes.
-    - Meadow and crop have one mean colour and differ in texture. Every picture has a brightness and tint of its own.
+    - Meadow and crop have one mean color and differ in texture. Every image has a brightness and tint of its own.
 
-    A picture depends on (seed, split, index, size) and on nothing else, not on `samples`.
+    An image depends on (seed, split, index, size) and on nothing else, not on `samples`.
 
     Args:
         root: Not used, for there are no files.
         split: "train", "val" or "test".
         size: Height and width in pixels, 64 or more.
-        samples: Number of pictures in this split; None for that of `split_sizes`.
-        seed: 0 or more. Another seed gives other pictures.
+        samples: Number of images in this split; None for that of `split_sizes`.
+        seed: 0 or more. Another seed gives other images.
     """
 
     title = "Scenes"
@@ -64,15 +64,15 @@ class Scenes(SegmentationDataset):
         return self.draw(index)
 
     def draw(self, index: int, night: bool | None = None, red: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Draw a picture, if asked with other far surroundings than its own; all else in it stays, to the pixel.
+        """Draw an image, if asked with other far surroundings than its own; all else in it stays, to the pixel.
 
         Args:
             index: Which sample.
-            night: Whether the moon is in the sky, and balls are lamps; None for what the picture has.
-            red: Whether flags are red, and the road is a river; None for what the picture has.
+            night: Whether the moon is in the sky, and balls are lamps; None for what the image has.
+            red: Whether flags are red, and the road is a river; None for what the image has.
 
         Returns:
-            The picture, uint8 (size, size, 3), and its mask, uint8 (size, size).
+            The image, uint8 (size, size, 3), and its mask, uint8 (size, size).
         """
         stream = list(self.split_sizes).index(self.split), range(self.samples)[index]
         rng = np.random.default_rng([self.seed, *stream])

@@ -1,34 +1,34 @@
-"""The things that the scenes are drawn from; which of them a picture holds is decided in scenes.py."""
+"""The things that the scenes are drawn from; which of them an image holds is decided in scenes.py."""
 
 from functools import lru_cache
 
 import numpy as np
 
-# How hard the pictures are. Light intensities run from 0 to 1; lengths are in pixels of a picture of 128x128.
-PIXEL_NOISE = 0.07  # Standard deviation of what a camera adds to every pixel.
-TEXTURE = 0.09  # Standard deviation of meadow and crop; above PIXEL_NOISE, or the two cannot be told apart.
+# How hard the images are. Light intensities run from 0 to 1; lengths are in pixels of an image of 128x128.
+PIXEL_NOISE = 0.07  # Standard deviation of the camera noise in every pixel.
+TEXTURE = 0.09  # Standard deviation of meadow and crop; above PIXEL_NOISE, or the two cannot be distinguished.
 GRAIN = 0.06  # The same for everything else.
-BRIGHTNESS = 0.18  # Spread of the pictures' brightness, as a logarithm.
-COLOUR_CAST = 0.12  # Spread of the pictures' tints, as a logarithm.
+BRIGHTNESS = 0.18  # Spread of the images' brightness, as a logarithm.
+COLOR_CAST = 0.12  # Spread of the images' tints, as a logarithm.
 POLE_CONTRAST = (0.15, 0.35)  # How much darker or brighter than what is behind them poles and wires are.
 CUE_RADIUS = (7, 10)  # Sun and moon, which tell ball from lamp.
 FLAG_SIDE = (9, 12)  # Flags, which tell road from river.
 BALL_RADIUS = (4, 8.5)
-CUE_FLOOR, BALL_CEILING = 0.26, 0.59  # No cue below the one, no ball above the other, in picture heights: 42 pixels between.
+CUE_FLOOR, BALL_CEILING = 0.26, 0.59  # No cue below the one, no ball above the other, in image heights: 42 pixels between.
 
-GREY = np.full((3, 3), 1 / 3, np.float32)  # Turns colours into their mean.
+GRAY = np.full((3, 3), 1 / 3, np.float32)  # Turns colors into their mean.
 SKY, MEADOW, CROP, ROAD, RIVER, BUILDING, TREE, POLE, FLAG, BALL, LAMP = range(11)
 
 
 def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
-    """A colour, float32 (3,) in 0..1; hue counts in turns."""
+    """A color, float32 (3,) in 0..1; hue counts in turns."""
     ramps = (min(max(abs((hue * 6 + shift) % 6 - 3) - 1, 0), 1) for shift in (0, 4, 2))
     return np.array([value * (1 - saturation + saturation * ramp) for ramp in ramps], np.float32)
 
 
 @lru_cache(maxsize=32)
 def _noise(side: int, blur: float) -> np.ndarray:
-    """Smooth noise that every picture takes its pieces from: making it anew would cost more than all the rest.
+    """Smooth noise that every image takes its pieces from: making it again would cost more than all the rest.
 
     Returns:
         float32 (2 * side, 2 * side), mean 0, standard deviation 1, with lumps about `blur` pixels in radius.
@@ -41,7 +41,7 @@ def _noise(side: int, blur: float) -> np.ndarray:
 
 
 class Landscape:
-    """One picture in the making; what is drawn later stands in front.
+    """One image in the making; what is drawn later stands in front.
 
     Attributes:
         image: float32 (size, size, 3), about 0..1.
@@ -63,7 +63,7 @@ class Landscape:
         self.ground_hue = rng.uniform(0.05, 0.4)
 
     def between(self, low: float, high: float) -> float:
-        """A length drawn evenly, in pixels of this picture."""
+        """A length drawn evenly, in pixels of this image."""
         return self.unit * (low + (high - low) * self.rng.random())
 
     def slots(self, count: int, of: int) -> np.ndarray:
@@ -71,27 +71,27 @@ class Landscape:
         return (self.rng.permutation(of)[:count] + self.rng.uniform(0.3, 0.7, count)) * self.size / of
 
     def lumps(self, shape: tuple[int, int], blur: float) -> np.ndarray:
-        """A piece of noise, float32 of that shape, which must not exceed the picture's."""
+        """A piece of noise, float32 of that shape, which must not exceed the image's."""
         noise = _noise(self.size, blur * self.unit)
         top, left = self.rng.integers(0, self.size, 2)
         return noise[top : top + shape[0], left : left + shape[1]]
 
     def box(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice]:
-        """Rows and columns that hold a rectangle, cut off at the picture's edges."""
+        """Rows and columns that hold a rectangle, cut off at the image's edges."""
         return tuple(slice(max(int(low), 0), max(int(high) + 2, 0)) for low, high in ((top, bottom), (left, right)))
 
-    def paint(self, box: tuple[slice, slice], inside: np.ndarray, colour: np.ndarray, label: int, thing: bool) -> None:
+    def paint(self, box: tuple[slice, slice], inside: np.ndarray, color: np.ndarray, label: int, thing: bool) -> None:
         """Fill a shape.
 
         Args:
             box: The rows and columns, (height, width), that hold the shape.
             inside: bool (height, width).
-            colour: Broadcasts to (height, width, 3).
+            color: Broadcasts to (height, width, 3).
             label: Class id.
             thing: Whether the shape is an object, with a void line around it.
         """
         self.things += thing
-        np.copyto(self.image[box], colour, where=inside[..., None])
+        np.copyto(self.image[box], color, where=inside[..., None])
         self.label[box][inside] = label
         self.thing[box][inside] = self.things if thing else 0
 
@@ -110,7 +110,7 @@ class Landscape:
         self.paint(box, inside, np.array((0.85, 0.95, 1.1) if moon else (1.1, 0.9, 0.45)), SKY, thing=False)
 
     def ground(self) -> None:
-        """Meadow and crop: patches of one colour, told apart by their texture alone (lumps, and rows of plants)."""
+        """Meadow and crop: patches of one color, distinguished by their texture alone (lumps, and rows of plants)."""
         top = int(self.horizon)
         x, y = self.x, self.y[top:]
         patches = np.zeros((self.size - top, self.size), bool)
@@ -122,9 +122,9 @@ class Landscape:
         bend = 0.5 * self.lumps(patches.shape, 10)
         rows = np.sqrt(2) * np.sin((x * np.sin(angle) + y * np.cos(angle)) * (2 * np.pi / period) + bend)
         texture = np.where(patches, rows, self.lumps(patches.shape, 2))
-        colour = _rgb(self.ground_hue, self.rng.uniform(0.15, 0.55), self.rng.uniform(0.35, 0.65))
+        color = _rgb(self.ground_hue, self.rng.uniform(0.15, 0.55), self.rng.uniform(0.35, 0.65))
         box = slice(top, self.size), slice(0, self.size)
-        self.paint(box, np.ones_like(patches), colour + TEXTURE * texture[..., None], MEADOW, thing=False)
+        self.paint(box, np.ones_like(patches), color + TEXTURE * texture[..., None], MEADOW, thing=False)
         self.label[box][patches] = CROP
 
     def band(self, river: bool) -> None:
@@ -136,8 +136,8 @@ class Landscape:
         bend = self.between(-20, 20)
         middle = start + (end - start) * depth + bend * np.sin(np.pi * depth)
         inside = np.abs(self.x - middle) < 1 + depth * self.between(13, 24)
-        colour = _rgb(self.rng.uniform(0, 1), self.rng.uniform(0, 0.25), self.rng.uniform(0.3, 0.7))
-        self.paint(box, inside, colour + GRAIN * self.lumps(inside.shape, 1)[..., None], RIVER if river else ROAD, thing=False)
+        color = _rgb(self.rng.uniform(0, 1), self.rng.uniform(0, 0.25), self.rng.uniform(0.3, 0.7))
+        self.paint(box, inside, color + GRAIN * self.lumps(inside.shape, 1)[..., None], RIVER if river else ROAD, thing=False)
 
     def building(self, column: float, base: float, scale: float) -> None:
         """A house with windows, with a gable or a flat roof; its foot is at (column, base)."""
@@ -151,8 +151,8 @@ class Landscape:
         (period, storey), (first, frame) = self.between(4.5, 9) * self.rng.uniform(1, 1.4, 2), self.rng.uniform(0.25, 0.5, 2)
         windows = ((x % period) > period * first) & (((y - eaves) % storey) > storey * frame) & (y > eaves)
         wall, roof = (_rgb(*self.rng.uniform((0, 0, 0.3), (1, 0.5, 0.8))) for _ in range(2))
-        colour = np.where(windows[..., None], wall * self.rng.choice((0.5, 1.5)), np.where(y[..., None] < eaves, roof, wall))
-        self.paint(box, inside, colour + GRAIN * self.lumps(inside.shape, 1)[..., None], BUILDING, thing=True)
+        color = np.where(windows[..., None], wall * self.rng.choice((0.5, 1.5)), np.where(y[..., None] < eaves, roof, wall))
+        self.paint(box, inside, color + GRAIN * self.lumps(inside.shape, 1)[..., None], BUILDING, thing=True)
 
     def tree(self, column: float, base: float, scale: float) -> None:
         """A tree, or a bush if the scale is small, of a ragged outline and about the ground's hue."""
@@ -165,17 +165,17 @@ class Landscape:
         crown = np.hypot(x, y) / radius + 0.12 * leaves < 1
         stem = (np.abs(x) <= trunk) & (y > 0) & (y <= base - middle)
         hue = self.ground_hue + self.rng.uniform(-0.08, 0.08)
-        colour, bark = _rgb(hue, *self.rng.uniform((0.2, 0.25), (0.6, 0.55))), _rgb(0.07, 0.3, 0.3)
+        color, bark = _rgb(hue, *self.rng.uniform((0.2, 0.25), (0.6, 0.55))), _rgb(0.07, 0.3, 0.3)
         shade = 1.2 * GRAIN * (leaves - (x + y) / radius)
-        self.paint(box, crown | stem, np.where(crown[..., None], colour + shade[..., None], bark), TREE, thing=True)
+        self.paint(box, crown | stem, np.where(crown[..., None], color + shade[..., None], bark), TREE, thing=True)
 
     def ball(self, column: float, row: float, radius: float, lamp: bool) -> None:
-        """A ball, which at night is a lamp: of any colour, bright on one side."""
+        """A ball, which at night is a lamp: of any color, bright on one side."""
         box = self.box(column - radius, row - radius, column + radius, row + radius)
         x, y = (self.x[box[1]] - column) / radius, (self.y[box[0]] - row) / radius
         light = 1.15 - 0.45 * np.hypot(x + 0.35, y + 0.35)
-        colour = light[..., None] * _rgb(*self.rng.uniform((0, 0.2, 0.45), (1, 0.8, 0.95)))
-        self.paint(box, x**2 + y**2 < 1, colour, LAMP if lamp else BALL, thing=True)
+        color = light[..., None] * _rgb(*self.rng.uniform((0, 0.2, 0.45), (1, 0.8, 0.95)))
+        self.paint(box, x**2 + y**2 < 1, color, LAMP if lamp else BALL, thing=True)
 
     def flag(self, column: float, red: bool) -> tuple[float, float, float, float]:
         """A flag high in the sky.
@@ -188,8 +188,8 @@ class Landscape:
         box = self.box(column, row, column + width, row + height)
         wave = row + self.unit * np.sin((self.x[box[1]] - column) / self.unit / 2)
         inside = (self.y[box[0]] >= wave) & (self.y[box[0]] < wave + height - 1)
-        colour = _rgb((0.0 if red else 0.6) + self.rng.uniform(-0.04, 0.04), *self.rng.uniform((0.6, 0.5), (0.9, 0.9)))
-        self.paint(box, inside, colour + GRAIN * self.lumps(inside.shape, 1)[..., None], FLAG, thing=True)
+        color = _rgb((0.0 if red else 0.6) + self.rng.uniform(-0.04, 0.04), *self.rng.uniform((0.6, 0.5), (0.9, 0.9)))
+        self.paint(box, inside, color + GRAIN * self.lumps(inside.shape, 1)[..., None], FLAG, thing=True)
         return column - 1, row, column - 1 + self.between(-3, 3), self.horizon + self.between(4, 16)
 
     def line(self, x0: float, y0: float, x1: float, y1: float, sag: float = 0.0, width: int = 1) -> None:
@@ -204,7 +204,7 @@ class Landscape:
             rows, columns = np.concatenate((rows, rows + aside[0])), np.concatenate((columns, columns + aside[1]))
         seen = (rows >= 0) & (rows < self.size) & (columns >= 0) & (columns < self.size)
         pixels = rows[seen], columns[seen]
-        self.image[pixels] = self.image[pixels] @ GREY + shade
+        self.image[pixels] = self.image[pixels] @ GRAY + shade
         self.label[pixels] = POLE
 
     def void(self, ignore_index: int) -> None:
@@ -214,8 +214,8 @@ class Landscape:
         self.label[:, :-1][right] = ignore_index
 
     def photograph(self) -> np.ndarray:
-        """What a camera makes of it, uint8 (size, size, 3): a brightness and tint of the day, and noise."""
-        gain = np.exp(BRIGHTNESS * self.rng.standard_normal() + COLOUR_CAST * self.rng.standard_normal(3))
+        """The photograph of it, uint8 (size, size, 3), with a brightness and tint of the day, and noise."""
+        gain = np.exp(BRIGHTNESS * self.rng.standard_normal() + COLOR_CAST * self.rng.standard_normal(3))
         noise = self.rng.standard_normal(self.image.shape, dtype=np.float32)
         noise *= 255 * PIXEL_NOISE
         noise += self.image * (255 * gain).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the evaluation servers take."""
+"""Formats of the evaluation servers."""
 
 import shutil
 from collections.abc import Callable
@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from refinenet_pl.datasets.cityscapes import LABEL_IDS
-from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.classes import VOC_PALETTE, Classes
 from refinenet_pl.datasets.registry import find_dataset
-from refinenet_pl.datasets.voc import VOC_PALETTE
+from refinenet_pl.files import replaced
 
 
 @dataclass(frozen=True)
@@ -19,36 +19,43 @@ class Submission:
     """One server's format.
 
     Attributes:
-        dataset: Name of the data set whose classes the server knows.
-        folder: Where the masks lie inside the archive.
-        archive: `zip` or `gztar`, as `shutil.make_archive` names them.
-        encode: From class ids, uint8 (height, width), to the picture to save.
+        dataset: Name of the dataset whose classes the server knows.
+        folder: Folder of the masks inside the archive.
+        format: `zip` or `gztar`, as `shutil.make_archive` names them.
+        encode: From class ids, uint8 (height, width), to the image to save.
     """
 
     dataset: str
     folder: str
-    archive: str
+    format: str
     encode: Callable[[np.ndarray], Image.Image]
 
     def classes(self) -> Classes:
         return find_dataset(self.dataset).classes
 
-    def save(self, output: Path, picture: Path, mask: np.ndarray) -> Path:
-        """Write one mask under its picture's name, below `output`."""
-        path = output / self.dataset / self.folder / f"{picture.stem}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.encode(mask).save(path)
-        return path
+    def mask_file(self, output: Path, image: Path) -> Path:
+        """The file below `output` for the mask of an image."""
+        return output / self.dataset / self.folder / f"{image.stem}.png"
+
+    def archive_file(self, output: Path) -> Path:
+        """The archive that `pack` writes."""
+        return output / (self.dataset + {"zip": ".zip", "gztar": ".tar.gz"}[self.format])
+
+    def save(self, file: Path, mask: np.ndarray) -> None:
+        """Write a mask, uint8 class ids (height, width)."""
+        with replaced(file, durable=False) as stream:
+            self.encode(mask).save(stream, "png")
 
     def pack(self, output: Path) -> Path:
-        """Pack what was saved."""
-        return Path(shutil.make_archive(str(output / self.dataset), self.archive, output / self.dataset))
+        """Pack the masks into an archive, which appears whole or not at all."""
+        unfinished = shutil.make_archive(str(output / f".{self.dataset}"), self.format, output / self.dataset)
+        return Path(unfinished).replace(self.archive_file(output))
 
 
 def _voc(mask: np.ndarray) -> Image.Image:
-    picture = Image.fromarray(mask)
-    picture.putpalette([value for colour in VOC_PALETTE for value in colour])  # makes it a palette picture
-    return picture
+    image = Image.fromarray(mask)
+    image.putpalette([value for color in VOC_PALETTE for value in color])  # makes it a palette image
+    return image
 
 
 def _cityscapes(mask: np.ndarray) -> Image.Image:

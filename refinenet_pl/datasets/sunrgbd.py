@@ -1,17 +1,15 @@
 """SUN RGB-D: 10,335 photographs of rooms by four depth cameras, 37 classes."""
 
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 
 from refinenet_pl.datasets.cache import Conversion, cache_folder, convert
-from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.classes import VOC_PALETTE, Classes
 from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder
 from refinenet_pl.datasets.nyud import NYU_CLASSES
 from refinenet_pl.datasets.readers.labels import LabelValues
 from refinenet_pl.datasets.readers.matlab import label_map, open_hdf5, read_mat
-from refinenet_pl.datasets.voc import VOC_PALETTE
 from refinenet_pl.errors import DataError
 
 _AUTHORS_DISK = PurePosixPath("/n/fs/sun3d/data/SUNRGBD")
@@ -61,23 +59,18 @@ class SUNRGBD(PairedDataset):
             number, picture = entries[folder]
             name = "-".join(folder.parts)
             samples.append(Sample(name, pictures / folder / "image" / picture, masks / f"{name}.png"))
-            conversions.append(Conversion(samples[-1].mask, (metadata, labels), _Mask(labels, number)))
+            conversions.append(Conversion(samples[-1].mask, (labels, metadata), (number,)))
         if len({sample.name for sample in samples}) < len(samples):
             raise DataError(f"{listing}: {_VARIABLES[self.split]} lists a folder twice; unpack SUNRGBDtoolbox.zip anew")
         convert(conversions, _read_labels, f"{self.title} {self.split} masks")
         return samples
 
 
-class _Mask(NamedTuple):
-    file: Path
-    number: int
-
-
-def _read_labels(source: _Mask) -> np.ndarray:
+def _read_labels(file: Path, number: int) -> np.ndarray:
     """Class ids, uint8 (height, width)."""
-    with open_hdf5(source.file) as content:
-        labels = content[content["SUNRGBD2Dseg"]["seglabel"][source.number - 1, 0]][()].T
-    place = f"{source.file}: SUNRGBD2Dseg({source.number}).seglabel"
+    with open_hdf5(file) as content:
+        labels = content[content["SUNRGBD2Dseg"]["seglabel"][number - 1, 0]][()].T
+    place = f"{file}: SUNRGBD2Dseg({number}).seglabel"
     return _OFFICIAL.encode(label_map(labels, place), place)
 
 

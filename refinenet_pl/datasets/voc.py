@@ -5,20 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from refinenet_pl.datasets.cache import Conversion, cache_folder, convert
-from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder, read_list
+from refinenet_pl.datasets.classes import VOC_PALETTE, Classes
+from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder, listed_samples
 from refinenet_pl.datasets.readers.labels import LabelValues
 from refinenet_pl.datasets.readers.matlab import label_map, read_mat
+from refinenet_pl.datasets.readers.text import read_list
 from refinenet_pl.errors import DataError
-
-
-def _colour(label: int) -> tuple[int, int, int]:
-    """Every third bit of the label goes to one channel, the lowest bits to the highest places."""
-    return tuple(sum(((label >> 3 * place + channel) & 1) << (7 - place) for place in range(8)) for channel in range(3))
-
-
-VOC_PALETTE = tuple(_colour(label) for label in range(256))
-"""The colour map of the VOC development kit: a colour for each value of a byte, the void value 255 among them."""
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -72,7 +64,7 @@ class VOC2012(PairedDataset):
             if name not in taken:
                 taken.add(name)
                 samples.append(Sample(name, image, folder / f"{name}.png"))
-                conversions.append(Conversion(samples[-1].mask, (labels,), labels))
+                conversions.append(Conversion(samples[-1].mask, (labels,)))
         convert(conversions, _read_labels, "SBD masks")
         return samples
 
@@ -94,8 +86,8 @@ class VOC2012(PairedDataset):
 
 def _voc_samples(home: Path, split: str) -> list[Sample]:
     voc = home / "VOCdevkit" / "VOC2012"
-    names = read_list(voc / "ImageSets" / "Segmentation" / f"{split}.txt")
-    return [Sample(name, voc / "JPEGImages" / f"{name}.jpg", voc / "SegmentationClass" / f"{name}.png") for (name,) in names]
+    listing = voc / "ImageSets" / "Segmentation" / f"{split}.txt"
+    return listed_samples(listing, voc / "JPEGImages", voc / "SegmentationClass")
 
 
 def _read_labels(file: Path) -> np.ndarray:

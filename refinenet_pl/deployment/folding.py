@@ -1,28 +1,31 @@
-"""Batch normalisation in evaluation is a scale and a shift of channels, which the convolution before it can do."""
+"""Folding of batch normalization, in evaluation a scale and a shift of channels, into the convolution before it."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-# Large enough for five halvings to leave something.
-TRIAL_SIDE = 64
+from refinenet_pl.models.dense_network import has_score_map
 
-# How much the scores may differ, as a share of the greatest one. Sixteen bits leave more.
+TRIAL_SIDE = 64  # five halvings leave something
+
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
+"""Max difference of the scores, as a share of the largest one; of other dtypes 0.05."""
 
 
 @torch.no_grad()
 def fold_batch_norm(network: nn.Module) -> int:
-    """Fold each batch normalisation that directly follows a convolution into that convolution, in place.
+    """Fold each batch normalization that directly follows a convolution into that convolution, in place.
 
-    Which follows which is seen in a trial run, whatever the network's code is like, and a second one verifies that the scores
-    have stayed. A network of which that is not so is left as it was.
+    A trial run finds the pairs in any network. A second run verifies that the scores are unchanged; if they are not, the
+    network is restored.
 
     Args:
         network: In evaluation mode.
 
     Returns:
-        How many were folded.
+        Number of normalizations folded.
     """
     parameter = next(network.parameters())
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
@@ -32,7 +35,7 @@ def fold_batch_norm(network: nn.Module) -> int:
     trial = torch.rand(shape, device=parameter.device, dtype=parameter.dtype)
     try:
         before, pairs = _observed(network, trial)
-    except (RuntimeError, ValueError, AssertionError):  # a network for pictures of other sizes
+    except (RuntimeError, ValueError, AssertionError):  # a network for images of other sizes
         return 0
     modules = dict(network.named_modules())
     kept = [(modules[conv], modules[conv].weight, modules[conv].bias, name, modules[name]) for conv, name in pairs]
@@ -51,12 +54,12 @@ def fold_batch_norm(network: nn.Module) -> int:
 
 
 def _observed(network: nn.Module, trial: Tensor) -> tuple[Tensor, list[tuple[str, str]]]:
-    """The scores of a trial run, and the names of (convolution, normalisation of its output and of nothing else)."""
-    outputs: list[tuple[Tensor, str]] = []  # tensors are kept, so that no other takes their place in memory
+    """The scores of a trial run, and the names of (convolution, normalization of its output and of nothing else)."""
+    outputs: list[tuple[Tensor, str]] = []  # tensors are kept, so that no other reuses their memory
     found: dict[str, list[str]] = {}
     calls: dict[str, int] = {}
 
-    def watch(name: str):
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             calls[name] = calls.get(name, 0) + 1
             if isinstance(module, nn.BatchNorm2d):
@@ -83,13 +86,13 @@ def _observed(network: nn.Module, trial: Tensor) -> tuple[Tensor, list[tuple[str
 
 
 def _scores(network: nn.Module, trial: Tensor) -> Tensor:
-    # Those of the class, not what torch.compile may have put in their place.
-    method = type(network).score_map if hasattr(network, "score_map") else type(network).forward
+    # The methods of the class, because torch.compile may have replaced those of the object.
+    method = type(network).score_map if has_score_map(network) else type(network).forward
     scores = method(network, trial)
     return scores[0] if isinstance(scores, tuple) else scores
 
 
 def _rest(norm: nn.BatchNorm2d) -> nn.Module:
-    """What a normalisation does besides: timm's have an activation of their own."""
+    """The remaining parts of a normalization: timm's have an activation of their own."""
     parts = [part for part in norm.children() if not isinstance(part, nn.Identity)]
     return nn.Sequential(*parts) if parts else nn.Identity()

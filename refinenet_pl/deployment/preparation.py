@@ -1,11 +1,10 @@
-"""A network whose weights stay as they are, made faster."""
+"""Preparation of a network for inference: fewer and cheaper operations, the same scores."""
 
 import torch
 from torch import nn
 
 from refinenet_pl.deployment.folding import fold_batch_norm
 from refinenet_pl.deployment.winograd import WinogradConv2d
-from refinenet_pl.memory import keep_freed_memory
 from refinenet_pl.models.blocks import ChainedResidualPooling, convolution
 from refinenet_pl.models.decoder import RefineNetDecoder
 from refinenet_pl.models.ops.pooling import pool_along_sides
@@ -14,9 +13,9 @@ from refinenet_pl.models.refinenet import RefineNet
 
 @torch.no_grad()
 def merge_projections(decoder: RefineNetDecoder) -> None:
-    """Make one 1x1 convolution of each two that follow each other, as where Light-Weight RefineNet adapts and fuses a path."""
+    """Merge pairs of consecutive 1x1 convolutions, in place: those by which Light-Weight RefineNet adapts and fuses a path."""
     for adaptations, block in zip(decoder.adaptations, decoder.blocks, strict=True):
-        # What comes from the block before is the first path, and has no adaptation.
+        # The path from the previous block is the first, and has no adaptation.
         before = len(block.paths) - len(adaptations)
         for adaptation, path, place in zip(adaptations, block.paths[before:], range(before, len(block.paths)), strict=True):
             if len(path) or not block.fusion.convs:
@@ -31,13 +30,13 @@ def merge_projections(decoder: RefineNetDecoder) -> None:
 def prepare_for_inference(network: nn.Module, compiled: bool = False) -> nn.Module:
     """Bring a network into the form that predicts fastest, in place; its scores stay the same to rounding.
 
-    Batch normalisation is folded into convolutions, and two 1x1 convolutions in a row become one. On CPUs wide 3x3 convolutions
-    become Winograd's, poolings take the sides one after the other, and the process keeps the memory that it frees. Afterwards
-    the network can neither be trained nor saved, and stays on its device.
+    Batch normalization is folded into convolutions, and two consecutive 1x1 convolutions become one. On CPUs wide 3x3
+    convolutions become Winograd's, and poolings process one side after the other. Afterwards the network can neither be trained
+    nor saved, and stays on its device.
 
     Args:
-        network: RefineNet or another that maps pictures to scores, on the device where it will be used.
-        compiled: Whether torch.compile will make it, which brings convolutions of its own.
+        network: RefineNet or another that maps images to scores, on the device where it will be used.
+        compiled: The network will be compiled by torch.compile, which has convolutions of its own.
 
     Returns:
         The network, in evaluation mode.
@@ -47,7 +46,6 @@ def prepare_for_inference(network: nn.Module, compiled: bool = False) -> nn.Modu
     if isinstance(network, RefineNet):
         merge_projections(network.decoder)
     if not compiled and next(network.parameters()).device.type == "cpu":
-        keep_freed_memory()
         for name, module in list(network.named_modules()):
             if isinstance(module, ChainedResidualPooling):
                 module.pool = pool_along_sides

@@ -1,7 +1,7 @@
 """3x3 convolutions on CPUs with fewer multiplications: Winograd's F(4x4, 3x3) (Lavin and Gray, CVPR 2016, Section 4).
 
-An output tile of 4x4 values takes 36 multiplications a pair of channels and not 144. What is saved beyond the transforms makes
-a convolution of 256 channels up to 1.7 times as fast as oneDNN's direct one. On GPUs, cuDNN chooses such algorithms itself.
+An output tile of 4x4 values needs 36 multiplications per pair of channels instead of 144. With the transforms, a convolution of
+256 channels is up to 1.7 times as fast as oneDNN's direct one. On GPUs, cuDNN chooses such algorithms itself.
 """
 
 import numpy as np
@@ -12,29 +12,34 @@ from torch import Tensor, nn
 TILE = 4
 WINDOW = TILE + 2  # of the input that one output tile needs
 
-# Where the polynomials behind the algorithm are evaluated, besides infinity. These leave twice the rounding error of the direct
-# convolution; the 0, 1, -1, 2, -2 of the paper leave three times as much.
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
+"""Points at which the algorithm evaluates its polynomials, in addition to infinity.
 
-# With fewer channels the transforms cost what the products save. With more, where RefineNet's maps are smallest, the
-# transformed weights, four times the size of the weights, are not worth their memory.
+These have twice the rounding error of the direct convolution; the 0, 1, -1, 2, -2 of the paper have three times as much.
+"""
+
 CHANNELS = range(192, 385)
+"""Numbers of channels for which the algorithm is used.
 
-# Temporary tensors of a strip of tiles, each, so that large pictures do not take several times their features' memory.
+With fewer, the transforms cost as much as the products save. With more, RefineNet's maps are smallest, and the transformed
+weights, four times the size of the weights, cost more memory than the time is worth.
+"""
+
 CHUNK_BYTES = 32 * 2**20
+"""Size of each temporary tensor of a chunk of rows, so that large images do not need several times their features' memory."""
 
 
 class WinogradConv2d(nn.Module):
-    """A 3x3 convolution with fixed weights that gives what `conv` gives, to rounding.
+    """A 3x3 convolution with fixed weights that returns what `conv` returns, to rounding.
 
     Args:
-        conv: What it takes the place of, see `fits`.
+        conv: The convolution to replace, see `fits`.
     """
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
         output, weight, window = _transforms()
-        # In float64, or the error of the transform would be that of all results.
+        # In float64, because an error of the transform would be in all results.
         kernels = np.einsum("ai,bj,ocij->aboc", weight, weight, conv.weight.detach().double().cpu().numpy())
         kernels = kernels.reshape(-1, conv.in_channels, 1, 1)
         for name, matrix in {"kernels": kernels, "window": np.kron(window, window), "tile": np.kron(output, output)}.items():
@@ -43,7 +48,7 @@ class WinogradConv2d(nn.Module):
 
     @staticmethod
     def fits(module: nn.Module) -> bool:
-        """Whether a module is a convolution that is faster so."""
+        """True for a convolution that is faster with this algorithm."""
         return (
             type(module) is nn.Conv2d
             and (module.kernel_size, module.stride, module.padding) == ((3, 3), (1, 1), (1, 1))
@@ -61,15 +66,15 @@ class WinogradConv2d(nn.Module):
         out_channels = len(self.kernels) // WINDOW**2
         out = x.new_empty(number, height, width, out_channels)
         rows = max(1, CHUNK_BYTES // (4 * WINDOW**2 * number * across * channels))
-        # Nothing else than the strips exists beside input and output, or large pictures would take several times as much.
+        # Only the tensors of one chunk exist in addition to input and output.
         for top in range(0, down, rows):
             first, last = TILE * top, TILE * min(top + rows, down)
             seen = x[:, :, max(first - 1, 0) : last + 1]
             sides = (1, 1 + across * TILE - width, max(1 - first, 0), max(last + 1 - height, 0))
             windows = F.pad(seen, sides).permute(0, 2, 3, 1).unfold(1, WINDOW, TILE).unfold(2, WINDOW, TILE)
-            strip = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, WINDOW**2, channels)
-            # The 36 products, each of all tiles, are one convolution of 36 groups: oneDNN is faster than a batch of products.
-            tiles = (self.window @ strip).view(1, 1, -1, WINDOW**2 * channels).permute(0, 3, 1, 2)
+            chunk = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, WINDOW**2, channels)
+            # The 36 products, each of all tiles, are one convolution of 36 groups: faster in oneDNN than a batch of products.
+            tiles = (self.window @ chunk).view(1, 1, -1, WINDOW**2 * channels).permute(0, 3, 1, 2)
             products = F.conv2d(tiles, self.kernels, groups=WINDOW**2).permute(0, 2, 3, 1)
             values = self.tile @ products.reshape(-1, WINDOW**2, out_channels)
             values = values.view(number, -1, across, TILE, TILE, out_channels).transpose(2, 3)
@@ -79,7 +84,7 @@ class WinogradConv2d(nn.Module):
 
 
 def _transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The algorithm's matrices for output tiles, (4, 6), weights, (6, 3), and input windows, (6, 6), by Cook and Toom."""
+    """Matrices of Cook and Toom for output tiles, (4, 6), weights, (6, 3), and input windows, (6, 6)."""
     points = np.array(POINTS)
     output, weight, window = np.zeros((TILE, WINDOW)), np.zeros((WINDOW, 3)), np.zeros((WINDOW, WINDOW))
     for place, point in enumerate(points):

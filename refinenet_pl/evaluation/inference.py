@@ -11,16 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refinenet_pl.datasets.short_edge import short_edge_factor
 from refinenet_pl.evaluation.test_time_augmentation import View, average, fuse_in_log_space
 from refinenet_pl.evaluation.tiles import TiledScoreMap, Tiles, scaled_rows
+from refinenet_pl.models.dense_network import DenseNetwork, as_dense_network
 from refinenet_pl.models.ops.bicubic import Factor, resize_bicubic
 from refinenet_pl.models.ops.chunked_upsampling import exact_products
 from refinenet_pl.models.refinenet import VoidChannel
 
 Protocol = Literal["standard", "paper"]
-
-PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
-"""The test scales of the authors' code for all seven data sets."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,12 @@ class Inference:
         return ", ".join(parts + ["flip"] * self.flip)
 
     def log_probabilities(
-        self, network: nn.Module, image: Tensor, normalize: Callable[[Tensor], Tensor]
+        self, network: nn.Module | DenseNetwork, image: Tensor, normalize: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[slice, Tensor]]:
         """Class probabilities at the pictures' own size, in strips of rows that bound the memory.
 
         Args:
-            network: Maps normalised float (N, 3, H, W) to logits; its `score_map` is used where it has one.
+            network: Any module from normalized images to logits, see `as_dense_network`.
             image: uint8 (N, 3, H, W).
             normalize: From uint8 or float (N, 3, H, W) in 0..255 to what the network takes.
 
@@ -87,37 +86,36 @@ class Inference:
             The rows, and their log probabilities, float32 (N, classes, rows, W), with void behind the classes where it can be
             predicted.
         """
-        size = tuple(image.shape[-2:])
+        size, network = tuple(image.shape[-2:]), as_dense_network(network)
         views = [view for scale in self.scales for view in self._views(network, image, scale, normalize)]
         if self.protocol == "paper":
             yield from fuse_in_log_space(views, size)
         else:
             yield from average(views, size)
 
-    def _views(self, network: nn.Module, image: Tensor, scale: float, normalize) -> Iterator[View]:
+    def _views(self, network: DenseNetwork, image: Tensor, scale: float, normalize) -> Iterator[View]:
         image = image.as_subclass(Tensor)
         size = self._size(image, scale)
-        how = getattr(network, "upsampling", "bilinear")
         tiles = self.tile and Tiles.over(size, self.tile, self.tile_overlap)
         scaled = None if tiles else normalize(self._scaled(image, scale))
         for flipped in (False, True)[: 1 + self.flip]:
             # Flipped back when its rows and columns are read, so that no copy is held meanwhile.
             if tiles:
                 scores = TiledScoreMap(
-                    lambda part: score_map(network, normalize(part)),
+                    lambda part: network.score_map(normalize(part)),
                     partial(_rows, image, size, flipped),
                     tiles,
                     {None: slice(None), "first": slice(1, None), "last": slice(None, -1)}[self.void_channel],
                 )
-                yield View(scores, size, tiles.covered, flipped, how, in_pieces=True)
+                yield View(scores, size, tiles.covered, flipped, network.upsampling, in_pieces=True)
                 continue
             x = scaled.flip(-1) if flipped else scaled
-            logits = score_map(network, x)
+            logits = network.score_map(x)
             # Averaged in float32 at least, whatever the network computes in.
             logits = void_last(logits, self.void_channel).to(torch.promote_types(logits.dtype, torch.float32))
             if self.void_channel and not self.predicts_void:
                 logits = logits[:, :-1]
-            yield View(logits, size, size, flipped, how, in_pieces=self.tile is not None)
+            yield View(logits, size, size, flipped, network.upsampling, in_pieces=self.tile is not None)
 
     def _size(self, image: Tensor, scale: float) -> tuple[int, int]:
         """(height, width) of the image at one scale."""
@@ -129,9 +127,7 @@ class Inference:
 
     def _factor(self, image: Tensor, scale: float) -> float:
         """Factor of the authors' protocol: it brings the short edge within its limits, and then applies the scale."""
-        least, greatest = self.short_edge
-        short = min(image.shape[-2:])
-        return scale * min(max(least, short), greatest) / short
+        return short_edge_factor(image.shape[-2:], self.short_edge, scale)
 
     def _scaled(self, image: Tensor, scale: float) -> Tensor:
         """The image at one scale: uint8 or float (N, 3, h, w) in 0..255."""
@@ -155,29 +151,6 @@ class Inference:
 def _rows(image: Tensor, size: tuple[int, int], flipped: bool, rows: slice) -> Tensor:
     part = scaled_rows(image, size, rows)
     return part.flip(-1) if flipped else part
-
-
-def score_map(network: nn.Module, x: Tensor) -> Tensor:
-    """Logits as small as the network has them: float (N, C, H, W) -> (N, classes, h, w)."""
-    return network.score_map(x) if hasattr(network, "score_map") else whole_image_logits(network, x)
-
-
-def whole_image_logits(network: nn.Module, x: Tensor) -> Tensor:
-    """Logits of a picture of any size, also from a network that takes only sizes divisible by its stride.
-
-    Args:
-        network: Maps float (N, C, H, W) to logits (N, classes, H, W). One of smp's says in `requires_divisible_input_shape`
-            whether sizes matter to it.
-        x: Float (N, C, H, W), normalised.
-
-    Returns:
-        Float (N, classes, H, W).
-    """
-    height, width = x.shape[-2:]
-    if getattr(network, "requires_divisible_input_shape", False):
-        stride = network.encoder.output_stride
-        x = F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
-    return network(x)[..., :height, :width]
 
 
 def void_last(logits: Tensor, void_channel: VoidChannel | None) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from refinenet_pl.models.encoders import PACKAGED, load_packaged, normalization_of
 from refinenet_pl.models.ops import symbolic_shapes
-from refinenet_pl.models.ops.resize import resize
+from refinenet_pl.models.ops.resize import Upsampling, resize
 
 
 class _Baseline:
@@ -25,7 +25,8 @@ class _Baseline:
         **options: See smp's documentation; `classes` among them.
     """
 
-    # Its own forward does what such sizes need.
+    upsampling: Upsampling = "bilinear"
+    # Its own forward pads such images.
     requires_divisible_input_shape = False
 
     def __init__(

@@ -75,7 +75,7 @@ class MultiResolutionFusion(nn.Module):
         if not self.convs:
             return paths[0]
         # The real sizes decide, not a factor of two: encoders round odd sizes in their own ways.
-        size = tuple(symbolic_shapes.greatest(path.shape[side] for path in paths) for side in (-2, -1))
+        size = tuple(symbolic_shapes.largest(path.shape[side] for path in paths) for side in (-2, -1))
         resized = [upsample(conv(path), size, self.upsampling) for conv, path in zip(self.convs, paths, strict=True)]
         total = sum(resized[1:], start=resized[0])
         return F.relu(total) if self.shortcut == "relu" else total

@@ -18,10 +18,14 @@ PACKAGED = tuple(f"tu-tf_efficientnet_lite{size}" for size in (0, 2))
 
 
 class Normalization(NamedTuple):
-    """What an encoder expects of its input: (x - mean) / std for x in 0..1, one value for each of red, green, blue."""
+    """Normalization of an encoder's input: (x - mean) / std for x in 0..1, one value for each of red, green, blue."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Of torchvision's and nearly all of smp's ImageNet weights."""
 
 
 def build_encoder(
@@ -34,7 +38,7 @@ def build_encoder(
         weights: None for random weights, `imagenet` or another name that smp knows for this encoder. For
             `tu-tf_efficientnet_lite0` and `tu-tf_efficientnet_lite2` the weights come from installed packages; for all others
             smp downloads them.
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         depth: Number of halvings; the last features are at 1/2**depth.
         caffe_strides: For ResNets of bottlenecks: stride in the first 1x1 convolution of a stage, as in the Caffe models that
             the authors started from, and not in the 3x3 convolution.
@@ -66,16 +70,16 @@ def build_encoder(
 
 
 def normalization_of(name: str) -> Normalization:
-    """The input normalisation that an encoder's ImageNet weights were trained with.
+    """The input normalization that an encoder's ImageNet weights were trained with.
 
     timm's is known for each of its encoders. smp keeps that of its own encoders beside the weights on a hub; nearly all have
-    torchvision's, which is what this gives.
+    torchvision's, which this returns.
     """
     if name.startswith("tu-") and timm.models.is_model(name[3:]):
         config = timm.models.get_pretrained_cfg(name[3:], allow_unregistered=True)
         if config is not None:
             return Normalization(tuple(config.mean), tuple(config.std))
-    return Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return IMAGENET
 
 
 def load_packaged(encoder: nn.Module, name: str, in_channels: int = 3) -> None:
@@ -84,7 +88,7 @@ def load_packaged(encoder: nn.Module, name: str, in_channels: int = 3) -> None:
     Args:
         encoder: As smp builds the one of this name.
         name: One of `PACKAGED`.
-        in_channels: Channels of its picture.
+        in_channels: Channels of its image.
 
     Raises:
         EncoderError: The package is missing, or another version.
@@ -104,7 +108,7 @@ def load_packaged(encoder: nn.Module, name: str, in_channels: int = 3) -> None:
     weights = {f"model.{name}": tensor for name, tensor in zip(names, published.values(), strict=True)}
     stem = "model.conv_stem.weight"
     weights[stem] = adapt_input_conv(in_channels, weights[stem])
-    # The classifier's tensors, and the last stages' where the encoder is cut, have no place in an encoder.
+    # The classifier's tensors, and the last stages' if the encoder is cut, have no place in an encoder.
     encoder.load_state_dict({name: weights[name] for name in encoder.state_dict()})
 
 

@@ -1,4 +1,4 @@
-"""The page's charts, as SVG that takes its colours from the page."""
+"""The page's charts, as SVG that takes its colors from the page."""
 
 import io
 import textwrap
@@ -8,14 +8,13 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from refinenet_pl.ablation.records import Report, Row
-from refinenet_pl.report.collect import Group, pictures_per_second
+from refinenet_pl.ablation.figures import Report, Row
+from refinenet_pl.report.collect import Group, images_per_second
 
-# Okabe and Ito's colours and three more, which stay apart for colour-blind readers and show on black and white alike; shapes
-# differ as well.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F", "#A05A2C", "#3FA796")
+# Okabe and Ito's colors and three more, which color-blind readers can distinguish on black and on white; shapes differ as well.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F", "#A05A2C", "#3FA796")
 MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "*": "★", "<": "◀", ">": "▶"}
-# What matplotlib is told to draw in, and what the page has instead.
+# Placeholders, which `_svg` replaces by colors of the page.
 _INK, _GRID = "#010203", "#040506"
 _STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "refinenet_pl", "font.family": "sans-serif", "font.size": 10,
@@ -27,11 +26,11 @@ _WIDTH = 4.7
 
 def style_of(place: int) -> tuple[str, str]:
     """Colour and marker of the cell at this place in its table."""
-    return COLOURS[place % len(COLOURS)], list(MARKERS)[place % len(MARKERS)]
+    return COLORS[place % len(COLORS)], list(MARKERS)[place % len(MARKERS)]
 
 
 def differences(report: Report) -> str | None:
-    """Differences to the reference with their intervals; None where there are none."""
+    """Differences to the reference with their intervals; None if there are none."""
     rows = [(place, row) for place, row in enumerate(report.rows) if row.difference.values]
     if not rows:
         return None
@@ -41,13 +40,11 @@ def differences(report: Report) -> str | None:
         figure, axes = _figure(0.9 + 0.21 * lines)
         axes.axvline(0, color=_INK, linewidth=1)
         for y, (place, row) in enumerate(rows):
-            colour, marker = style_of(place)
+            color, marker = style_of(place)
             if row.significance:
-                axes.plot([row.significance.low, row.significance.high], [y, y], color=colour, linewidth=2)
-            axes.plot([row.difference.mean] * 2, [y - 0.26, y + 0.26], color=colour, linewidth=2.5)
-            axes.plot(
-                list(row.difference.values.values()), [y] * len(row.difference.values), marker, color=colour, markersize=5
-            )
+                axes.plot([row.significance.low, row.significance.high], [y, y], color=color, linewidth=2)
+            axes.plot([row.difference.mean] * 2, [y - 0.26, y + 0.26], color=color, linewidth=2.5)
+            axes.plot(list(row.difference.values.values()), [y] * len(row.difference.values), marker, color=color, markersize=5)
         values = [value for _, row in rows for value in row.difference.values.values()] + [0.0]
         # Two seeds have intervals of many times their differences, which would leave no room for anything else.
         room = 0.6 * (max(values) - min(values)) or 1.0
@@ -61,16 +58,16 @@ def differences(report: Report) -> str | None:
 
 
 def curves(group: Group) -> str | None:
-    """mIoU against epoch; None where no run was scored more than once while training."""
-    drawn = [(place, group.curves(row)) for place, row in enumerate(group.report.rows)]
-    if not any(len(curve) > 1 for _, found in drawn for curve in found):
+    """mIoU against epoch; None if no run was scored more than once while training."""
+    plotted = [(place, group.curves(row)) for place, row in enumerate(group.report.rows)]
+    if not any(len(curve) > 1 for _, found in plotted for curve in found):
         return None
     with rc_context(_STYLE):
         figure, axes = _figure(3.2)
-        for place, found in drawn:
-            colour, marker = style_of(place)
+        for place, found in plotted:
+            color, marker = style_of(place)
             for curve in found:
-                axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.45)
+                axes.plot(*zip(*curve, strict=True), color=color, linewidth=0.8, alpha=0.45)
             by_epoch: dict[int, list[float]] = {}
             for epoch, miou in (point for curve in found for point in curve):
                 by_epoch.setdefault(epoch, []).append(miou)
@@ -79,7 +76,7 @@ def curves(group: Group) -> str | None:
             ]
             if mean:
                 every = max(1, len(mean) // 8)
-                axes.plot(*zip(*mean, strict=True), marker, linestyle="-", color=colour, markersize=5, markevery=every)
+                axes.plot(*zip(*mean, strict=True), marker, linestyle="-", color=color, markersize=5, markevery=every)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid()
         axes.set(xlabel="epoch", ylabel="mIoU on val, %")
@@ -87,15 +84,15 @@ def curves(group: Group) -> str | None:
 
 
 def parameters(report: Report) -> str | None:
-    """mIoU against the number of parameters; None where fewer than two rows have both."""
+    """mIoU against the number of parameters; None if fewer than two rows have both."""
     points = [(place, row.parameters and row.parameters / 1e6, row) for place, row in enumerate(report.rows)]
     return _cost(points, report.split, "parameters, millions")
 
 
 def speed(report: Report) -> str | None:
-    """mIoU against training speed; None where fewer than two rows have both."""
-    points = [(place, pictures_per_second(row), row) for place, row in enumerate(report.rows)]
-    return _cost(points, report.split, "training, pictures a second")
+    """mIoU against training speed; None if fewer than two rows have both."""
+    points = [(place, images_per_second(row), row) for place, row in enumerate(report.rows)]
+    return _cost(points, report.split, "training, images a second")
 
 
 def _cost(points: Sequence[tuple[int, float | None, Row]], split: str, label: str) -> str | None:
@@ -105,10 +102,10 @@ def _cost(points: Sequence[tuple[int, float | None, Row]], split: str, label: st
     with rc_context(_STYLE):
         figure, axes = _figure(3.2)
         for place, cost, row in points:
-            colour, marker = style_of(place)
+            color, marker = style_of(place)
             values = list(row.score.values.values())
-            axes.plot([cost, cost], [min(values), max(values)], color=colour, linewidth=1.5, alpha=0.6)
-            axes.plot(cost, row.score.mean, marker, color=colour, markersize=8)
+            axes.plot([cost, cost], [min(values), max(values)], color=color, linewidth=1.5, alpha=0.6)
+            axes.plot(cost, row.score.mean, marker, color=color, markersize=8)
         axes.margins(0.12)
         axes.grid()
         axes.set(xlabel=label, ylabel=f"mIoU on {split}, %")

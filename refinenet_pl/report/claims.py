@@ -1,4 +1,4 @@
-"""The page of claims: experiments/results/README.md, from the records beside it."""
+"""The page of claims: README.md of a directory of kept results, from its records."""
 
 from pathlib import Path
 from typing import get_args
@@ -6,15 +6,15 @@ from typing import get_args
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
-from refinenet_pl.ablation.claims import Claim, Effect, Family, effects, read_claims
-from refinenet_pl.ablation.records import build_report, find_seeds, runs_of
+from refinenet_pl.ablation.claims import MARGIN, Effect, effects, read_claims
+from refinenet_pl.ablation.records import read_records
 from refinenet_pl.ablation.rendering import MINUS
 from refinenet_pl.ablation.significance import CONFIDENCE
-from refinenet_pl.ablation.silence import silent_blocks
+from refinenet_pl.ablation.table import Claim, Family
 from refinenet_pl.ablation.tables import read_table
-from refinenet_pl.catalog import RECIPES, find_table
+from refinenet_pl.catalog import RECIPES, find_table, names
+from refinenet_pl.metrics.dead_relu import inactive_blocks
 
-TEMPLATE = "README.md.jinja"
 _TITLES = {
     "scenes": "Scenes",
     "camvid": "CamVid",
@@ -30,29 +30,30 @@ def page(root: Path) -> str:
 
     Args:
         root: Directory of the kept runs.
+
+    Raises:
+        RecordError: A record cannot be read.
+        TableError: A table cannot be read.
     """
-    claims, margin = read_claims()
-    found = {}
-    for recipe in sorted(path.stem for path in RECIPES.glob("*.yaml")):
-        if held := effects(claims, margin, recipe, root):
-            found[recipe] = held
-    groups = {path.parent.name: _command(path.parent) for path in sorted(root.glob("*/*@*.md"))}
+    claims = read_claims()
+    found = {recipe: held for recipe in names(RECIPES) if (held := effects(claims, recipe, root))}
+    groups = {path.parent.name: command for path in sorted(root.glob("*@*/*@*.md")) if (command := _command(path.parent))}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template(TEMPLATE).render(
+    return environment.get_template("claims.md.jinja").render(
         overview={family: _overview([c for c in claims if c.family == family], found) for family in get_args(Family)},
         recipes={_title(recipe): (_tables(held), _silent(held, recipe, root)) for recipe, held in found.items()},
         undecided=[claim.claim for claim in claims if not any(e.claim == claim for held in found.values() for e in held)],
         groups=groups,
-        margin=f"{margin:g}",
+        margin=f"{MARGIN:g}",
         confidence=f"{100 * CONFIDENCE:g} %",
     )
 
 
 def _overview(claims: list[Claim], found: dict[str, list[Effect]]) -> str:
-    """A row for each claim, a verdict for each data set."""
+    """A row for each claim, a verdict for each recipe."""
     found = {recipe: held for recipe, held in found.items() if any(effect.claim in claims for effect in held)}
     rows = []
     for claim in claims:
@@ -85,25 +86,29 @@ def _table(held: list[Effect]) -> str:
 
 
 def _silent(held: list[Effect], recipe: str, root: Path) -> list[str]:
-    """Sentences on the runs in which a RefineNet block fell silent."""
+    """Sentences on the runs in which a RefineNet block became inactive."""
     sentences = []
     for name in dict.fromkeys(effect.claim.table for effect in held):
-        table = read_table(find_table(name))
-        report = build_report(table, recipe, str(root), find_seeds(table, recipe, str(root)))
-        sentences += [f"`{name}`: {sentence}" for sentence in silent_blocks(runs_of(report.rows))]
+        records = read_records(root, f"{name}@{recipe}")
+        cells = list(read_table(find_table(name)).cells)
+        runs = sorted((run for run in records if run[0] in cells), key=lambda run: (cells.index(run[0]), run[1]))
+        sentences += [f"`{name}`: {sentence}" for sentence in inactive_blocks({run: records[run] for run in runs})]
     return sentences
 
 
 def _command(group: Path) -> str:
-    """The command that makes a group's runs anew: the cells and seeds that have records."""
+    """The command that repeats a group's runs, the cells and seeds that have records; empty if there are none."""
     name, _, recipe = group.name.partition("@")
     table = read_table(find_table(name))
-    seeds = find_seeds(table, recipe, str(group.parent))
-    cells = [cell for cell in table.cells if list(group.glob(f"{cell}/seed*/results.json"))]
+    records = read_records(group.parent, group.name)
+    if not records:
+        return ""
+    seeds = max(seed for _, seed in records) + 1
+    cells = [cell for cell in table.cells if cell in {cell for cell, _ in records}]
     some = f" --cells {' '.join(cells)}" if len(cells) < len(table.cells) else ""
     reference = table.reference_among(cells)
     some += f" --reference {reference}" if reference != table.reference else ""
-    return f"python experiments/ablate.py run {name} --on {recipe} --seeds {seeds[-1] + 1}{some}"
+    return f"refinenet ablate run {name} --on {recipe} --seeds {seeds}{some}"
 
 
 def _mark(effect: Effect) -> str:
@@ -112,9 +117,9 @@ def _mark(effect: Effect) -> str:
 
 
 def _cells(claim: Claim) -> str:
-    """`a` - `b`, or what a longer sum is."""
+    """`a` - `b`, or the number of cells of a longer sum."""
     more, less = ([cell for cell, weight in claim.effect.items() if weight * sign > 0] for sign in (1, -1))
-    text = f"`{more[0]}` {MINUS} `{less[0]}`" if len(more) == len(less) == 1 else f"{len(claim.effect)} cells, see claims.yaml"
+    text = f"`{more[0]}` {MINUS} `{less[0]}`" if len(more) == len(less) == 1 else f"{len(claim.effect)} cells, see the table"
     what = {"miou": "", "boundary_miou": ", boundary mIoU"}[claim.score]
     return f"{text}{what}" + (f" {MINUS} mIoU" if claim.minus else "")
 

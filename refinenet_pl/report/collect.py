@@ -1,12 +1,14 @@
-"""What a directory of runs has for a page: groups of runs, their figures and their sample pictures."""
+"""Groups of runs in a directory, with their figures and sample images, for the page."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from refinenet_pl.ablation.comparison import get
-from refinenet_pl.ablation.records import RecordError, Report, Row, build_report, find_seeds
-from refinenet_pl.ablation.tables import Cell, Table, TableError, read_table
-from refinenet_pl.catalog import find_table
+from refinenet_pl.ablation.figures import Report, Row, build_report
+from refinenet_pl.ablation.records import RecordError, find_seeds, read_records
+from refinenet_pl.ablation.table import Cell, Table
+from refinenet_pl.ablation.tables import read_table
+from refinenet_pl.catalog import TABLES, find_table, names
 from refinenet_pl.tracking.identity import RunId
 
 PICTURE, LABEL, PREDICTION = "-picture.jpg", "-label.png", "-prediction.png"
@@ -30,18 +32,18 @@ class Group:
 
     @property
     def classes(self) -> list[str]:
-        """The classes' names in the data set's order."""
+        """The classes' names in the dataset's order."""
         found = (get(record, "evaluations", self.report.split, "iou") for record in self.report.records)
         return list(next(filter(None, found), {}))
 
     def iou(self, row: Row, name: str) -> float | None:
-        """A class's IoU in per cent, the mean over seeds; None where no run has one."""
+        """A class's IoU in percent, the mean over seeds; None if no run has one."""
         values = [get(record, "evaluations", self.report.split, "iou", name) for record in row.records.values()]
         values = [100 * value for value in values if value is not None]
         return sum(values) / len(values) if values else None
 
     def curves(self, row: Row) -> list[list[tuple[int, float]]]:
-        """For each seed (epoch, mIoU on val in per cent), as it was scored while training."""
+        """For each seed (epoch, mIoU on val in percent), as it was scored while training."""
         return [
             [(point["epoch"], 100 * point["miou"]) for point in record["curve"] if point["miou"] is not None]
             for record in row.records.values()
@@ -49,7 +51,7 @@ class Group:
         ]
 
     def samples(self, row: Row) -> dict[str, Path]:
-        """The sample pictures' stems by name, of the row's first seed that has any."""
+        """Paths of the sample images by name, without their endings, of the row's first seed that has any."""
         for seed in row.records:
             run = RunId(self.report.recipe, self.report.table.name, row.cell.name, seed, str(self.root))
             found = sorted((run.directory / "samples").glob(f"*{PREDICTION}"))
@@ -59,8 +61,8 @@ class Group:
         return {}
 
 
-def pictures_per_second(row: Row) -> float | None:
-    """Training speed, validations included: the mean over seeds of pictures seen by time."""
+def images_per_second(row: Row) -> float | None:
+    """Training speed including validations: the mean over seeds, in images a second."""
     speeds = []
     for record in row.records.values():
         steps, seconds = get(record, "training", "steps"), get(record, "training", "seconds")
@@ -75,12 +77,13 @@ def collect(directory: Path, tables: list[str], split: str) -> list[Group]:
 
     Args:
         directory: Of all runs, or of one group (`TABLE@RECIPE`).
-        tables: Files of tables that are not in experiments/tables.
+        tables: Files of tables that are not of the package.
         split: The evaluation that is reported.
 
     Raises:
         RecordError: There are no runs, or a record cannot be read.
         TableError: A table cannot be read.
+        CatalogError: There is no such table file.
     """
     known = {Path(file).stem: file for file in tables}
     is_group = "@" in directory.resolve().name
@@ -98,16 +101,13 @@ def collect(directory: Path, tables: list[str], split: str) -> list[Group]:
 
 
 def _table(name: str, folder: Path) -> Table | None:
-    """The table of that name, or one of the runs as they are; None where the directory holds no runs."""
-    try:
-        file = find_table(name)
-    except TableError:
-        if name.endswith((".yaml", ".yml")):  # one that was asked for
-            raise
-    else:
-        return read_table(file)
-    cells = {path.name: Cell(path.name, path.name) for path in sorted(folder.iterdir()) if any(path.glob("seed*"))}
+    """The table of that name or file, or one of the runs as they are; None if the directory holds no runs."""
+    if name in names(TABLES) or name.endswith((".yaml", ".yml")):
+        return read_table(find_table(name))
+    found = {cell for cell, _ in read_records(folder.parent, folder.name)}
+    cells = sorted(found | {path.name for path in folder.iterdir() if any(path.glob("seed*"))})
     if not cells:
         return None
-    reference = "paper" if "paper" in cells else next(iter(cells))
-    return Table(name, f"Runs of {name}", "none of the paper's", "These runs belong to no table.", reference, cells)
+    reference = next((cell for cell in ("default", "paper") if cell in cells), cells[0])
+    words = (f"Runs of {name}", "none of the paper's", "These runs belong to no table.")
+    return Table(folder, name, *words, reference, {cell: Cell(cell, cell) for cell in cells})

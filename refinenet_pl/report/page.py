@@ -1,4 +1,4 @@
-"""One self-contained page of HTML from groups of runs: nothing on it comes from elsewhere."""
+"""One self-contained page of HTML from groups of runs: it loads nothing."""
 
 import base64
 import re
@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from refinenet_pl.ablation.records import Report
+from refinenet_pl.ablation.figures import Report
 from refinenet_pl.ablation.rendering import entries, notes
 from refinenet_pl.report import charts
 from refinenet_pl.report.collect import LABEL, PICTURE, PREDICTION, Group
@@ -24,7 +24,7 @@ def build_page(groups: list[Group], title: str) -> str:
     """The page.
 
     Args:
-        groups: What it is about.
+        groups: Its groups of runs, a section for each.
         title: Its heading.
     """
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -39,17 +39,17 @@ def build_page(groups: list[Group], title: str) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """How a cell of the table is told apart in the charts."""
+    """Label, color and glyph that distinguish a cell of the table in the charts."""
 
     label: str
-    colour: str
+    color: str
     glyph: str
 
 
 def _section(group: Group, numbers: Iterator[int]) -> dict:
     report = group.report
     header, rows = entries(report)
-    drawn = {
+    plotted = {
         "Difference to the reference, with 95 % confidence intervals": charts.differences(report),
         "mIoU against epoch: mean, and each seed": charts.curves(group),
         "Parameters against mIoU": charts.parameters(report),
@@ -66,7 +66,7 @@ def _section(group: Group, numbers: Iterator[int]) -> dict:
             {"entries": row, "missing": not source.score.values, "key": key}
             for row, source, key in zip(rows, report.rows, _keys(report), strict=True)
         ],
-        "charts": {heading: _inline(svg, next(numbers)) for heading, svg in drawn.items() if svg},
+        "charts": {heading: _inline(svg, next(numbers)) for heading, svg in plotted.items() if svg},
         "heat": _heat(group),
         "classes": group.classes,
         "samples": _samples(group),
@@ -78,12 +78,12 @@ def _section(group: Group, numbers: Iterator[int]) -> dict:
 def _keys(report: Report) -> list[Key]:
     styles = [charts.style_of(place) for place in range(len(report.rows))]
     return [
-        Key(row.cell.label, colour, charts.MARKERS[marker]) for row, (colour, marker) in zip(report.rows, styles, strict=True)
+        Key(row.cell.label, color, charts.MARKERS[marker]) for row, (color, marker) in zip(report.rows, styles, strict=True)
     ]
 
 
 def _inline(svg: str, number: int) -> Markup:
-    """The chart with names of its own, for on one page no two things may have the same."""
+    """The chart with ids of its own, because ids are unique on a page."""
     svg = re.sub(r'\bid="([^"]+)"', rf'id="c{number}-\1"', svg)
     return Markup(re.sub(r'(href="#|url\(#)', rf"\g<1>c{number}-", svg))
 
@@ -95,21 +95,21 @@ def _heat(group: Group) -> list[tuple[str, list[float | None]]]:
 
 
 def _samples(group: Group) -> list[dict]:
-    """The sample pictures with the ground truth and what each row makes of them."""
+    """The sample images with the ground truth and each row's prediction."""
     by_row = [(row.cell.label, group.samples(row)) for row in group.report.rows]
     names = sorted({name for _, stems in by_row for name in stems})
     samples = []
     for name in names:
         stems = {label: found[name] for label, found in by_row if name in found}
         first = next(iter(stems.values()))
-        shown = [("picture", _data(first, PICTURE)), ("ground truth", _data(first, LABEL))]
+        shown = [("image", _data(first, PICTURE)), ("ground truth", _data(first, LABEL))]
         shown += [(label, _data(stem, PREDICTION)) for label, stem in stems.items()]
         samples.append({"name": name, "images": [(label, data) for label, data in shown if data]})
     return samples
 
 
 def _legend(group: Group) -> list[tuple[str, str]]:
-    """(class, colour) of the classes on the sample pictures, from the palette that the masks carry."""
+    """(class, color) of the classes on the sample images, from the palette of the masks."""
     masks = [
         path for row in group.report.rows for stem in group.samples(row).values() for path in _files(stem, LABEL, PREDICTION)
     ]
@@ -120,8 +120,8 @@ def _legend(group: Group) -> list[tuple[str, str]]:
             present |= set(np.unique(np.asarray(mask)).tolist())
             palette = mask.getpalette() or palette
     names = dict(enumerate(group.classes))
-    colours = {index: "#{:02x}{:02x}{:02x}".format(*palette[3 * index : 3 * index + 3]) for index in present}
-    return [(names.get(index, "void"), colours[index]) for index in sorted(present)]
+    colors = {index: "#{:02x}{:02x}{:02x}".format(*palette[3 * index : 3 * index + 3]) for index in present}
+    return [(names.get(index, "void"), colors[index]) for index in sorted(present)]
 
 
 def _files(stem: Path, *endings: str) -> list[Path]:
@@ -130,7 +130,7 @@ def _files(stem: Path, *endings: str) -> list[Path]:
 
 
 def _data(stem: Path, ending: str) -> str | None:
-    """A file as a data URL; None where there is none."""
+    """A file as a data URL; None if there is none."""
     for path in _files(stem, ending):
         kind = "jpeg" if path.suffix == ".jpg" else "png"
         return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

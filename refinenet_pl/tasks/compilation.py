@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
+from refinenet_pl.models.dense_network import has_score_map
+
 SHAPES = 4
 """For how many shapes of a batch, in training or not, a network is compiled: one compilation and three more."""
 
@@ -22,7 +24,7 @@ def compile_network(network: nn.Module) -> None:
     The names of its parameters stay, so that its checkpoints are those of the same network without this. Where it cannot be
     compiled, for want of a C++ compiler for instance, one warning says so and the network goes on as it is.
     """
-    method = "score_map" if hasattr(network, "score_map") else "forward"
+    method = "score_map" if has_score_map(network) else "forward"
     setattr(network, method, _Compiled(getattr(network, method)))
 
 

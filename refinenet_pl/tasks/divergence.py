@@ -1,6 +1,10 @@
 """Divergence: a training whose loss, gradients or weights are no longer finite numbers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from lightning import Trainer
 from torch import Tensor
 
 # On a GPU, reading a value waits for all work before it, so the watch is read once in so many steps.
@@ -54,3 +58,18 @@ class DivergenceWatch:
         steps = [] if self._first is None else self._first.tolist()
         found = [(step, name) for step, name in zip(steps, self.NAMES, strict=False) if step >= 0]
         return min(found, key=lambda entry: entry[0]) if found else None
+
+
+def advice_against_divergence(arguments: Mapping[str, Any], trainer: Trainer) -> str:
+    """Options to change, for a message.
+
+    Args:
+        arguments: Of `SegmentationTask`, by name.
+        trainer: The trainer of the run that diverged.
+    """
+    clipping, rate = trainer.gradient_clip_val, arguments["learning_rate"] * arguments["learning_rate_scale"]
+    clip = f"a smaller trainer.gradient_clip_val (now {clipping:g})" if clipping else "trainer.gradient_clip_val (5.0, say)"
+    warmup = f"more model.warmup_steps (now {arguments['warmup_steps']})"
+    advice = f"try a lower model.learning_rate (now {rate:g}), {clip} or {warmup}"
+    low = trainer.precision not in ("32-true", "64-true")
+    return advice + (f", or a higher trainer.precision (now {trainer.precision})" if low else "")

@@ -10,24 +10,30 @@ OptimizerName = Literal["sgd", "adamw"]
 
 
 def build_optimizer(
-    name: OptimizerName, network: nn.Module, learning_rate: float, encoder_factor: float, weight_decay: float
+    name: OptimizerName,
+    network: nn.Module,
+    encoder: nn.Module | None,
+    learning_rate: float,
+    encoder_factor: float,
+    weight_decay: float,
 ) -> Optimizer:
     """Build the optimiser of a network.
 
     Args:
         name: `sgd` with momentum 0.9 or `adamw`.
-        network: Its `encoder`, where it has one, makes the first parameter group.
+        network: The network.
+        encoder: Its part with a rate of its own, the first parameter group; None for no such part.
         learning_rate: Of the other parameters.
         encoder_factor: The encoder's share of that rate.
         weight_decay: Of all parameters.
     """
-    encoder = list(network.encoder.parameters()) if hasattr(network, "encoder") else []
-    known = {id(parameter) for parameter in encoder}
+    encoder_parameters = [] if encoder is None else list(encoder.parameters())
+    known = {id(parameter) for parameter in encoder_parameters}
     others = [parameter for parameter in network.parameters() if id(parameter) not in known]
     groups = [
         {"name": name, "params": [p for p in parameters if p.requires_grad], "lr": rate}
         for name, parameters, rate in (
-            ("encoder", encoder, learning_rate * encoder_factor),
+            ("encoder", encoder_parameters, learning_rate * encoder_factor),
             ("decoder", others, learning_rate),
         )
     ]

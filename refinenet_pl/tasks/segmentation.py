@@ -1,8 +1,8 @@
-"""Train and evaluate any network that maps pictures to class scores."""
+"""Train and evaluate any network that maps images to class scores."""
 
 import math
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -12,28 +12,24 @@ from lightning import LightningModule
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchmetrics import MeanMetric
 
-from refinenet_pl.datamodule.samplers import derive_seed
 from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.deployment.preparation import prepare_for_inference
 from refinenet_pl.errors import CheckpointError
-from refinenet_pl.evaluation.inference import Inference, Protocol, score_map, void_last, whole_image_logits
+from refinenet_pl.evaluation.evaluator import EvaluationResult, Evaluator
+from refinenet_pl.evaluation.inference import Inference, Protocol, void_last
 from refinenet_pl.files import slug
-from refinenet_pl.metrics.boundary import BoundaryCounts
-from refinenet_pl.metrics.confusion import ConfusionMatrix, Scores, scores
 from refinenet_pl.metrics.dead_relu import PoolingActivity
-from refinenet_pl.models.ops.dropout import sample_seeds
+from refinenet_pl.models.dense_network import DenseNetwork, arguments_of, as_dense_network, has_score_map
+from refinenet_pl.models.ops.dropout import set_sample_seeds
 from refinenet_pl.models.refinenet import VoidChannel
+from refinenet_pl.seeds import derive_seed
 from refinenet_pl.state_dicts import describe_nonfinite, digest, nonfinite
+from refinenet_pl.tasks.arguments import check_arguments
 from refinenet_pl.tasks.class_matching import NOT_RESUMED, MatchClasses, match_classes
-from refinenet_pl.tasks.divergence import DivergenceError, DivergenceWatch
-from refinenet_pl.tasks.losses.cross_entropy import cross_entropy, upsampled_cross_entropy
+from refinenet_pl.tasks.divergence import DivergenceError, DivergenceWatch, advice_against_divergence
+from refinenet_pl.tasks.losses.cross_entropy import CrossEntropy
 from refinenet_pl.tasks.losses.global_mean import GlobalMeanLoss
 from refinenet_pl.tasks.optimizers import OptimizerName, build_optimizer, build_schedule
-
-_POSITIVE = ("learning_rate", "learning_rate_scale")
-_NOT_NEGATIVE = ("encoder_learning_rate_factor", "weight_decay", "power", "warmup_steps")
 
 
 class SegmentationTask(LightningModule):
@@ -59,7 +55,8 @@ class SegmentationTask(LightningModule):
         loss_at: `image`: the logits are enlarged to the labels' size, in strips of rows that bound the memory. `score_map`:
             the labels are shrunk to the logits' size, as in the authors' code; for a network with a `score_map` method.
         compile: Whether torch.compile makes the network. The first step then takes a minute or more; checkpoints are the same.
-        class_weights: Weight of each class in the loss; None for equal weights, as in the paper.
+        class_weights: Weight of each class in the loss; None for equal weights, as in the paper. `dataset`, on the command
+            line, stands for those that the dataset's class has.
         protocol: `standard`, or `paper` to score as the authors' code does, see `Inference`; classes that do not occur in the
             labels are then left out of the mean. The authors' factor of 1.2 is the network's `input_scale`, for training has it
             too.
@@ -72,6 +69,13 @@ class SegmentationTask(LightningModule):
         tile_overlap: Least share of a tile that the next one sees too.
         void_channel: Where the network has its void output; given by the data set and `void_output`.
         short_edge: Limits of the short edge under `paper`; given by the data set.
+        match_classes: How evaluation matches a checkpoint's classes with those of the dataset, see `MatchClasses`.
+
+    Attributes:
+        network: The network.
+        results: Results of the last evaluations, by `val` and `test`.
+        training_inference: View of the images while training: scale 1 alone.
+        test_inference: View of the images of `Trainer.validate` and `Trainer.test`.
     """
 
     def __init__(
@@ -89,7 +93,7 @@ class SegmentationTask(LightningModule):
         freeze_batch_norm: bool = True,
         loss_at: Literal["image", "score_map"] = "image",
         compile: bool = False,
-        class_weights: list[float] | None = None,
+        class_weights: list[float] | Literal["dataset"] | None = None,
         protocol: Protocol = "standard",
         void_output: bool | None = None,
         test_scales: list[float] = (1.0,),
@@ -98,77 +102,91 @@ class SegmentationTask(LightningModule):
         tile_overlap: float = 0.25,
         void_channel: VoidChannel | None = None,
         short_edge: tuple[int, int] = (450, 800),
+        match_classes: MatchClasses = "exact",
     ):
         super().__init__()
-        self.save_hyperparameters(ignore=["network"])
-        if loss_at == "score_map" and not hasattr(network, "score_map"):
+        self.save_hyperparameters(ignore=["network", "match_classes"])
+        check_arguments(self.hparams)
+        if loss_at == "score_map" and not has_score_map(network):
             raise ValueError(f"loss_at is score_map, but {type(network).__name__} has no score map; use loss_at: image")
-        if class_weights is not None and len(class_weights) != classes:
-            raise ValueError(f"{len(class_weights)} class_weights for {classes} classes")
-        if class_weights is not None and (min(class_weights) < 0 or not sum(class_weights)):
-            raise ValueError(f"class_weights are {list(class_weights)}; they must be 0 or more, and not all 0")
-        for name in _POSITIVE + _NOT_NEGATIVE:
-            value = self.hparams[name]
-            if not (0 < value < math.inf or (value == 0 and name in _NOT_NEGATIVE)):
-                raise ValueError(f"{name} is {value}; it must be {'0 or more' if name in _NOT_NEGATIVE else 'greater than 0'}")
-        if encoder_learning_rate_factor == 0 and hasattr(network, "encoder"):
-            network.encoder.requires_grad_(False)
-        self.network = network
-        if compile:
-            from refinenet_pl.tasks.compilation import compile_network  # seconds of import that few need
-
-            compile_network(network)
-        mean, std = getattr(network, "normalization", ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
-        weights = None if class_weights is None else torch.tensor([*class_weights, *[1.0] * (void_channel is not None)])
-        self.register_buffer("class_weights", weights, persistent=False)
-        # Sums in float64, weighted by pixels: Lightning's own mean over processes is wrong where they see unequal numbers.
-        self.losses = nn.ModuleDict({stage: MeanMetric().set_dtype(torch.float64) for stage in ("val", "test")})
-        self.evaluations: dict[str, Scores] = {}
-        self.evaluation_losses: dict[str, float] = {}
-        # Of the last validation at scale 1, see `PoolingActivity`; empty where it was not counted.
-        self.pooling_activity: list[float] = []
-        self.global_loss = GlobalMeanLoss()
-        self.divergence = DivergenceWatch()
-        # Of the weights that the last validation scored: callbacks may change weights after it.
-        self.validated_weights = ""
-        # How a checkpoint's classes are matched with the dataset's, and the channel of each of these; None for their own order.
-        self.match_classes: MatchClasses = "exact"
-        self.class_channels: list[int] | None = None
+        self.match_classes = match_classes
         self.test_inference = Inference(
             protocol, tuple(test_scales), test_flip, tile and tuple(tile), tile_overlap, tuple(short_edge), void_channel
         )
-        self.confusions = nn.ModuleDict(
-            {stage: ConfusionMatrix(classes, ignore_index, self.test_inference.predicts_void) for stage in ("val", "test")}
-        )
-        self.boundaries = nn.ModuleDict({stage: BoundaryCounts(classes, ignore_index) for stage in ("val", "test")})
-        self.activity = PoolingActivity(network)
-        # How pictures are predicted now; commands that do not train set it to `test_inference`.
-        self.inference = replace(self.test_inference, scales=(1.0,), flip=False)
-        # Set by commands that do not train, so that the network may take a form that cannot be trained.
-        self.evaluated_only = False
+        self.training_inference = replace(self.test_inference, scales=(1.0,), flip=False)
+        self.configure_network(network)
+        self.configure_losses()
+        self.configure_metrics()
+        self.divergence = DivergenceWatch()
+        self.results: dict[str, EvaluationResult] = {}
         self.data_classes: Classes | None = None
-        # How to build the network again: smp's models remember their arguments; the command line tells those of all others.
-        name = f"{type(network).__module__}.{type(network).__qualname__}"
-        self.network_config = {"class_path": name, "init_args": dict(network.config)} if hasattr(network, "config") else None
+        self._forced_view: Inference | None = None
+        self._has_fitted = False
+
+    def configure_network(self, network: nn.Module) -> None:
+        """Take the network: freeze its encoder, compile it, and note the normalization of its input."""
+        if self.hparams.encoder_learning_rate_factor == 0 and as_dense_network(network).encoder is not None:
+            as_dense_network(network).encoder.requires_grad_(False)
+        self.network = network
+        if self.hparams.compile:
+            from refinenet_pl.tasks.compilation import compile_network  # seconds of import that few need
+
+            compile_network(network)
+        mean, std = self.dense_network.normalization
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def configure_losses(self) -> None:
+        """Make `criterion`, sums over pixels, and `global_loss`, their mean over an optimizer step."""
+        h = self.hparams
+        weights = None if h.class_weights is None else [*h.class_weights, *[1.0] * (h.void_channel is not None)]
+        self.criterion = CrossEntropy(weights, h.ignore_index)
+        self.global_loss = GlobalMeanLoss()
+
+    def configure_metrics(self) -> None:
+        """Make `evaluators`, one for each of `val` and `test`, and `activity`, see `PoolingActivity`."""
+        classes, ignore_index = self.hparams.classes, self.hparams.ignore_index
+        self.evaluators = nn.ModuleDict(
+            {stage: Evaluator(classes, ignore_index, self.training_inference, self.criterion) for stage in ("val", "test")}
+        )
+        self.activity = PoolingActivity(self.network)
+
+    def configure_optimizers(self) -> dict:
+        """The optimizer and its schedule, see the arguments."""
+        h = self.hparams
+        rate = h.learning_rate * h.learning_rate_scale
+        encoder = self.dense_network.encoder
+        optimizer = build_optimizer(h.optimizer, self.network, encoder, rate, h.encoder_learning_rate_factor, h.weight_decay)
+        schedule = build_schedule(optimizer, int(self.trainer.estimated_stepping_batches), h.power, h.warmup_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def dense_network(self) -> DenseNetwork:
+        """The network by its contract."""
+        return as_dense_network(self.network)
 
     def setup(self, stage: str) -> None:
         self.data_classes = self.trainer.datamodule.classes
 
     def forward(self, image: Tensor) -> Tensor:
-        """Class scores of whole pictures: uint8 (N, 3, H, W) -> logits, float (N, channels, H, W), void behind the classes."""
-        return void_last(whole_image_logits(self.network, self._normalize(image)), self.hparams.void_channel)
+        """Class scores of whole images: uint8 (N, 3, H, W) -> logits, float (N, channels, H, W), void after the classes."""
+        return void_last(self.dense_network(self._normalize(image)), self.hparams.void_channel)
 
-    def log_probabilities(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """What evaluation and prediction go by, in strips of rows, see `Inference.log_probabilities`."""
-        return self.inference.log_probabilities(self.network, image, self._normalize)
+    def log_probabilities(self, image: Tensor, inference: Inference | None = None) -> Iterator[tuple[slice, Tensor]]:
+        """Log probabilities in chunks of rows, see `Inference.log_probabilities`.
 
-    def predict_mask(self, image: Tensor) -> Tensor:
+        Args:
+            image: uint8 (N, 3, H, W).
+            inference: View of the images; None for one view at scale 1.
+        """
+        return (inference or self.training_inference).log_probabilities(self.dense_network, image, self._normalize)
+
+    def predict_mask(self, image: Tensor, inference: Inference | None = None) -> Tensor:
         """Predict class ids of whole images, never void.
 
         Args:
             image: uint8 (N, 3, H, W).
+            inference: View of the images; None for one view at scale 1.
 
         Returns:
             (N, H, W): uint8 up to 256 classes, int64 with more.
@@ -179,7 +197,7 @@ class SegmentationTask(LightningModule):
         dtype = torch.uint8 if self.hparams.classes <= 256 else torch.int64
         mask = torch.empty(image.shape[0], *image.shape[-2:], dtype=dtype, device=image.device)
         unknown = torch.zeros((), dtype=torch.bool, device=image.device)
-        for rows, part in self.log_probabilities(image):
+        for rows, part in self.log_probabilities(image, inference):
             largest, mask[:, rows] = part[:, : self.hparams.classes].max(1)
             unknown |= largest.isnan().any()
         if unknown:
@@ -189,19 +207,17 @@ class SegmentationTask(LightningModule):
         return mask
 
     def training_step(self, batch: dict, batch_index: int) -> Tensor:
-        """The part of the loss of one batch, scaled as in `GlobalMeanLoss`."""
+        """Mean loss of a batch; `train/loss` is the mean over all pixels of the optimizer step, see `GlobalMeanLoss`."""
         image, label = self._normalize(batch["image"]), batch["mask"].as_subclass(Tensor)
         seeds = batch.get("seeds")
-        if seeds is not None:
-            # For what draws random numbers in networks of others; RefineNet's own dropout goes by sample.
+        set_sample_seeds(self.network, seeds)
+        if seeds is not None:  # for random numbers in networks of others; RefineNet's own dropout goes by sample
             torch.manual_seed(derive_seed(*seeds))
-        with sample_seeds(seeds):
-            scores = void_last(score_map(self.network, image), self.hparams.void_channel)
+        network = self.dense_network
+        scores = void_last(network.score_map(image), self.hparams.void_channel)
         if self.hparams.loss_at == "score_map":
             label = F.interpolate(label[:, None].float(), scores.shape[-2:], mode="nearest-exact")[:, 0].long()
-        how = getattr(self.network, "upsampling", "bilinear")
-        total, weight = upsampled_cross_entropy(scores, label, how, self.class_weights, self.hparams.ignore_index)
-        return self.global_loss.add(total, weight)
+        return self.global_loss.add(*self.criterion.of_score_map(scores, label, network.upsampling))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         loss = self.global_loss.finish(self.network.parameters(), self.trainer)
@@ -215,16 +231,25 @@ class SegmentationTask(LightningModule):
         if self.divergence.is_due(step):
             self._end_if_diverged(look_at_weights=False)
 
+    @contextmanager
+    def viewing(self, inference: Inference) -> Iterator[None]:
+        """Evaluate with this view within the block, whatever the trainer does."""
+        self._forced_view = inference
+        try:
+            yield
+        finally:
+            self._forced_view = None
+
     def on_validation_start(self) -> None:
-        self._prepare()
+        self._choose_view("val")
         self._end_if_diverged()
 
     def on_test_start(self) -> None:
-        self._prepare()
+        self._choose_view("test")
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
         if batch_index == 0:
-            self.validated_weights = digest(self.network.state_dict())
+            self._validated = digest(self.network.state_dict())  # callbacks may change weights before the end
         with self.activity.counting() if self._counts_activity else nullcontext():
             self._evaluate("val", batch)
 
@@ -232,34 +257,44 @@ class SegmentationTask(LightningModule):
         self._evaluate("test", batch)
 
     def on_validation_epoch_end(self) -> None:
-        self._reduce("val")
+        shares: list[float] = []
         if self._counts_activity:
-            self.pooling_activity = self.activity.compute()
+            shares = self.activity.compute()
             self.activity.reset()
-            self.log_dict({f"val/active/block_{place}": share for place, share in enumerate(self.pooling_activity, start=1)})
+            self.log_dict({f"val/active/block_{place}": share for place, share in enumerate(shares, start=1)})
+        self._finish("val", self._validated, shares)
 
     def on_test_epoch_end(self) -> None:
-        self._reduce("test")
-
-    def configure_optimizers(self) -> dict:
-        h = self.hparams
-        rate = h.learning_rate * h.learning_rate_scale
-        optimizer = build_optimizer(h.optimizer, self.network, rate, h.encoder_learning_rate_factor, h.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = build_schedule(optimizer, steps, h.power, h.warmup_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        self._finish("test")
 
     def on_fit_start(self) -> None:
+        self._has_fitted = True
         self.train()
 
     def train(self, mode: bool = True) -> "SegmentationTask":
-        """Switch to training, with the moments of the encoder's batch normalisation kept frozen where that is asked for."""
+        """Switch to training, but keep the running statistics of the encoder's batch normalization if `freeze_batch_norm`."""
         super().train(mode)
         if self.hparams.freeze_batch_norm:
-            for module in getattr(self.network, "encoder", self.network).modules():
+            encoder = self.dense_network.encoder
+            for module in (self.network if encoder is None else encoder).modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    def match(self, own: Classes | None, dataset: Classes, place: str) -> None:
+        """Match the network's classes with those of a dataset that it is evaluated on, as `match_classes` says.
+
+        Args:
+            own: Classes of the network; None if unknown.
+            dataset: Classes of the dataset.
+            place: The checkpoint, named in errors.
+
+        Raises:
+            CheckpointError: They differ in a way that `match_classes` does not allow.
+        """
+        channels = match_classes(own, dataset, self.match_classes, place)
+        for evaluator in self.evaluators.values():
+            evaluator.class_channels = channels
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         if self._trainer is None:  # loaded on its own, by load_from_checkpoint
@@ -272,21 +307,29 @@ class SegmentationTask(LightningModule):
         if self.trainer.state.fn == "fit":
             match_classes(own, self.data_classes, "exact", place, NOT_RESUMED)
         else:
-            self.class_channels = match_classes(own, self.data_classes, self.match_classes, place)
+            self.match(own, self.data_classes, place)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         self._end_if_diverged()
-        checkpoint["network"] = self.network_config
-        classes = self.data_classes
-        if classes is not None:
-            checkpoint["data_classes"] = classes.to_dict()
+        checkpoint["network"] = arguments_of(self.network)
+        if type(self) is not SegmentationTask:
+            checkpoint["task"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        if self.data_classes is not None:
+            checkpoint["data_classes"] = self.data_classes.to_dict()
 
     @property
     def _counts_activity(self) -> bool:
-        # A network that was compiled, or prepared for inference, no longer has the parts that are looked at; and validations of
-        # several scales are one more of the same network.
-        altered = self.hparams.compile or self.evaluated_only or self.inference.name
-        return bool(self.activity.units) and not altered
+        # A network that was compiled, or prepared for inference by a program that does not train, no longer has the parts that
+        # are counted; and other views are one more validation of the same network.
+        return bool(self.activity.units) and self._has_fitted and not (self.hparams.compile or self._view("val").name)
+
+    def _view(self, stage: str) -> Inference:
+        return self.evaluators[stage].inference
+
+    def _choose_view(self, stage: str) -> None:
+        while_training = self.trainer.state.fn == "fit"
+        view = self._forced_view or (self.training_inference if while_training else self.test_inference)
+        self.evaluators[stage].inference = view
 
     def _end_if_diverged(self, look_at_weights: bool = True) -> None:
         """End a training with values that are not finite, before they are scored or saved.
@@ -298,56 +341,27 @@ class SegmentationTask(LightningModule):
         if found is None and look_at_weights and nonfinite(self.network.state_dict()):
             found = self.trainer.global_step, "the weights are"
         if found is not None:
-            raise DivergenceError(*found, self._against_divergence())
-
-    def _against_divergence(self) -> str:
-        h, clipping = self.hparams, self.trainer.gradient_clip_val
-        rate = h.learning_rate * h.learning_rate_scale
-        clip = f"a smaller trainer.gradient_clip_val (now {clipping:g})" if clipping else "trainer.gradient_clip_val (5.0, say)"
-        advice = f"try a lower model.learning_rate (now {rate:g}), {clip} or more model.warmup_steps (now {h.warmup_steps})"
-        low = self.trainer.precision not in ("32-true", "64-true")
-        return advice + (f", or a higher trainer.precision (now {self.trainer.precision})" if low else "")
-
-    def _prepare(self) -> None:
-        if self.evaluated_only:
-            prepare_for_inference(self.network, self.hparams.compile)
+            raise DivergenceError(*found, advice_against_divergence(self.hparams, self.trainer))
 
     def _normalize(self, image: Tensor) -> Tensor:
         return (image.as_subclass(Tensor).to(self.mean.dtype) - self.mean) / self.std
 
     def _evaluate(self, stage: str, batch: dict) -> None:
         label = batch["mask"].as_subclass(Tensor)
-        parts = []
-        for rows, log_probabilities in self.log_probabilities(batch["image"]):
-            if self.class_channels is not None:  # void, if it can be predicted, stays the last
-                void = range(len(self.class_channels), log_probabilities.shape[1])
-                log_probabilities = log_probabilities[:, [*self.class_channels, *void]]
-            total, weight = cross_entropy(log_probabilities, label[:, rows], self.class_weights, self.hparams.ignore_index)
-            if weight > 0:
-                self.losses[stage].update(total.double() / weight, weight)
-            parts.append(log_probabilities.argmax(1))
-        prediction = torch.cat(parts, 1)
-        self.confusions[stage].update(prediction, label)
-        self.boundaries[stage].update(prediction, label)
+        self.evaluators[stage].update(self.dense_network, batch["image"], label, self._normalize)
 
-    def _reduce(self, stage: str) -> None:
-        names = self.data_classes.names
-        confusion = self.confusions[stage].compute().cpu().numpy()
-        boundary = self.boundaries[stage].compute().cpu().numpy()
-        result = scores(confusion, list(names), self.hparams.protocol == "paper", boundary)
-        self.evaluations[stage] = result
-        loss = self.losses[stage].compute()
-        if not loss.isfinite() and any(map(any, result.confusion)):  # without a labeled pixel there is no loss
+    def _finish(self, stage: str, weights: str = "", pooling_activity: Sequence[float] = ()) -> None:
+        """Log and keep the result of an evaluation."""
+        evaluator = self.evaluators[stage]
+        result = self.results[stage] = evaluator.compute(self.data_classes.names, weights, pooling_activity)
+        evaluator.reset()
+        if not math.isfinite(result.loss) and any(map(any, result.scores.confusion)):  # without a labeled pixel: no loss
             advice = f"try a higher trainer.precision (now {self.trainer.precision})"
             raise DivergenceError(self.trainer.global_step, f"the loss on {stage} is", advice)
-        self.evaluation_losses[stage] = loss.item()
-        # Values of several scales are others than those that were logged while training.
-        logged = slug(", ".join(filter(None, [stage, self.inference.name])))
-        self.log(f"{logged}/loss", loss.float())
-        self.log(f"{logged}/miou", result.miou, prog_bar=True)
+        # Values of other views have names of their own.
+        logged, scores = slug(", ".join(filter(None, [stage, result.view]))), result.scores
+        self.log(f"{logged}/loss", torch.tensor(result.loss))
+        self.log(f"{logged}/miou", scores.miou, prog_bar=True)
         for name in ("pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_miou"):
-            self.log(f"{logged}/{name}", getattr(result, name))
-        self.log_dict({f"{logged}/iou/{name}": value for name, value in result.iou.items() if value is not None})
-        self.confusions[stage].reset()
-        self.boundaries[stage].reset()
-        self.losses[stage].reset()
+            self.log(f"{logged}/{name}", getattr(scores, name))
+        self.log_dict({f"{logged}/iou/{name}": value for name, value in scores.iou.items() if value is not None})

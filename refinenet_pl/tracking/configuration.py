@@ -11,7 +11,7 @@ from refinenet_pl.tracking.identity import SIDE_OPTIONS, RunId
 
 # A run may go on under other values of these: they change how it is computed or shown, not what.
 WITHOUT_EFFECT = {
-    *SIDE_OPTIONS, "run.root", "data.root", "data.num_workers", "model.compile",
+    *SIDE_OPTIONS, "reuse", "run.root", "data.root", "data.num_workers", "model.compile",
     "model.network.init_args.checkpoint_activations",
 } | {
     f"trainer.{name}"

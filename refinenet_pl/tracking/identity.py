@@ -1,12 +1,15 @@
-"""What a run is called and where it lives on disk. Nothing heavy is imported here: the scripts in experiments/ use it too."""
+"""Names of a run and its directory."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from refinenet_pl.files import expand_path
 
-# What the command line of a run takes that says nothing about the training.
-SIDE_OPTIONS = ("track", "reuse", "match_classes")
+# Options of a run's command line that have no effect on the training.
+SIDE_OPTIONS = ("base", "track", "match_classes")
+
+# Names of a run's checkpoints.
+BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class RunId:
     Attributes:
         recipe: Name of the recipe, which is the name of its file in experiments/recipes.
         table: Name of the ablation table that the run belongs to; `single` for a run on its own.
-        cell: Name of the table's row; `paper` is the network as published.
+        cell: Name of the table's row; `default` is the recipe unchanged.
         seed: Seed of initialisation, order and augmentation.
         root: Directory that holds all runs.
 
@@ -26,7 +29,7 @@ class RunId:
 
     recipe: str
     table: str = "single"
-    cell: str = "paper"
+    cell: str = "default"
     seed: int = 0
     root: str = "runs"
 

@@ -12,10 +12,10 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from refinenet_pl.callbacks.samples import Sample
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import SIDE_OPTIONS, RunId
+from refinenet_pl.tracking.sample import Sample
 from refinenet_pl.visualization.scores import PER_CLASS, draw_confusion, per_class_rows
 
 # W&B draws no chart of a table with more rows, so of a confusion matrix of more than 100 classes there is the picture alone.

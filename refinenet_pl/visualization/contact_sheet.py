@@ -1,4 +1,4 @@
-"""Samples of a data set on one sheet, with how often each class occurs in them."""
+"""Samples of a dataset on one sheet, with the share of each class in them."""
 
 from math import ceil, dist
 
@@ -9,29 +9,29 @@ from matplotlib.figure import Figure
 from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.visualization.fonts import figure_names, show_literally
+from refinenet_pl.visualization.predictions import overlay
 
 # Inches.
-PANEL, CHART, ROW, GAP, TITLES, LEAST = 3.2, 3.6, 0.24, 0.1, 0.6, 2.4
-STRENGTH = 0.55
+PANEL, CHART, ROW, GAP, TITLES, MIN_HEIGHT = 3.2, 3.6, 0.24, 0.1, 0.6, 2.4
 
 
 def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
-    """Draw samples that lie evenly spaced in a split: picture, mask, and the mask laid over the picture.
+    """Plot evenly spaced samples of a split: image, mask, and the mask laid over the image.
 
-    Beside them a list of the classes that occur, which is both the legend of the colours and a bar chart of the classes'
+    Beside them is a list of the classes that occur, which is both the legend of the colors and a bar chart of the classes'
     shares of all pixels of the shown samples.
 
     Args:
         dataset: The split.
-        number: How many samples; all of a split that has fewer.
+        number: Number of samples; all of a split that has fewer.
     """
     indices = np.linspace(0, len(dataset) - 1, min(number, len(dataset)), dtype=int).tolist()
     samples = [dataset.read(index) for index in indices]
     shares = _shares([mask for _, mask in samples], dataset.classes)
-    void = _void_colour(dataset.classes.palette)
+    void = _void_color(dataset.classes.palette)
 
     heights = [PANEL * image.shape[0] / image.shape[1] for image, _ in samples]
-    height = max(sum(heights) + GAP * len(heights), LEAST)
+    height = max(sum(heights) + GAP * len(heights), MIN_HEIGHT)
     # As many columns of bars as it takes to be no higher than the samples.
     rows = int(height / ROW)
     columns = ceil(len(shares) / rows)
@@ -42,13 +42,11 @@ def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
     for axis, title in zip(grid[0], ("picture", "mask", "overlay"), strict=True):
         axis.set_title(title)
     for row, index, (image, mask) in zip(grid, indices, samples, strict=True):
-        colours = dataset.classes.colourise(mask)
-        unknown = mask == dataset.classes.ignore_index
-        colours[unknown] = void
+        colors = dataset.classes.colorize(mask)
+        unknown = (mask == dataset.classes.ignore_index)[..., None]
         row[0].imshow(image)
-        row[1].imshow(colours, interpolation="nearest")
-        row[2].imshow(image)
-        row[2].imshow(colours, interpolation="nearest", alpha=np.where(unknown, 0, STRENGTH))
+        row[1].imshow(np.where(unknown, np.array(void, np.uint8), colors), interpolation="nearest")
+        row[2].imshow(np.where(unknown, image, overlay(image, colors)))
         row[0].set_ylabel(*figure_names([dataset.name(index)]), fontsize=8)
         for axis in row:
             axis.set_xticks([])
@@ -58,21 +56,21 @@ def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
     right.suptitle(f"share of all pixels of the {len(samples)} sample{'s' * (len(samples) > 1)} shown")
     for column, axis in enumerate(right.subplots(1, columns, squeeze=False)[0]):
         labels = list(shares)[column * rows : (column + 1) * rows]
-        colours = np.array([palette[label] for label in labels]) / 255
-        _draw_shares(axis, [names[label] for label in labels], colours, [shares[label] for label in labels])
+        colors = np.array([palette[label] for label in labels]) / 255
+        _plot_shares(axis, [names[label] for label in labels], colors, [shares[label] for label in labels])
         axis.set_xlim(0, 1.25 * max(shares.values()))
         axis.set_ylim(rows - 0.5, -0.5)
     show_literally(figure)
     return figure
 
 
-def _draw_shares(axis: Axes, names: list[str], colours: np.ndarray, shares: list[float]) -> None:
-    bars = axis.barh(range(len(names)), shares, color=colours, edgecolor="0.4", linewidth=0.5)
+def _plot_shares(axis: Axes, names: list[str], colors: np.ndarray, shares: list[float]) -> None:
+    bars = axis.barh(range(len(names)), shares, color=colors, edgecolor="0.4", linewidth=0.5)
     axis.bar_label(bars, [f"{share:.1%}" if share >= 0.001 else "< 0.1%" for share in shares], padding=3, fontsize=8)
-    # A square each, since the bar of a rare class is too short to have a colour.
+    # A square each, since the bar of a rare class is too short to show a color.
     square = {"transform": axis.get_yaxis_transform(), "clip_on": False}
     axis.scatter(
-        [-0.03] * len(names), range(len(names)), s=60, marker="s", c=colours, edgecolors="0.4", linewidths=0.5, **square
+        [-0.03] * len(names), range(len(names)), s=60, marker="s", c=colors, edgecolors="0.4", linewidths=0.5, **square
     )
     axis.set_yticks(range(len(names)), names)
     axis.tick_params("y", length=0, pad=14, labelsize=8)
@@ -87,7 +85,7 @@ def _shares(masks: list[np.ndarray], classes: Classes) -> dict[int, float]:
     return dict(zip(present.tolist(), (counts / len(labels)).tolist(), strict=True))
 
 
-def _void_colour(palette: tuple[tuple[int, int, int], ...]) -> tuple[int, int, int]:
-    """Black, as usual, or another colour where a class's is too much like it."""
-    colours = ((0, 0, 0), (255, 255, 255), (255, 0, 255))
-    return next((colour for colour in colours if min(dist(colour, other) for other in palette) > 60), colours[0])
+def _void_color(palette: tuple[tuple[int, int, int], ...]) -> tuple[int, int, int]:
+    """Black, as usual, or another color if that of a class is too similar."""
+    colors = ((0, 0, 0), (255, 255, 255), (255, 0, 255))
+    return next((color for color in colors if min(dist(color, other) for other in palette) > 60), colors[0])

@@ -1,20 +1,22 @@
-"""Scores for people: a table of the classes, and the confusion matrix as a picture."""
+"""Scores for people: a table of the classes, and the confusion matrix as a figure."""
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+from refinenet_pl.files import replaced
 from refinenet_pl.visualization.fonts import figure_names, one_line, shorten, show_literally
 
-# What `per_class_rows` gives of each class.
 PER_CLASS = ("class", "iou", "boundary_iou", "accuracy", "share_of_pixels")
+"""Columns of `per_class_rows`."""
 
 
 def per_class_table(evaluation: dict) -> str:
-    """IoU, boundary IoU, accuracy and share of labelled pixels of each class, and their means, in per cent.
+    """IoU, boundary IoU, accuracy and share of labeled pixels of each class, and their means, in percent.
 
     Args:
         evaluation: `Scores` as a dict.
@@ -27,24 +29,23 @@ def per_class_table(evaluation: dict) -> str:
 
 
 def save_scores(stem: Path, evaluation: dict) -> list[Path]:
-    """Write STEM.csv, the scores class by class as fractions, and STEM-confusion.png.
+    """Write STEM.csv, the scores of each class as fractions, and STEM-confusion.png; each as a whole or not at all.
 
     Returns:
         The files.
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    table, picture = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}-confusion.png")
-    with table.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(PER_CLASS)
-        for name, *values in per_class_rows(evaluation):
-            writer.writerow([name, *("" if value is None else repr(value) for value in values)])
-    draw_confusion(evaluation).savefig(picture, dpi=150)
-    return [table, picture]
+    table, figure = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}-confusion.png")
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows([PER_CLASS, *per_class_rows(evaluation)])
+    with replaced(table, durable=False) as stream:
+        stream.write(lines.getvalue().encode())
+    with replaced(figure, durable=False) as stream:
+        draw_confusion(evaluation).savefig(stream, format="png", dpi=150)
+    return [table, figure]
 
 
 def draw_confusion(evaluation: dict) -> Figure:
-    """The confusion matrix: for each class (row), where its pixels went, in per cent; void as a prediction comes last."""
+    """The confusion matrix: shares of the predictions for the pixels of each class (row), in percent; void comes last."""
     counts = np.array(evaluation["confusion"])
     names = figure_names(list(evaluation["iou"]), length=32)
     predictions = names + ["void"] * (counts.shape[1] - len(names))
@@ -61,17 +62,17 @@ def draw_confusion(evaluation: dict) -> Figure:
     axis.tick_params(length=1 if many else 3)
     if not many:
         for row, column in zip(*np.nonzero(share >= 0.5), strict=True):
-            colour = "white" if share[row, column] > 55 else "black"
-            axis.text(column, row, f"{share[row, column]:.0f}", ha="center", va="center", fontsize=7, color=colour)
+            color = "white" if share[row, column] > 55 else "black"
+            axis.text(column, row, f"{share[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
     figure.colorbar(drawn, shrink=0.8, label="% of the class's pixels")
     show_literally(figure)
     return figure
 
 
 def per_class_rows(evaluation: dict) -> list[tuple]:
-    """Name, IoU, boundary IoU, accuracy, share of labelled pixels of each class, as fractions; None where there is none."""
-    labelled = np.array(evaluation["confusion"]).sum(1)
-    shares = (labelled / max(1, labelled.sum())).tolist()
+    """Name, IoU, boundary IoU, accuracy, share of labeled pixels of each class, as fractions; None for missing ones."""
+    labeled = np.array(evaluation["confusion"]).sum(1)
+    shares = (labeled / max(1, labeled.sum())).tolist()
     boundary = evaluation.get("boundary_iou") or {}
     return [
         (name, iou, boundary.get(name), evaluation["accuracy"][name], share)

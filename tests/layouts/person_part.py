@@ -9,7 +9,7 @@ from layouts.voc2012 import write_lines, write_palette_mask, write_picture
 
 # Class of each part of a person, in the order in which a first and a second person have them; the neck's is in dispute.
 PARTS = {
-    "head": 1, "leye": 1, "reye": 1, "lear": 1, "rear": 1, "torso": 2, "neck": 2, "luarm": 3, "llarm": 4, "lhand": 4,
+    "head": 1, "leye": 1, "reye": 1, "lear": 1, "rear": 1, "torso": 2, "neck": 1, "luarm": 3, "llarm": 4, "lhand": 4,
     "luleg": 5, "llleg": 6, "lebrow": 1, "rebrow": 1, "nose": 1, "mouth": 1, "hair": 1, "ruarm": 3, "rlarm": 4, "rhand": 4,
     "ruleg": 5, "rlleg": 6, "lfoot": 6, "rfoot": 6,
 }  # fmt: skip

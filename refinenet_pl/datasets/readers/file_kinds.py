@@ -3,6 +3,8 @@
 import codecs
 from pathlib import Path
 
+from refinenet_pl.datasets.readers.text import encoding_of
+
 HEAD = 512
 """Bytes at the beginning of a file that tell its kind."""
 
@@ -93,9 +95,8 @@ def _describe_text(text: str) -> str:
 
 def _text(head: bytes) -> str | None:
     """The text that a file begins with, None if these are no characters."""
-    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        text = codecs.getincrementaldecoder(encoding)().decode(head)  # whose last character may be cut
+        text = codecs.getincrementaldecoder(encoding_of(head))().decode(head)  # whose last character may be cut
     except UnicodeDecodeError:
         return None
     return text if all(letter.isprintable() or letter.isspace() for letter in text) else None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refinenet_pl.datasets.readers.names import composed
+from refinenet_pl.datasets.readers.text import composed
 from refinenet_pl.errors import DataError
 
 

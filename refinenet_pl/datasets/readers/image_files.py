@@ -109,16 +109,6 @@ def bits_of(image: Image.Image, path: Path) -> int:
     return 1 if image.mode == "1" else 8
 
 
-def is_signed(image: Image.Image) -> bool:
-    """Whether the file has signed integers."""
-    return image.format == "TIFF" and tiff.is_signed(image)
-
-
-def is_inverted(image: Image.Image) -> bool:
-    """Whether the file's smallest value is white, so that programs disagree about its values."""
-    return image.format == "TIFF" and tiff.is_inverted(image)
-
-
 def changes_values(image: Image.Image) -> bool:
     """Whether the file need not hold the values that were saved: by lossy compression, or by rounding."""
     if image.format == "TIFF":

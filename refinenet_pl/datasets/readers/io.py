@@ -9,8 +9,6 @@ from PIL import Image
 from refinenet_pl.datasets.readers.image_files import (
     bits_of,
     changes_values,
-    is_inverted,
-    is_signed,
     open_image,
     orientation_of,
     rgb_array,
@@ -18,6 +16,7 @@ from refinenet_pl.datasets.readers.image_files import (
     upright,
 )
 from refinenet_pl.datasets.readers.labels import LabelValues
+from refinenet_pl.datasets.readers.tiff import is_inverted, is_signed
 from refinenet_pl.errors import DataError
 
 _ONE_CHANNEL = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")

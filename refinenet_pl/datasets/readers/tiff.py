@@ -28,13 +28,17 @@ def bits_of(image: Image.Image) -> int:
 
 
 def is_signed(image: Image.Image) -> bool:
-    """Whether the values are signed integers."""
-    return image.tag_v2.get(fields.SAMPLEFORMAT, (1,))[0] == _SIGNED
+    """Whether the values are signed integers; of other formats, no."""
+    return image.format == "TIFF" and image.tag_v2.get(fields.SAMPLEFORMAT, (1,))[0] == _SIGNED
 
 
 def is_inverted(image: Image.Image) -> bool:
-    """Whether the smallest value is white. Pillow takes that for granted if the file does not say it."""
-    return image.tag_v2.get(fields.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
+    """Whether the smallest value is white, so that programs disagree about the values; of other formats, no.
+
+    Pillow takes it for white if the file does not say it.
+    """
+    photometric = fields.PHOTOMETRIC_INTERPRETATION
+    return image.format == "TIFF" and image.tag_v2.get(photometric, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
 
 
 def is_premultiplied(image: Image.Image) -> bool:

@@ -1,8 +1,10 @@
 """Cross-entropy at the size of the picture, in bounded memory."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from refinenet_pl.models.ops.chunked_upsampling import chunks, sampling, upsample_chunk
@@ -65,3 +67,26 @@ def upsampled_cross_entropy(
     sums = [checkpoint(part, scores, rows, use_reentrant=False, preserve_rng_state=False) for rows in cuts]
     total, weight = (torch.stack(values).sum() for values in zip(*sums, strict=True))
     return total, weight
+
+
+class CrossEntropy(nn.Module):
+    """Cross-entropy as sums over pixels, from log probabilities or from a score map.
+
+    Args:
+        class_weights: Weight of each channel of the scores; None for 1 each.
+        ignore_index: Label of the pixels that do not count.
+    """
+
+    def __init__(self, class_weights: Sequence[float] | None, ignore_index: int):
+        super().__init__()
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.ignore_index = ignore_index
+
+    def forward(self, log_probabilities: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """See `cross_entropy`."""
+        return cross_entropy(log_probabilities, label, self.class_weights, self.ignore_index)
+
+    def of_score_map(self, scores: Tensor, label: Tensor, how: Upsampling) -> tuple[Tensor, Tensor]:
+        """See `upsampled_cross_entropy`."""
+        return upsampled_cross_entropy(scores, label, how, self.class_weights, self.ignore_index)

@@ -29,10 +29,12 @@ class GlobalMeanLoss:
             weight: Sum of the weights of its pixels, a scalar.
 
         Returns:
-            What to compute gradients of.
+            The mean loss of the batch, 0 without a labeled pixel. Its gradient is that of `total / SCALE`, from which `finish`
+            makes the gradient of the step's mean.
         """
         self.parts.append(torch.stack([total.detach().double(), weight.double()]))
-        return total / self.SCALE
+        scaled = total / self.SCALE
+        return scaled + (total / weight.clamp(min=1e-9) - scaled).detach()
 
     def finish(self, parameters: Iterable[nn.Parameter], trainer: Trainer) -> Tensor:
         """Turn the gradients into those of the step's mean loss.

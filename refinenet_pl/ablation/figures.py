@@ -1,0 +1,204 @@
+"""Figures of a table: scores, differences and their significance, from the records of its runs."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from refinenet_pl.ablation.comparison import Records, differences, get, partial_scores, wrong_settings
+from refinenet_pl.ablation.logs import unfinished_state
+from refinenet_pl.ablation.records import read_records
+from refinenet_pl.ablation.significance import Significance, compare
+from refinenet_pl.ablation.table import SCORES, Cell, Table
+from refinenet_pl.metrics.dead_relu import inactive_blocks
+from refinenet_pl.tracking.identity import RunId
+
+_STATES = {"not started": "has not begun to train", "running": "is running", "stopped": "was stopped", "failed": "has failed"}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean and spread over seeds.
+
+    Attributes:
+        values: The value of each seed.
+    """
+
+    values: dict[int, float]
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.values.values()) if self.values else None
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation (n - 1); None for fewer than two values."""
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
+
+
+@dataclass
+class Row:
+    """One cell's figures.
+
+    Attributes:
+        cell: The cell.
+        records: The records by seed, as far as there are any.
+        score: The report's score in percent.
+        unfinished: For the seeds without a score, their state: `not started`, `running`, `stopped`, `failed` or `diverged`.
+        difference: The score minus the reference cell's of the same seed, in points; only seeds that both have; none for the
+            reference itself.
+        significance: Whether that is more than noise; None for fewer than two differences.
+        paper: The paper's mIoU in percent.
+        multi_scale: As `score`, averaged over the table's test scales.
+        paper_multi_scale: The paper's mIoU for that.
+    """
+
+    cell: Cell
+    records: dict[int, dict] = field(default_factory=dict)
+    unfinished: dict[int, str] = field(default_factory=dict)
+    score: Estimate = field(default_factory=lambda: Estimate({}))
+    difference: Estimate = field(default_factory=lambda: Estimate({}))
+    significance: Significance | None = None
+    paper: float | None = None
+    multi_scale: Estimate = field(default_factory=lambda: Estimate({}))
+    paper_multi_scale: float | None = None
+
+    @property
+    def parameters(self) -> int | None:
+        return next((get(record, "network", "parameters") for record in self.records.values()), None)
+
+    @property
+    def seconds(self) -> float | None:
+        seconds = [get(record, "training", "seconds") for record in self.records.values()]
+        seconds = [value for value in seconds if value is not None]
+        return statistics.fmean(seconds) if seconds else None
+
+
+@dataclass
+class Report:
+    """The figures of a table on one recipe.
+
+    Attributes:
+        table: The table.
+        recipe: Name of the recipe.
+        split: The split that the figures are of.
+        score: Name of the score, of `SCORES`.
+        seeds: The seeds that each row should have.
+        reference: Name of the cell that the rows are compared with.
+        rows: One for each cell.
+        missing: Sentences on runs and scores that are missing.
+        warnings: Sentences on why rows cannot be compared.
+    """
+
+    table: Table
+    recipe: str
+    split: str
+    score: str
+    seeds: list[int]
+    reference: str
+    rows: list[Row]
+    missing: list[str]
+    warnings: list[str]
+
+    @property
+    def has_paper(self) -> bool:
+        return self.score == "miou" and bool(self.table.published.get(self.recipe))
+
+    @property
+    def has_paper_multi_scale(self) -> bool:
+        return self.score == "miou" and bool(self.table.published_multi_scale.get(self.recipe))
+
+    @property
+    def compared(self) -> int:
+        """Number of rows that were tested against the reference."""
+        return sum(row.significance is not None for row in self.rows)
+
+    @property
+    def records(self) -> list[dict]:
+        return [record for row in self.rows for record in row.records.values()]
+
+
+def build_report(
+    table: Table,
+    recipe: str,
+    root: str,
+    seeds: Sequence[int],
+    cells: list[str] | None = None,
+    split: str = "val",
+    reference: str | None = None,
+    score: str = "miou",
+) -> Report:
+    """Read the records of a table and reduce them.
+
+    Args:
+        table: The table.
+        recipe: Name of the recipe.
+        root: Directory of all runs.
+        seeds: Seeds that each cell should have.
+        cells: Names of the cells shown; None for all. The reference's records are read all the same.
+        split: The evaluation that is reported.
+        reference: Another reference than the table's own.
+        score: Name of the score, of `SCORES`.
+
+    Raises:
+        RecordError: A record cannot be read.
+        TableError: There is no cell of that name.
+    """
+    reference = reference or table.reference
+    missing: list[str] = []
+    table.select([reference])
+    found = read_records(root, f"{table.name}@{recipe}")
+    runs = {cell: {seed: RunId(recipe, table.name, cell, seed, root) for seed in seeds} for cell in table.cells}
+    baseline = _row(table, runs[reference], found, (split, score), [])
+    rows = []
+    for cell in table.select(cells):
+        row = _row(table, runs[cell.name], found, (split, score), missing)
+        if cell.name != reference:
+            pairs = sorted(set(row.score.values) & set(baseline.score.values))
+            row.difference = Estimate({seed: row.score.values[seed] - baseline.score.values[seed] for seed in pairs})
+        rows.append(row)
+    for row, test in zip(rows, compare([list(row.difference.values.values()) for row in rows]), strict=True):
+        row.significance = test
+    records = {(row.cell.name, seed): record for row in [baseline, *rows] for seed, record in row.records.items()}
+    warnings = wrong_settings(table, recipe, records) + differences(table, records) + inactive_blocks(records)
+    warnings += partial_scores(records, split)
+    return Report(table, recipe, split, score, list(seeds), reference, rows, missing, warnings)
+
+
+def _row(table: Table, runs: dict[int, RunId], found: Records, figure: tuple[str, str], missing: list[str]) -> Row:
+    """Figures of one cell; sentences on what is missing are appended to `missing`."""
+    first = next(iter(runs.values()))
+    row = Row(
+        table.cells[first.cell],
+        paper=table.published.get(first.recipe, {}).get(first.cell),
+        paper_multi_scale=table.published_multi_scale.get(first.recipe, {}).get(first.cell),
+    )
+    for seed, run in runs.items():
+        record = found.get((run.cell, seed))
+        if record is not None:
+            row.records[seed] = record
+            if diverged := record.get("diverged"):
+                row.unfinished[seed] = "diverged"
+                missing.append(f"{run.name} diverged: {diverged['reason']}")
+        else:
+            state, words = unfinished_state(run)
+            row.unfinished[seed] = state
+            if run.directory.exists():
+                missing.append(f"{run.name} {' '.join(filter(None, [_STATES[state], words and f'({words})']))}")
+    split, score = figure
+    row.score = _estimate(row, runs, split, score, missing)
+    if table.multi_scale:
+        row.multi_scale = _estimate(row, runs, f"{split}, multi-scale", score, missing)
+    return row
+
+
+def _estimate(row: Row, runs: dict[int, RunId], evaluation: str, score: str, missing: list[str]) -> Estimate:
+    values = {}
+    for seed, record in row.records.items():
+        if row.unfinished.get(seed) == "diverged":
+            continue
+        value = get(record, "evaluations", evaluation, score)
+        if isinstance(value, (int, float)) and value == value:
+            values[seed] = 100.0 * value
+        else:
+            missing.append(f"{runs[seed].name} has no {SCORES[score]} on {evaluation}")
+    return Estimate(values)

@@ -1,0 +1,50 @@
+"""Finished runs packed into one file for each table and recipe."""
+
+import json
+from pathlib import Path
+
+from refinenet_pl.ablation.arguments import same
+from refinenet_pl.ablation.comparison import trainer_defaults
+from refinenet_pl.ablation.records import KEPT, RecordError, read_records
+from refinenet_pl.files import expand_path, replaced
+
+
+def keep(root: Path, group: str, target: Path) -> Path:
+    """Write the records of a group's finished runs into the group's records.jsonl, a line for each.
+
+    Lines are sorted by cell and seed. Those that are there stay, unless the same cell and seed has a new record. Arguments of
+    Lightning's Trainer that have their default value are left out.
+
+    Args:
+        root: Directory of all runs.
+        group: Name of the group, TABLE@RECIPE.
+        target: Directory of kept results; may be `root`.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        RecordError: There are no finished runs, or a record cannot be read.
+        OSError: The file cannot be written.
+    """
+    new = read_records(root, group)
+    if not new:
+        raise RecordError(f"{expand_path(root) / group}: no finished runs there")
+    records = read_records(target, group) | new
+    file = expand_path(target) / group / KEPT
+    with replaced(file) as stream:
+        for _, record in sorted(records.items()):
+            stream.write(json.dumps(_shortened(record), allow_nan=False, separators=(",", ":")).encode() + b"\n")
+    return file
+
+
+def _shortened(record: dict) -> dict:
+    """A record without the defaults of the trainer."""
+    config = record.get("config") or {}
+    if "trainer" not in config:
+        return record
+    defaults = trainer_defaults()
+    trainer = {
+        name: value for name, value in config["trainer"].items() if name not in defaults or not same(value, defaults[name])
+    }
+    return record | {"config": config | {"trainer": trainer}}

@@ -1,0 +1,95 @@
+"""Names on the command line: `-c RECIPE` and `--run.table TABLE --run.cell CELL`, replaced by files and options."""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from refinenet_pl.ablation.plan import cell_options
+from refinenet_pl.ablation.tables import read_table
+from refinenet_pl.catalog import TABLES, find_recipe, find_table, names
+from refinenet_pl.errors import CatalogError
+from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.tasks.task_class import TASK, import_task
+
+
+def expand(arguments: list[str]) -> list[str]:
+    """Replace names of recipes and cells by what LightningCLI accepts.
+
+    Recipes come first, then the cell, then all other options: what comes later wins.
+
+    Args:
+        arguments: A command and its options.
+
+    Returns:
+        The same with a `--config FILE` for each recipe and its bases, the recipe's name as `--run.recipe`, and the options of
+        the cell if `--run.table` names a table or is a YAML file.
+
+    Raises:
+        CatalogError: There is no such recipe or table, or a recipe is its own base.
+        TableError: The table cannot be used, or has no such cell.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"refinenet {arguments[0]}")
+    parser.add_argument("-c", "--config", action="append", default=[])
+    parser.add_argument("--run.table", dest="table")
+    parser.add_argument("--run.cell", dest="cell")
+    given, others = parser.parse_known_args(arguments[1:])
+    recipes = [find_recipe(name) for name in given.config]
+    options = [f"--run.recipe={recipes[-1].stem}"] if recipes else []
+    for recipe in recipes:
+        for file in with_bases(recipe):
+            options += ["--config", str(file)]
+    table, cell = given.table, given.cell
+    if table is not None and (table in names(TABLES) or table.endswith((".yaml", ".yml"))):
+        read = read_table(find_table(table))
+        if cell is None:
+            raise CatalogError(f"--run.table is {table}; name one of its rows with --run.cell: {', '.join(read.cells)}")
+        table = read.name
+        options += cell_options(read, cell, recipes[-1].stem if recipes else "")
+    options += [f"--run.{name}={value}" for name, value in (("table", table), ("cell", cell)) if value is not None]
+    return [arguments[0], *options, *others]
+
+
+def task_class(arguments: list[str]) -> type[SegmentationTask]:
+    """The task of a run: the last value of `task` in the recipes or of `--task`.
+
+    Args:
+        arguments: A command and its options, from `expand`.
+
+    Raises:
+        CatalogError: It is no import path of a `SegmentationTask`.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"refinenet {arguments[0]}")
+    parser.add_argument("--config", action="append", default=[])
+    parser.add_argument("--task")
+    given, _ = parser.parse_known_args(arguments[1:])
+    names = [given.task, *(_key(Path(file), "task") for file in reversed(given.config))]
+    return import_task(next(filter(None, names), TASK))
+
+
+def with_bases(recipe: Path) -> list[Path]:
+    """A recipe after the one that its key `base` names, after that one's base, and so on.
+
+    Args:
+        recipe: A YAML file. A base is the name of a recipe of the package, or a YAML file relative to the recipe.
+
+    Raises:
+        CatalogError: There is no such base, or a recipe is its own base.
+    """
+    chain = [recipe]
+    while (base := _key(chain[0], "base")) is not None:
+        file = chain[0].parent / base if base.endswith((".yaml", ".yml")) else find_recipe(base)
+        if not file.is_file():
+            raise CatalogError(f"{chain[0]}: its base {file} is no file")
+        if file.resolve() in [known.resolve() for known in chain]:
+            raise CatalogError(f"{file}: is its own base, by way of {chain[0]}")
+        chain.insert(0, file)
+    return chain
+
+
+def _key(recipe: Path, key: str) -> str | None:
+    try:
+        content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None  # the parser of the command says what is wrong with it
+    return content.get(key) if isinstance(content, dict) else None

@@ -1,0 +1,109 @@
+"""One evaluation of a network: its view of the images, its metrics and its loss."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from refinenet_pl.evaluation.inference import Inference
+from refinenet_pl.metrics.boundary import BoundaryCounts
+from refinenet_pl.metrics.confusion import ConfusionMatrix, Scores, scores
+from refinenet_pl.models.dense_network import DenseNetwork
+
+Criterion = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From log probabilities, float (N, C, H, W), and labels, int64 (N, H, W), to the summed loss and the sum of weights."""
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Scores of a split.
+
+    Attributes:
+        scores: From the counts of all images of all processes.
+        loss: Mean over all labeled pixels; NaN if there is none.
+        inference: View of the images.
+        weights: Digest of the network's weights; empty if unknown.
+        pooling_activity: See `PoolingActivity.compute`; empty if it was not counted.
+    """
+
+    scores: Scores
+    loss: float
+    inference: Inference
+    weights: str = ""
+    pooling_activity: Sequence[float] = ()
+
+    @property
+    def view(self) -> str:
+        """Name of the view; empty for one view at scale 1."""
+        return self.inference.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its entries in a record."""
+        return {"inference": asdict(self.inference), "loss": self.loss, **self.scores.to_dict()}
+
+
+class Evaluator(nn.Module):
+    """Counts of one evaluation, exact on any number of processes.
+
+    Args:
+        classes: Number of classes.
+        ignore_index: Label of the pixels that do not count.
+        inference: View of the images, until another is set.
+        criterion: The loss.
+
+    Attributes:
+        inference: View of the images.
+        class_channels: Channel of each class of the dataset; None for their own order.
+    """
+
+    def __init__(self, classes: int, ignore_index: int, inference: Inference, criterion: Criterion):
+        super().__init__()
+        self.inference = inference
+        self.criterion = criterion
+        self.class_channels: list[int] | None = None
+        self.confusion = ConfusionMatrix(classes, ignore_index, inference.predicts_void)
+        self.boundary = BoundaryCounts(classes, ignore_index)
+        # Sums in float64, weighted by pixels: Lightning's own mean over processes is wrong if they see unequal numbers.
+        self.loss = MeanMetric().set_dtype(torch.float64)
+
+    def update(self, network: DenseNetwork, image: Tensor, label: Tensor, normalize: Callable[[Tensor], Tensor]) -> None:
+        """Evaluate images of one size.
+
+        Args:
+            network: The network.
+            image: uint8 (N, 3, H, W).
+            label: int64 (N, H, W).
+            normalize: From uint8 or float (N, 3, H, W) in 0..255 to the network's input.
+        """
+        parts = []
+        for rows, log_probabilities in self.inference.log_probabilities(network, image, normalize):
+            if self.class_channels is not None:  # void, if it can be predicted, stays the last
+                void = range(len(self.class_channels), log_probabilities.shape[1])
+                log_probabilities = log_probabilities[:, [*self.class_channels, *void]]
+            total, weight = self.criterion(log_probabilities, label[:, rows])
+            if weight > 0:
+                self.loss.update(total.double() / weight, weight)
+            parts.append(log_probabilities.argmax(1))
+        prediction = torch.cat(parts, 1)
+        self.confusion.update(prediction, label)
+        self.boundary.update(prediction, label)
+
+    def compute(self, names: Sequence[str], weights: str = "", pooling_activity: Sequence[float] = ()) -> EvaluationResult:
+        """Result over all processes.
+
+        Args:
+            names: Names of the classes.
+            weights: Digest of the evaluated weights.
+            pooling_activity: From the same evaluation.
+        """
+        confusion, boundary = (metric.compute().cpu().numpy() for metric in (self.confusion, self.boundary))
+        found = scores(confusion, list(names), self.inference.protocol == "paper", boundary)
+        return EvaluationResult(found, self.loss.compute().item(), self.inference, weights, pooling_activity)
+
+    def reset(self) -> None:
+        """Forget all counts."""
+        for metric in (self.confusion, self.boundary, self.loss):
+            metric.reset()

@@ -1,0 +1,30 @@
+"""Ranges of the arguments of a task."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_POSITIVE = ("learning_rate", "learning_rate_scale")
+_NOT_NEGATIVE = ("encoder_learning_rate_factor", "weight_decay", "power", "warmup_steps")
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments outside their ranges.
+
+    Args:
+        arguments: Of `SegmentationTask`, by name.
+
+    Raises:
+        ValueError: Naming the argument and its range.
+    """
+    weights, classes = arguments["class_weights"], arguments["classes"]
+    if isinstance(weights, str):
+        raise ValueError(f"class_weights is {weights!r}, which is for the command line; give a weight for each class")
+    if weights is not None and len(weights) != classes:
+        raise ValueError(f"{len(weights)} class_weights for {classes} classes")
+    if weights is not None and (min(weights) < 0 or not sum(weights)):
+        raise ValueError(f"class_weights are {list(weights)}; they must be 0 or more, and not all 0")
+    for name in _POSITIVE + _NOT_NEGATIVE:
+        value = arguments[name]
+        if not (0 < value < math.inf or (value == 0 and name in _NOT_NEGATIVE)):
+            raise ValueError(f"{name} is {value}; it must be {'0 or more' if name in _NOT_NEGATIVE else 'greater than 0'}")
