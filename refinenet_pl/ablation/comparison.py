@@ -10,6 +10,7 @@ from lightning import Trainer
 
 from refinenet_pl.ablation.arguments import same
 from refinenet_pl.ablation.table import Table
+from refinenet_pl.tracking.configuration import flatten
 from refinenet_pl.tracking.identity import SIDE_OPTIONS
 
 Records = dict[tuple[str, int], dict]
@@ -111,21 +112,13 @@ def _facts(record: dict) -> dict[str, Any]:
     directory = re.compile(rf"\S*{re.escape(run['table'] + '@' + run['recipe'])}/{re.escape(run['cell'])}/seed{run['seed']}\b")
     name = f"{run['cell']}-seed{run['seed']}"
 
-    def flatten(value: Any, key: str):
-        if key.endswith(".seed") and value == run["seed"]:
-            return  # what the run's seed is passed on to
-        if isinstance(value, dict) and value:
-            for part, item in value.items():
-                flatten(item, f"{key}.{part}")
-        elif isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
-            for index, item in enumerate(value):
-                flatten(item, f"{key}.{index}")
-        else:
-            facts[key] = directory.sub("<directory>", value).replace(name, "<name>") if isinstance(value, str) else value
-
     # Runs of earlier versions have `reuse`, which has no effect on the training.
     left_out = ("run", "seed_everything", "ckpt_path", "reuse", *SIDE_OPTIONS)
-    flatten({key: value for key, value in _configuration(record).items() if key not in left_out}, "config")
+    config = {key: value for key, value in _configuration(record).items() if key not in left_out}
+    for key, value in flatten({"config": config}).items():
+        if key.endswith(".seed") and value == run["seed"]:
+            continue  # a copy of the run's seed
+        facts[key] = directory.sub("<directory>", value).replace(name, "<name>") if isinstance(value, str) else value
     return facts
 
 

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from refinenet_pl.launchers import cores
+
 
 class PlacementError(ValueError):
     """The machine has not what was asked for; the message has the arithmetic."""
@@ -51,7 +53,7 @@ class Placement:
         shares = self.slots * (self.gpus or self.processes or 1)
         if shares > 1:
             # Otherwise each process takes a thread for every core, and all of them wait for each other.
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // shares)))
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // shares)))
         devices = visible_gpus()
         if self.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices[slot * self.gpus : (slot + 1) * self.gpus])
@@ -71,7 +73,3 @@ def visible_gpus() -> list[str]:
     query = [program, "--query-gpu=index", "--format=csv,noheader"]
     listed = subprocess.run(query, capture_output=True, text=True)
     return listed.stdout.split() if listed.returncode == 0 else []
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

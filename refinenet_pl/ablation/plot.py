@@ -1,7 +1,7 @@
 """A table as a picture."""
 
 import textwrap
-from pathlib import Path
+from typing import BinaryIO
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,12 +14,12 @@ from refinenet_pl.ablation.table import SCORES
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 
 
-def plot(report: Report, file: str | Path) -> None:
+def plot(report: Report, file: BinaryIO) -> None:
     """Draw each seed's score, the mean with its spread, the reference's mean and, where there are any, the paper's figures.
 
     Args:
         report: The figures.
-        file: The PNG to write.
+        file: Stream for the PNG.
     """
     rows = report.rows
     labels = [textwrap.fill(row.cell.label + ("" if row.score.values else " (missing)"), 34) for row in rows]
@@ -63,4 +63,4 @@ def plot(report: Report, file: str | Path) -> None:
     shown = [line for wanted, line in entries if wanted]
     if shown:
         figure.legend(handles=shown, loc="outside lower center", ncols=len(shown), frameon=False, fontsize=9)
-    figure.savefig(file, dpi=150)
+    figure.savefig(file, format="png", dpi=150)

@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from refinenet_pl.ablation.figures import Estimate, Report, Row
 from refinenet_pl.ablation.table import SCORES
+from refinenet_pl.files import replaced
 
 FORMATS = ("markdown", "csv", "latex")
 MINUS = "\N{MINUS SIGN}"
@@ -43,12 +44,13 @@ def write(report: Report, directory: str | Path) -> list[Path]:
     from refinenet_pl.ablation.plot import plot  # matplotlib takes a second that the other uses need not wait for
 
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     stem = f"{report.table.name}@{report.recipe}" + (f"-{report.score}" if report.score != "miou" else "")
     files = [directory / f"{stem}{suffix}" for suffix in (".md", ".csv", ".png")]
-    files[0].write_text(render(report, "markdown"), encoding="utf-8")
-    files[1].write_text(render(report, "csv"), encoding="utf-8", newline="")
-    plot(report, files[2])
+    for file, form in zip(files, ("markdown", "csv"), strict=False):
+        with replaced(file) as stream:
+            stream.write(render(report, form).encode())
+    with replaced(files[2]) as stream:
+        plot(report, stream)
     return files
 
 

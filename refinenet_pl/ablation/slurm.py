@@ -14,6 +14,7 @@ from refinenet_pl.ablation.devices import PlacementError
 from refinenet_pl.ablation.logs import log_file, note_end, noted_since, told_to_stop
 from refinenet_pl.ablation.plan import Job
 from refinenet_pl.exit_codes import BUSY
+from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import RunId
 
 # Slurm kills this long after its signal that time is up; enough for a step and a checkpoint.
@@ -194,7 +195,8 @@ def submit(jobs: list[Job], request: Request, folder: Path) -> str:
         raise SlurmError(f"sbatch refused: {error}") from error
     for job, task in zip(jobs, submitted, strict=True):
         job.run.directory.mkdir(parents=True, exist_ok=True)
-        (job.run.directory / _JOB_FILE).write_text(task.job_id)
+        with replaced(job.run.directory / _JOB_FILE) as stream:
+            stream.write(task.job_id.encode())
     return submitted[0].job_id.split("_")[0]
 
 

@@ -15,7 +15,7 @@ class ADE20K(PairedDataset):
 
     `root` holds `ADEChallengeData2016`, or is that folder. A split is what its folder holds, in the order of the names.
 
-    Evaluation (the challenge): pixels of value 0 are dropped, at the pictures' own sizes; pixel accuracy, mean over 150
+    Evaluation (the challenge): pixels of value 0 are dropped, at the images' own sizes; pixel accuracy, mean over 150
     classes, and the mean of these two.
     """
 

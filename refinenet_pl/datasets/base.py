@@ -1,4 +1,4 @@
-"""What every data set is: names, colours, split sizes, where it comes from, and samples."""
+"""The base class of all datasets: names, colors, split sizes, origin, and samples."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -15,7 +15,7 @@ from refinenet_pl.files import expand_path
 
 
 class SegmentationDataset(Dataset, ABC):
-    """One split of a data set.
+    """One split of a dataset.
 
     A subclass says what it is in class attributes and reads one sample in `read`; everything else is the same for all.
 
@@ -24,10 +24,10 @@ class SegmentationDataset(Dataset, ABC):
         classes: Names, palette and void id.
         split_sizes: Published number of samples of each split that has labels; None where every copy has its own.
         unlabelled_sizes: The same for splits whose labels are kept by an evaluation server.
-        source: Where a user gets the data and how it is to be unpacked, in words.
-        licence: What the data may be used for, in a few words.
-        void_channel: Where the authors' network has its void output (`protocol: paper`): before the classes, behind them, or
-            nowhere.
+        source: Origin of the data and instructions to unpack them, in words.
+        licence: License of the data, in a few words.
+        void_channel: Position of the void output of the authors' network (`protocol: paper`), before or after the classes;
+            None if there is none.
         short_edge: Min and max short edge, in pixels, that the authors' test code resizes images to.
         class_weights: Weight of each class in the loss, for recipes with `model.class_weights: dataset`; None for equal ones.
         split: The split that this object holds.
@@ -78,7 +78,7 @@ class SegmentationDataset(Dataset, ABC):
         """Read one sample.
 
         Returns:
-            The picture, uint8 (height, width, 3), RGB; and its mask, uint8 or int64 (height, width), of class ids and
+            The image, uint8 (height, width, 3), RGB; and its mask, uint8 or int64 (height, width), of class ids and
             `classes.ignore_index`.
 
         Raises:

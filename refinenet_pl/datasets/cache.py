@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path, replaced
+from refinenet_pl.launchers import cores
 
 # Below this, starting processes takes longer than the work.
 FEW = 32
@@ -127,8 +127,3 @@ def _unwritable(folder: Path, error: OSError) -> DataError:
         f"{folder}: converted masks cannot be written there ({error.strerror or error}); give another folder with "
         'the option cache of the data set, in a recipe --data.dataset_options=\'{"cache": "FOLDER"}\''
     )
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,12 +9,12 @@ from refinenet_pl.datasets.readers.text import read_list
 
 
 class CamVid(PairedDataset):
-    """The Cambridge-driving labelled video database, as split and labelled for SegNet.
+    """The Cambridge-driving labeled video database, as split and labeled for SegNet.
 
     `root` holds `train.txt`, `val.txt`, `test.txt` and the folders `train`, `trainannot`, and so on. A list's lines name a
-    picture and its mask; only the last two parts of each path count, so the lists work wherever the copy lies.
+    image and its mask; only the last two parts of each path count, so the lists work wherever the copy lies.
 
-    Evaluation (the SegNet authors' script): unlabelled pixels are dropped, one confusion matrix over the 233 test pictures,
+    Evaluation (the SegNet authors' script): unlabeled pixels are dropped, one confusion matrix over the 233 test images,
     mean over 11 classes.
     """
 

@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from refinenet_pl.datasets.base import SegmentationDataset
-from refinenet_pl.datasets.cache import cores
 from refinenet_pl.errors import DataError
+from refinenet_pl.launchers import cores
 
 _Contents = tuple[np.ndarray, tuple[int, int], bytes]
 
@@ -68,7 +68,7 @@ def shared_pictures(first: SplitContents, second: SplitContents) -> tuple[list[s
     """Names that occur in two splits.
 
     Returns:
-        The names of pictures that are equal in both, and the names that stand for another picture in each.
+        The names of images that are equal in both, and the names of different images.
     """
     names = [name for name in first.digests if name in second.digests]
     same = [name for name in names if first.digests[name] == second.digests[name]]
@@ -76,7 +76,7 @@ def shared_pictures(first: SplitContents, second: SplitContents) -> tuple[list[s
 
 
 def _samples(dataset: SegmentationDataset, workers: int | None) -> Iterator[str | _Contents]:
-    # A process for a handful of pictures would start for longer than it works.
+    # For a handful of images, starting a process takes longer than its work.
     workers = min(workers or cores(), len(dataset) // 8)
     if workers <= 1:
         yield from (_look(dataset, index) for index in range(len(dataset)))
@@ -93,7 +93,7 @@ def _samples(dataset: SegmentationDataset, workers: int | None) -> Iterator[str 
 
 
 def _keep(dataset: SegmentationDataset) -> None:
-    """Take over the data set in a process of the pool; sent with each task, it would be pickled for each."""
+    """Take over the dataset in a process of the pool; sent with each task, it would be pickled for each."""
     global _kept
     _kept = dataset
 
@@ -113,7 +113,7 @@ def _look(dataset: SegmentationDataset, index: int) -> str | _Contents:
         pixels = _count(mask, len(dataset.classes), dataset.classes.ignore_index)
     except DataError as error:
         return str(error)
-    except Exception as error:  # of a data set that is not this package's; the next sample may be right
+    except Exception as error:  # of a dataset that is not this package's; the next sample may be right
         return f"{dataset.name(index)}: {type(error).__name__}: {error}"
     return pixels, mask.shape, hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest()
 

@@ -17,7 +17,7 @@ LABEL_IDS: tuple[int, ...] = tuple(label.id for label in _SCORED)
 
 
 class Cityscapes(PairedDataset):
-    """The pictures with fine labels, read by their official label ids (`_labelIds.png`).
+    """The images with fine labels, read by their official label ids (`_labelIds.png`).
 
     `root` holds `leftImg8bit` and `gtFine`. Class ids are the official train ids; all other labels are void, and so is 255,
     which stands for the license plate's -1 where a file holds it.

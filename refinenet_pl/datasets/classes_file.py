@@ -1,4 +1,4 @@
-"""The file that names the classes of one's own pictures, and what it makes of masks."""
+"""The file that names the classes of one's own images, and the class ids of masks by it."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,27 +15,27 @@ from refinenet_pl.errors import DataError
 KEYS = ("names", "colors", "values", "void", "masks")
 MOST_CLASSES = 254
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 class ClassesFile(NamedTuple):
-    """What a file `classes.yaml` says.
+    """Content of a file `classes.yaml`.
 
     Attributes:
         path: The file.
-        classes: Names, colours and void id.
-        by_color: Whether masks are read by colour.
-        own_colors: Whether the file gives the colours.
-        values: What stands for each class in the masks: a value, or a colour where masks are read by colour.
-        void: What stands for void.
+        classes: Names, colors and void id.
+        by_color: Whether masks are read by color.
+        own_colors: Whether the file gives the colors.
+        values: Representation of each class in the masks: a value, or a color if masks are read by color.
+        void: The same of void.
     """
 
     path: Path
     classes: Classes
     by_color: bool
     own_colors: bool
-    values: tuple[int, ...] | tuple[Colour, ...]
-    void: tuple[int, ...] | tuple[Colour, ...]
+    values: tuple[int, ...] | tuple[Color, ...]
+    void: tuple[int, ...] | tuple[Color, ...]
 
 
 def read_classes(path: Path) -> ClassesFile:
@@ -125,7 +125,7 @@ class _Keys:
             raise self.error(key, f"{entry!r} is not a value in a mask, which are whole numbers from 0 to 65535")
         return entry
 
-    def color(self, key: str, entry: Any) -> Colour:
+    def color(self, key: str, entry: Any) -> Color:
         if (
             not isinstance(entry, list)
             or len(entry) != 3
@@ -157,7 +157,7 @@ class FileValues(LabelValues):
 
 
 class FileColors:
-    """The colours that a classes file gives."""
+    """The colors that a classes file gives."""
 
     def __init__(self, file: ClassesFile):
         self._file = file
@@ -166,39 +166,39 @@ class FileColors:
         order = np.argsort(codes)
         self._codes, self._ids = codes[order], ids[order]
 
-    def encode(self, colours: np.ndarray, path: Path) -> np.ndarray:
-        """Class ids of a mask's colours.
+    def encode(self, colors: np.ndarray, path: Path) -> np.ndarray:
+        """Class ids of a mask's colors.
 
         Args:
-            colours: uint8 (height, width, 3).
+            colors: uint8 (height, width, 3).
             path: Named in errors.
 
         Returns:
             uint8 (height, width).
 
         Raises:
-            DataError: A colour stands for nothing.
+            DataError: A color stands for nothing.
         """
-        packed = _packed(colours)
+        packed = _packed(colors)
         places = np.searchsorted(self._codes, packed).clip(max=len(self._codes) - 1)
         known = self._codes[places] == packed
         if not known.all():
-            raise DataError(f"{path}: {self._explain(colours[~known])}")
+            raise DataError(f"{path}: {self._explain(colors[~known])}")
         return self._ids[places]
 
     def _explain(self, unknown: np.ndarray) -> str:
-        colours, counts = np.unique(unknown, axis=0, return_counts=True)
+        colors, counts = np.unique(unknown, axis=0, return_counts=True)
         known = np.array(self._file.values, int)
         lines = []
         for index in np.argsort(-counts, kind="stable")[:5]:
-            nearest = int(((known - colours[index]) ** 2).sum(1).argmin())
+            nearest = int(((known - colors[index]) ** 2).sum(1).argmin())
             name = self._file.classes.names[nearest]
             lines.append(
-                f"{colours[index].tolist()} in {counts[index]} pixels (nearest: {name!r}, {list(self._file.values[nearest])})"
+                f"{colors[index].tolist()} in {counts[index]} pixels (nearest: {name!r}, {list(self._file.values[nearest])})"
             )
-        more = f" and {len(colours) - 5} more colours" if len(colours) > 5 else ""
-        grey = (colours == colours[:, :1]).all()
-        by_value = ", or put `masks: values` if its grey values are class ids" if grey else ""
+        more = f" and {len(colors) - 5} more colours" if len(colors) > 5 else ""
+        gray = (colors == colors[:, :1]).all()
+        by_value = ", or put `masks: values` if its grey values are class ids" if gray else ""
         return (
             f"colours that are neither a class's nor void in {self._file.path}: {'; '.join(lines)}{more}; add them to `colors` "
             f"or `void` there{by_value}; if they lie along outlines, the mask was drawn with soft edges, resized with "
@@ -206,7 +206,7 @@ class FileColors:
         )
 
 
-def _packed(colours: np.ndarray) -> np.ndarray:
-    """One integer for each colour in (..., 3)."""
-    red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
+def _packed(colors: np.ndarray) -> np.ndarray:
+    """One integer for each color in (..., 3)."""
+    red, green, blue = np.moveaxis(colors.astype(np.int32), -1, 0)
     return red << 16 | green << 8 | blue

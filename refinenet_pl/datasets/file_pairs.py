@@ -1,4 +1,4 @@
-"""Data sets that are a picture file and a mask file a sample, as all are that come from disk."""
+"""Datasets with an image file and a mask file for each sample, as all on disk."""
 
 import os
 from abc import abstractmethod
@@ -17,7 +17,7 @@ from refinenet_pl.errors import DataError
 
 
 class Sample(NamedTuple):
-    """One picture with its mask."""
+    """One image with its mask."""
 
     name: str
     image: Path
@@ -30,9 +30,9 @@ class PairedDataset(SegmentationDataset):
     A subclass finds the pairs in `find_samples`. Options of its own are set before it calls this constructor.
 
     Attributes:
-        values: What the values in the mask files stand for.
-        mask_palette: Colours that palette masks must have, where the data set prescribes them.
-        strict_orientation: See `read_pair`; False for data sets labelled with MATLAB.
+        values: Class of each value in the mask files.
+        mask_palette: Colors that palette masks must have, if the dataset prescribes them.
+        strict_orientation: See `read_pair`; False for datasets labeled with MATLAB.
         samples: The split's samples, in a fixed order.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pictures and masks of one's own: two folders and a file that names the classes."""
+"""Images and masks of one's own: two folders and a file that names the classes."""
 
 from collections import Counter
 from pathlib import Path
@@ -23,7 +23,7 @@ LOOKED_AT = 64
 
 
 class Folder(PairedDataset):
-    """A data set of one's own.
+    """A dataset of one's own.
 
     `root` holds `classes.yaml` and the splits, in one of two forms:
 
@@ -33,12 +33,12 @@ class Folder(PairedDataset):
 
     Files and folders whose names begin with a dot do not count, nor do files with other extensions.
 
-    A mask is a PNG, TIFF or BMP that is called as its picture is, apart from the ending. Keys of `classes.yaml`:
+    A mask is a PNG, TIFF or BMP that has the name of its image, apart from the extension. Keys of `classes.yaml`:
 
     - `names`: list of the class names, 2 to 254. The only key that must be there.
-    - `colors`: list of [red, green, blue], one a class; without it, the colours of PASCAL VOC.
-    - `masks`: `values` for masks that are read by pixel value (greyscale or palette pictures), which is the default, or
-      `colors` for masks that are read by colour.
+    - `colors`: list of [red, green, blue], one a class; without it, the colors of PASCAL VOC.
+    - `masks`: `values` for masks that are read by pixel value (grayscale or palette images), which is the default, or
+      `colors` for masks that are read by color.
     - `values`: list of the value that stands for each class in the masks; without it, 0, 1, 2, ...
     - `void`: value, or list of values, of pixels that do not count, [] for none; without it, 255. With `masks: colors` a list
       of [red, green, blue]; without it, none.
@@ -50,7 +50,7 @@ class Folder(PairedDataset):
         classes: As `classes.yaml` has them.
 
     Raises:
-        DataError: Also where `classes.yaml` contradicts itself, a picture or mask lacks its counterpart, or the masks cannot
+        DataError: Also where `classes.yaml` contradicts itself, an image or mask lacks its counterpart, or the masks cannot
             be meant as they are read.
     """
 

@@ -29,12 +29,12 @@ _VARIABLES = {"train": "trainNdxs", "test": "testNdxs"}
 
 
 class NYUDv2(PairedDataset):
-    """The labelled part of the NYU Depth data set, version 2; its depths are not read.
+    """The labeled part of the NYU Depth dataset, version 2; its depths are not read.
 
-    `root` holds `nyu_depth_v2_labeled.mat`, `splits.mat` and `classMapping40.mat`. Pictures and masks are converted to PNGs
+    `root` holds `nyu_depth_v2_labeled.mat`, `splits.mat` and `classMapping40.mat`. Images and masks are converted to PNGs
     when a split is first opened. Samples are called by their number in the file, from 0001.
 
-    Evaluation: unlabelled pixels are dropped, one confusion matrix over the 654 test pictures, mean over 40 classes.
+    Evaluation: unlabeled pixels are dropped, one confusion matrix over the 654 test images, mean over 40 classes.
 
     Args:
         root: The folder.
@@ -121,7 +121,7 @@ def _read_labels(file: Path, number: int, values: LabelValues) -> np.ndarray:
 
 
 def _count(file: Path) -> int:
-    """How many pictures the file holds, once it is clear that they and their labels are as expected."""
+    """The number of images in the file; a DataError if they or their labels are not as expected."""
     with open_hdf5(file) as content:
         images, labels = content["images"], content["labels"]
         count, *channels_and_size = images.shape

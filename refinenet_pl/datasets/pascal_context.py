@@ -1,4 +1,4 @@
-"""PASCAL-Context: the photographs of VOC 2010 with every pixel labelled, 59 classes and background."""
+"""PASCAL-Context: the photographs of VOC 2010 with every pixel labeled, 59 classes and background."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -25,7 +25,7 @@ CONTEXT_CLASSES = (
 """Background and the 59 classes, in the order of the task, spelled as in labels.txt."""
 
 LABELS = 459
-"""How many labels the data set has; a LabelMap holds their numbers, from 1."""
+"""Number of labels of the dataset; a LabelMap holds their numbers, from 1."""
 
 _NUMBERS = (
     0, 2, 23, 25, 31, 34, 45, 59, 65, 72, 98, 397, 113, 207, 258, 284, 308, 347, 368, 416, 427, 9, 18, 22, 33, 44, 46, 68, 80,
@@ -44,8 +44,8 @@ _TASK_ORDER = np.arange(256, dtype=np.uint8)
 _ALPHABETICAL_ORDER = _TASK_ORDER.copy()
 _ALPHABETICAL_ORDER[: len(_NUMBERS)] = np.argsort(_NUMBERS)
 
-# Pictures looked at to tell the two orders apart, the least number of objects that must speak for one, and how many times as
-# many for it as for the other. In a picture with an object of a class, the wrong order alone has its id by rare chance, so a
+# Images looked at to distinguish the two orders, the min number of objects that must speak for one, and how many times as
+# many for it as for the other. In an image with an object of a class, the wrong order alone has its id by rare chance, so a
 # smaller majority would mean masks of both orders in one folder.
 _PICTURES, _VOTES, _MAJORITY = 300, 5, 9
 
@@ -53,16 +53,16 @@ _PICTURES, _VOTES, _MAJORITY = 300, 5, 9
 class PascalContext(PairedDataset):
     """The 60 classes of PASCAL-Context (Mottaghi et al., 2014), background among them.
 
-    `root` holds the pictures, `VOCdevkit` with `VOC2010` (or is that folder), and the masks in one of two forms:
+    `root` holds the images, `VOCdevkit` with `VOC2010` (or is that folder), and the masks in one of two forms:
 
-    - `trainval`, the data set itself, a .mat file a picture, which is taken where it is there. The splits are those of VOC
+    - `trainval`, the dataset itself, a .mat file an image, which is taken where it is there. The splits are those of VOC
       2010. Masks are converted to PNGs when a split is first opened. Where `labels.txt` lies beside it, its names are checked.
     - `VOC2010/SegmentationClassContext` and `VOC2010/ImageSets/SegmentationContext`, as MMSegmentation's converter writes them
       from the labels of PASCAL in Detail. It sorts classes by name, but its masks are widely used with names in the order of
-      the task. Which order the PNGs have is found by the objects that VOC 2010 lists for each picture, and ids become those of
-      the task. These lists are a few pictures shorter.
+      the task. Which order the PNGs have is found by the objects that VOC 2010 lists for each image, and ids become those of
+      the task. These lists are a few images shorter.
 
-    Evaluation (the paper's): one confusion matrix over the pictures of `val`, mean over 60 classes.
+    Evaluation (the paper's): one confusion matrix over the images of `val`, mean over 60 classes.
 
     Args:
         root: The folder.
@@ -149,7 +149,7 @@ def _require_names(file: Path) -> None:
 
 
 def _are_alphabetical(samples: list[Sample], lists: Path, split: str) -> bool:
-    """Whether the ids in the PNGs are ranks of sorted names; if not, they are those of the task.
+    """True if the ids in the PNGs are ranks of sorted names, False if they are those of the task.
 
     Raises:
         DataError: It cannot be told.
@@ -175,7 +175,7 @@ def _are_alphabetical(samples: list[Sample], lists: Path, split: str) -> bool:
 
 
 def _listed_objects(lists: Path, split: str) -> dict[str, list[int]]:
-    """The classes, of VOC's 20, that VOC says are in each picture; they have the same ids in the task."""
+    """The classes, of VOC's 20, that VOC says are in each image; they have the same ids in the task."""
     objects = defaultdict(list)
     for label, name in enumerate(VOC_CLASSES[1:], start=1):
         for part in "trainval", split:

@@ -39,11 +39,11 @@ class PersonPart(PairedDataset):
     of `neck`. In eight official annotations, the class of necks decides 1.8 % of the pixels of parts, and the order 7.4 %.
     Not verified: that the port's masks are DeepLab's, and that both forms agree in every pixel.
 
-    Evaluation (as published): one confusion matrix over the pictures of `val`, mean over 7 classes, background among them.
+    Evaluation (as published): one confusion matrix over the images of `val`, mean over 7 classes, background among them.
 
     Args:
         root: The folder.
-        split: `train` or `val`. The paper gives one picture more for each than the lists hold.
+        split: `train` or `val`. The paper gives one image more for each than the lists hold.
         form: The form of the masks; the PNGs, where they are there, if not given.
         neck: The class of a neck: `head`, as in the PNGs, or `torso`, as in other conversions; only the form `mat` leaves
             the choice.

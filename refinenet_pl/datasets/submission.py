@@ -67,7 +67,7 @@ def _ade20k(mask: np.ndarray) -> Image.Image:
 
 
 SERVERS = {
-    # Competition 6: trained on more than VOC's own pictures, as every network with ImageNet weights is.
+    # Competition 6: trained on more than VOC's own images, as every network with ImageNet weights is.
     "voc": Submission("voc2012", "results/VOC2012/Segmentation/comp6_test_cls", "gztar", _voc),
     # The server goes by city_sequence_frame at the beginning of the names.
     "cityscapes": Submission("cityscapes", ".", "zip", _cityscapes),

@@ -20,11 +20,11 @@ _VARIABLES = {"train": "alltrain", "test": "alltest"}
 class SUNRGBD(PairedDataset):
     """The scene understanding benchmark of Princeton; its depths are not read.
 
-    `root` holds `SUNRGBD` and `SUNRGBDtoolbox`. The toolbox lists folders of samples, each with one picture; masks are
+    `root` holds `SUNRGBD` and `SUNRGBDtoolbox`. The toolbox lists folders of samples, each with one image; masks are
     converted to PNGs when a split is first opened. Classes are the first 37 of NYUDv2's. A sample's name is its folder, with
     `-` between the parts.
 
-    Evaluation: unlabelled pixels are dropped, one confusion matrix over the 5,050 test pictures, mean over 37 classes.
+    Evaluation: unlabeled pixels are dropped, one confusion matrix over the 5,050 test images, mean over 37 classes.
 
     Args:
         root: The folder.
@@ -90,14 +90,14 @@ def _read_split(file: Path, variable: str) -> list[PurePosixPath]:
 
 
 def _read_metadata(file: Path) -> dict[PurePosixPath, tuple[int, str]]:
-    """The number of each sample, from 1, and the name of its picture, by its folder below `SUNRGBD`."""
+    """The number of each sample, from 1, and the name of its image, by its folder below `SUNRGBD`."""
     entries = {}
     for number, entry in enumerate(np.atleast_1d(read_mat(file, "SUNRGBDMeta")["SUNRGBDMeta"]), start=1):
         try:
             path, picture = entry.rgbpath, entry.rgbname
         except AttributeError as error:
             raise DataError(f"{file}: SUNRGBDMeta has no rgbpath and rgbname; is this the official file?") from error
-        # The path is that of the picture: FOLDER/image/NAME.
+        # The path is that of the image: FOLDER/image/NAME.
         entries[_below(path, file).parent.parent] = number, picture
     return entries
 

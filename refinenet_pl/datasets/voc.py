@@ -23,9 +23,9 @@ class VOC2012(PairedDataset):
     """The segmentation part of the PASCAL visual object classes challenge of 2012.
 
     `root` holds `VOCdevkit`, or is that folder, or its folder `VOC2012`. The split `train_aug` also needs `benchmark_RELEASE`
-    beside `VOCdevkit`: the Semantic Boundaries Dataset (SBD), with masks for most pictures that VOC itself gives none for. It
-    has VOC's training pictures with their own masks, and SBD's other pictures with masks converted to PNGs when the split is
-    first opened; pictures of VOC's `val` are in neither part. SBD's masks have no void border around the objects.
+    beside `VOCdevkit`: the Semantic Boundaries Dataset (SBD), with masks for most images that VOC itself gives none for. It
+    has VOC's training images with their own masks, and SBD's other images with masks converted to PNGs when the split is
+    first opened; images of VOC's `val` are in neither part. SBD's masks have no void border around the objects.
 
     Evaluation (the development kit): void pixels are dropped, one confusion matrix over the split, mean over 21 classes.
 

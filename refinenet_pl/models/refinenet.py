@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from segmentation_models_pytorch.base import ClassificationHead, SegmentationModel
@@ -70,7 +70,6 @@ class RefineNet(SegmentationModel):
     """
 
     requires_divisible_input_shape = False
-    _is_torch_scriptable = False
 
     @supports_config_loading
     def __init__(
@@ -253,8 +252,8 @@ def _check_counts(least: int, **counts: int) -> None:
 
 
 def _check_choice(argument: str, value: str, choices) -> None:
-    if value not in choices.__args__:
-        raise ValueError(f"{argument} is {value!r}; it can be {' or '.join(map(repr, choices.__args__))}")
+    if value not in get_args(choices):
+        raise ValueError(f"{argument} is {value!r}; it can be {' or '.join(map(repr, get_args(choices)))}")
 
 
 def _check(cascade: int, image_scales: Sequence[float], kernel_size: int, encoder_depth: int, input_scale: float) -> None:

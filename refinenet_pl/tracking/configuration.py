@@ -24,7 +24,7 @@ WITHOUT_EFFECT = {
 
 def differences(one: dict, other: dict) -> dict[str, tuple[Any, Any]]:
     """In what two configurations differ, of all that has an effect: both values by dotted key, None for one that is missing."""
-    one, other = _flatten(one), _flatten(other)
+    one, other = flatten(one), flatten(other)
     keys = sorted((one.keys() | other.keys()) - WITHOUT_EFFECT)
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
 
@@ -50,11 +50,14 @@ def save_configuration(run: RunId, config: dict) -> None:
         stream.write(yaml.safe_dump(config, sort_keys=False).encode())
 
 
-def _flatten(config: dict, prefix: str = "") -> dict:
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key, as on the command line; the position stands for a key in a list of mappings."""
     flat = {}
     for key, value in config.items():
+        if isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
+            value = dict(enumerate(value))
         if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -116,7 +116,7 @@ def _search(characters: set[str]) -> dict[str, str]:
 
 
 def _draws(font: str, characters: set[str]) -> bool:
-    """Whether the font has outlines; those of color emoji have bitmaps of one size."""
+    """True for a font with outlines; those of color emoji have bitmaps of one size."""
     try:
         return ImageFont.truetype(font, 20).getmask(min(characters)).getbbox() is not None
     except Exception:  # whatever a font's bytes lead to

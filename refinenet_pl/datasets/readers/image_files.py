@@ -110,7 +110,7 @@ def bits_of(image: Image.Image, path: Path) -> int:
 
 
 def changes_values(image: Image.Image) -> bool:
-    """Whether the file need not hold the values that were saved: by lossy compression, or by rounding."""
+    """True if the file need not hold the values that were saved: by lossy compression, or by rounding."""
     if image.format == "TIFF":
         return tiff.is_lossy(image) or (tiff.is_premultiplied(image) and image.getextrema()[-1][0] < 255)
     return image.format not in ("PNG", "BMP", "GIF")

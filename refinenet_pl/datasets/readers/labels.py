@@ -8,16 +8,16 @@ import numpy as np
 from refinenet_pl.errors import DataError
 
 VOID = 255
-"""The void id of every data set whose own files do not prescribe another."""
+"""The void id of every dataset whose own files do not prescribe another."""
 
 
 class LabelValues:
-    """Which class each value in a data set's mask files stands for.
+    """Class of each value in a dataset's mask files.
 
     Args:
         classes: Class id of each value, in 0..254.
-        void: Values that stand for void pixels.
-        void_id: What void pixels become.
+        void: Values of void pixels.
+        void_id: Id of void pixels.
     """
 
     def __init__(self, classes: Mapping[int, int], void: tuple[int, ...] = (VOID,), void_id: int = VOID):
@@ -43,7 +43,7 @@ class LabelValues:
             uint8 (height, width).
 
         Raises:
-            DataError: A value stands for nothing.
+            DataError: A value has no meaning.
         """
         # Values beyond the table would be an index error, negative ones another class, and both a device-side assert in a loss.
         inside = (values >= 0) & (values < len(self._table))

@@ -28,12 +28,12 @@ def bits_of(image: Image.Image) -> int:
 
 
 def is_signed(image: Image.Image) -> bool:
-    """Whether the values are signed integers; of other formats, no."""
+    """True for signed integers; False for other formats."""
     return image.format == "TIFF" and image.tag_v2.get(fields.SAMPLEFORMAT, (1,))[0] == _SIGNED
 
 
 def is_inverted(image: Image.Image) -> bool:
-    """Whether the smallest value is white, so that programs disagree about the values; of other formats, no.
+    """True if the smallest value is white, so that programs disagree about the values; False for other formats.
 
     Pillow takes it for white if the file does not say it.
     """
@@ -42,12 +42,12 @@ def is_inverted(image: Image.Image) -> bool:
 
 
 def is_premultiplied(image: Image.Image) -> bool:
-    """Whether the colors in the file are multiplied by the opacity."""
+    """True if the colors in the file are multiplied by the opacity."""
     return _PREMULTIPLIED in image.tag_v2.get(fields.EXTRASAMPLES, ())
 
 
 def is_lossy(image: Image.Image) -> bool:
-    """Whether the compression changes values."""
+    """True for a compression that changes values."""
     return image.info.get("compression") in _LOSSY
 
 
