@@ -48,8 +48,3 @@ def slurm_environments() -> list[ClusterEnvironment]:
 
 def _in_srun() -> bool:
     return "SLURM_STEP_NUM_TASKS" in os.environ and SLURMEnvironment.detect()
-
-
-def cores() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

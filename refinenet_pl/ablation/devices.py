@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from refinenet_pl.launchers import cores
+from refinenet_pl.cpu import cores
 
 
 class PlacementError(ValueError):

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from refinenet_pl.cpu import cores
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path, replaced
-from refinenet_pl.launchers import cores
 
 # Below this, starting processes takes longer than the work.
 FEW = 32

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
+from refinenet_pl.cpu import cores
 from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.errors import DataError
-from refinenet_pl.launchers import cores
 
 _Contents = tuple[np.ndarray, tuple[int, int], bytes]
 
