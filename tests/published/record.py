@@ -1,21 +1,17 @@
-"""Record what the published code gives for the weights of `weights.py`.
+"""Record the outputs of the published code for the weights of `weights.py`.
 
-Usage: python tests/published/record.py FAMILY CHECKOUT, where FAMILY is drsleep_refinenet50 and CHECKOUT a copy of
-github.com/DrSleep/refinenet-pytorch, or lightweight_refinenet50 and github.com/DrSleep/light-weight-refinenet. That code is for
-non-commercial use and is not kept here.
+Usage: PYTHONPATH=tests:CHECKOUT python tests/published/record.py FAMILY, where FAMILY is drsleep_refinenet50 and CHECKOUT a copy
+of github.com/DrSleep/refinenet-pytorch, or lightweight_refinenet50 and github.com/DrSleep/light-weight-refinenet. That code is
+for non-commercial use and is not kept here.
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
+from models import resnet  # of the checkout
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), sys.argv[2]]
-
-from models import resnet  # noqa: E402 - of the checkout
-
-from published.weights import HERE, SIZES, picture, state_dict  # noqa: E402
+from published.weights import HERE, SIZES, picture, state_dict
 
 family = sys.argv[1]
 build = resnet.RefineNet if family.startswith("drsleep") else resnet.ResNetLW
