@@ -1,8 +1,8 @@
 """Record the outputs of the published code for the weights of `weights.py`.
 
 Usage: PYTHONPATH=tests:CHECKOUT python tests/published/record.py FAMILY, where FAMILY is drsleep_refinenet50 and CHECKOUT a
-copy of github.com/DrSleep/refinenet-pytorch, or lightweight_refinenet50 and github.com/DrSleep/light-weight-refinenet. That code
-is for non-commercial use and is not kept here.
+copy of github.com/DrSleep/refinenet-pytorch, or lightweight_refinenet50 and github.com/DrSleep/light-weight-refinenet.
+That code is for non-commercial use and is not kept here.
 """
 
 import sys
