@@ -1,5 +1,7 @@
 """Tables on a real Slurm of one node, and training started by srun."""
 
+import contextlib
+import io
 import os
 import re
 import subprocess
@@ -11,6 +13,7 @@ import pytest
 from conftest import REPOSITORY
 from running import SMALL, confusion, results, run, same, weights
 
+from refinenet_pl.cli.ablate import run_command
 from refinenet_pl.tracking.identity import RunId
 
 ARGUMENTS = [
@@ -58,16 +61,16 @@ def wait_for(root: Path, pattern: str, seconds: float = 240, **options) -> str:
     """Ask for the status until it says something."""
     end = time.monotonic() + seconds
     while True:
-        done = subprocess.run(
-            [sys.executable, "experiments/ablate.py", "status", "rcu_removal", "--on", "scenes", "--seeds", "1"]
-            + ["--root", str(root), "--cells", *options.get("cells", ("no_head_rcus", "no_rcus"))],
-            cwd=REPOSITORY, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode in (0, 1), done.stderr
-        if re.search(pattern, done.stdout):
-            return done.stdout
+        # In this process, because a state may last less than the import of the package.
+        words = ["status", "rcu_removal", "--on", "scenes", "--seeds", "1", "--root", str(root)]
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert run_command([*words, "--cells", *options.get("cells", ("no_head_rcus", "no_rcus"))]) in (0, 1)
+        shown = printed.getvalue()
+        if re.search(pattern, shown):
+            return shown
         logs = "\n".join(file.read_text()[-2000:] for file in root.rglob("*log*.*") if file.is_file())
-        assert time.monotonic() < end, f"{done.stdout}\n{logs}"
+        assert time.monotonic() < end, f"{shown}\n{logs}"
+        time.sleep(0.2)
         time.sleep(0.5)
 
 

@@ -21,7 +21,14 @@ from refinenet_pl.exit_codes import STOPPED
 from refinenet_pl.tracking.identity import RunId
 
 WANDB = Path(sys.executable).parent / "wandb"
-FIT = ["fit", *SMALL, "--trainer.log_every_n_steps=1", "--seed_everything=3", "--run.table=chained_pooling"]
+FIT = [
+    "fit",
+    *SMALL,
+    "--trainer.log_every_n_steps=1",
+    "--seed_everything=3",
+    "--run.table=chained_pooling",
+    "--run.cell=pool_conv_2",
+]
 OFFLINE = {"WANDB_MODE": None, "WANDB_API_KEY": None}
 
 
@@ -206,20 +213,20 @@ def test_server_that_goes_away_stops_nothing(tmp_path):
         assert [sent["jobType"] for sent in server.runs.values()] == ["train"], "it was there"
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
-    assert RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path)).results_file.is_file()
+    assert RunId("scenes", "chained_pooling", "pool_conv_2", 3, str(tmp_path)).results_file.is_file()
 
 
 def test_server_that_does_not_answer_is_recorded_offline(tmp_path):
     environment = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": wandb_server.KEY, "WANDB_INIT_TIMEOUT": "2"}
     output = run(*FIT, f"--run.root={tmp_path}", WANDB_MODE=None, **environment)
     assert "W&B does not answer, so it is recorded offline; send it later: wandb sync" in output
-    folder = RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path)).directory / "wandb"
+    folder = RunId("scenes", "chained_pooling", "pool_conv_2", 3, str(tmp_path)).directory / "wandb"
     (recorded,) = folder.glob("offline-run-*")
     assert "val/miou_best" in summary(recorded)["summary"]
 
 
 def test_full_disk_under_wandb_stops_nothing(tmp_path):
-    trained = RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path))
+    trained = RunId("scenes", "chained_pooling", "pool_conv_2", 3, str(tmp_path))
     folder = trained.directory / "wandb"
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
@@ -237,18 +244,21 @@ def test_wandb_that_dies_stops_nothing(tmp_path):
     process = start(*FIT, f"--run.root={tmp_path}", "--trainer.enable_progress_bar=false", **OFFLINE)
     printed = ""
     while "Loading `train_dataloader`" not in printed:
-        printed += process.stdout.readline()
+        line = process.stdout.readline()
+        assert line, printed
+        printed += line
     subprocess.run(["pkill", "-KILL", "-P", str(process.pid), "wandb-core"], check=True)
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
-    assert "W&B's record of paper-seed3 ends here, the run goes on" in output
-    assert RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path)).results_file.is_file()
+    assert "W&B's record of pool_conv_2-seed3 ends here, the run goes on" in output
+    assert RunId("scenes", "chained_pooling", "pool_conv_2", 3, str(tmp_path)).results_file.is_file()
 
 
 @pytest.mark.parametrize("cell", ["a:b;c,d#e?f'g %h=1 (\N{CJK UNIFIED IDEOGRAPH-732B})", "half/quarter", "x" * 200])
 def test_any_name_that_makes_a_directory_has_a_record(tmp_path, cell):
-    output = run(*FIT, "--trainer.max_epochs=1", f"--run.cell={cell}", f"--run.root={tmp_path}", **OFFLINE)
-    directory = RunId("scenes", "chained_pooling", cell, 3, str(tmp_path)).directory
+    named = ["--run.table=compared", f"--run.cell={cell}", f"--run.root={tmp_path}"]
+    output = run(*FIT, "--trainer.max_epochs=1", *named, **OFFLINE)
+    directory = RunId("scenes", "compared", cell, 3, str(tmp_path)).directory
     (folder,) = (directory / "wandb").glob("offline-run-*")
     assert "W&B's record" not in output and summary(folder)["config"]["cell"] == cell
 
@@ -256,6 +266,6 @@ def test_any_name_that_makes_a_directory_has_a_record(tmp_path, cell):
 @pytest.mark.parametrize(("track", "left"), [("csv", {"metrics"}), ("none", set())])
 def test_track_says_where_values_go(tmp_path, track, left):
     run(*FIT, f"--run.root={tmp_path}", f"--track={track}", **OFFLINE)
-    directory = RunId("scenes", "chained_pooling", "paper", 3, str(tmp_path)).directory
+    directory = RunId("scenes", "chained_pooling", "pool_conv_2", 3, str(tmp_path)).directory
     assert {path.name for path in directory.iterdir()} & {"metrics", "wandb", "wandb-id"} == left
     assert (directory / "results.json").is_file() and len(list((directory / "samples").iterdir())) == 12
