@@ -7,12 +7,14 @@ import torch
 from conftest import TABLE
 from running import SMALL, run
 from test_tables import record
+from test_task import Memory, trainer
 
 from refinenet_pl import RefineNet
 from refinenet_pl.ablation.figures import build_report
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.metrics.dead_relu import PoolingActivity
 from refinenet_pl.models.blocks import ChainedResidualPooling
+from refinenet_pl.tasks.segmentation import SegmentationTask
 
 
 def network(**arguments) -> RefineNet:
@@ -58,6 +60,27 @@ def test_blocks_without_that_relu_are_not_counted(arguments):
         model(torch.randn(1, 3, 64, 64))
     assert len(activity.compute()) == (0 if "pooling_relu" in arguments else 1)
     assert not list(activity.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_validations_count_that_belong_to_a_training_and_see_one_view():
+    task, runner, shares = SegmentationTask(network(), 3, test_flip=True), trainer(max_epochs=1), []
+
+    def validate():
+        runner.validate(task, datamodule=Memory(), verbose=False)
+        shares.append(len(task.results["val"].pooling_activity))
+
+    with task.viewing(task.training_inference):
+        validate()
+    runner.fit(task, datamodule=Memory())
+    shares.append(len(task.results["val"].pooling_activity))
+    values = task.activity.counts[1].tolist()
+    validate()
+    with task.viewing(task.training_inference):
+        validate()
+        validate()
+    assert shares == [0, 4, 0, 4, 4]
+    assert task.activity.counts[1].tolist() == values and min(values) > 0, "each validation counts its own images alone"
 
 
 def test_a_training_records_it(tmp_path):

@@ -18,6 +18,7 @@ from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.models.dense_network import as_dense_network
+from refinenet_pl.models.ops.dropout import Dropout
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.losses.global_mean import GlobalMeanLoss
 from refinenet_pl.tasks.optimizers import build_optimizer, build_schedule
@@ -206,6 +207,18 @@ def test_random_numbers_of_any_network_belong_to_the_batch():
     batch = batch_of((8, 8), (8, 8)) | {"seeds": [3, 4]}
     first, again = float(step(task, batch)), float(step(task, batch))
     assert first == again != float(step(task, batch | {"seeds": [3, 5]}))
+
+
+def test_a_sample_loses_the_same_features_in_any_batch():
+    task = SegmentationTask(nn.Sequential(nn.Conv2d(3, 8, 1), Dropout(0.5), nn.Conv2d(8, 3, 1)), 3, VOID).train()
+    batch = batch_of((8, 8), (8, 8))
+    batch["mask"].clamp_(max=2)  # as many labeled pixels in each
+    alone = [
+        float(task.training_step({"image": image[None], "mask": mask[None], "seeds": [seed]}, 0))
+        for image, mask, seed in zip(batch["image"], batch["mask"], (3, 4), strict=True)
+    ]
+    assert float(task.training_step(batch | {"seeds": [3, 4]}, 0)) == pytest.approx(sum(alone) / 2, rel=1e-5)
+    assert float(task.training_step(batch | {"seeds": [3, 5]}, 0)) != pytest.approx(sum(alone) / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 3.0]])
@@ -404,6 +417,28 @@ def test_evaluation_of_pictures_of_different_sizes_counts_every_pixel_once(stage
     assert logged[f"{stage}/pixel_accuracy"] == pytest.approx(intersection.sum() / pixels, rel=1e-6)
     assert [logged[f"{stage}/iou/{name}"] for name in CLASSES.names] == pytest.approx(iou.tolist(), rel=1e-6)
     assert set(task.results) == {stage}
+
+
+def test_view_is_that_of_the_training_of_the_command_or_of_the_block():
+    task, runner = SegmentationTask(Tiny(), 3, VOID, test_scales=[0.5, 1.0], test_flip=True), trainer(max_epochs=1)
+    runner.fit(task, datamodule=Memory())
+    assert task.results["val"].inference == task.training_inference and not task.results["val"].view
+    with task.viewing(task.training_inference):
+        runner.validate(task, datamodule=Memory(), verbose=False)
+    assert task.results["val"].inference == task.training_inference
+    runner.validate(task, datamodule=Memory(), verbose=False)
+    runner.test(task, datamodule=Memory(), verbose=False)
+    assert {result.view for result in task.results.values()} == {"multi-scale, flip"}
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_a_training_follows_an_evaluation(command):
+    task, runner, data = SegmentationTask(Tiny(), 3, VOID), trainer(max_epochs=1), Memory()
+    getattr(runner, command)(task, datamodule=data, verbose=False)
+    runner.fit(task, datamodule=data)
+    getattr(runner, command)(task, datamodule=data, verbose=False)
+    labeled = sum(int((sample["mask"] != VOID).sum()) for sample in data.evaluation)
+    assert {np.sum(result.scores.confusion) for result in task.results.values()} == {labeled}
 
 
 def test_picture_without_labels_does_not_spoil_the_evaluation():

@@ -20,7 +20,7 @@ class ResultsWriter(Callback):
     """Writes a run's results.json, on the first process.
 
     The file is replaced as a whole or not at all. A test or validation of a finished run adds its scores to what is there,
-    prints them class by class, and writes them as CSV and as a picture of the confusion matrix. W&B gets all of it too, where
+    prints them class by class, and writes them as CSV and as an image of the confusion matrix. W&B gets all of it too, if
     the run is tracked there.
 
     Args:
@@ -29,7 +29,7 @@ class ResultsWriter(Callback):
         checkpoint: What a test or validation evaluates; None in training.
         timer: Measures the time spent training, across interruptions.
         samples: Has the sample images.
-        best: Keeps the best checkpoint; None where none is kept.
+        best: Keeps the best checkpoint; None if none is kept.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The same few validation pictures of every run, with what the network makes of them."""
+"""The same few validation images of every run, with their predictions."""
 
 import warnings
 from pathlib import Path
@@ -19,11 +19,11 @@ LONGEST_EDGE = 640
 
 
 class SampleWriter(Callback):
-    """Predicts a few pictures, evenly spread over the validation split, at the end of each validation in training.
+    """Predicts a few images, evenly spread over the validation split, at the start of each validation in training.
 
     They are written into `samples` in the run's directory as NAME-picture.jpg, NAME-label.png and NAME-prediction.png, the
-    masks as class ids with the data set's palette. Larger pictures are shrunk first, to `LONGEST_EDGE`. What cannot be written
-    is said in a warning, and the training goes on.
+    masks as class ids with the dataset's palette. Larger images are downsampled first, to `LONGEST_EDGE`. If they cannot be
+    written, a warning says so, and the training continues.
 
     Args:
         directory: The run's.

@@ -24,7 +24,7 @@ def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[Segmen
         compile: See `SegmentationTask`; None for what the run had.
 
     Returns:
-        The task in evaluation mode, and the data set's classes.
+        The task in evaluation mode, and the dataset's classes.
 
     Raises:
         CheckpointError: There is no such file, it is damaged, it is no checkpoint of this package, or its training diverged.

@@ -1,4 +1,4 @@
-"""How whole pictures become class probabilities: scales, mirror images, tiles, and the two ways of averaging them."""
+"""Class probabilities of whole images: scales, horizontal flips, tiles, and the two ways of averaging them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,21 +24,21 @@ Protocol = Literal["standard", "paper"]
 
 @dataclass(frozen=True)
 class Inference:
-    """Prediction of whole pictures at their own size.
+    """Prediction of whole images at their own size.
 
     Args:
-        protocol: `standard`: pictures are resized by each scale, the logits brought to the picture's size, and softmax
+        protocol: `standard`: images are resized by each scale, the logits resized to the image's size, and softmax
             probabilities averaged there; void is never predicted. `paper`: as the authors' MATLAB test code: the short edge is
-            first brought within `short_edge`, sizes are rounded up, score maps are averaged and enlarged in log space,
-            probabilities of several scales pass through 8 bits, and void, where it is an output, can win.
-        scales: Factors that pictures are resized by.
-        flip: Whether each scale is seen mirrored too. The authors did not.
+            first brought within `short_edge`, sizes are rounded up, score maps are averaged and upsampled in log space,
+            probabilities of several scales pass through 8 bits, and void, if it is an output, can win.
+        scales: Factors that images are resized by.
+        flip: Predict each scale horizontally flipped, too. The authors did not.
         tile: (height, width) of the tiles that a scaled image larger than them is cut into, rounded up to multiples of 40; None
             to process images whole, as the authors did. With tiles, the memory in addition to the image does not grow with its
             height; it grows with its width, the classes, and the number of views.
-        tile_overlap: Least share of a tile that its neighbour sees too.
-        short_edge: Least and greatest short edge of `paper`, in pixels.
-        void_channel: Which channel of the network's logits is void; None where none is.
+        tile_overlap: Min share of a tile that its neighbor covers too.
+        short_edge: Min and max short edge of `paper`, in pixels.
+        void_channel: Place of void in the channels of the network's logits; None if there is no void.
 
     Raises:
         ValueError: A value outside its range, or tiles with `paper`.
@@ -68,22 +68,22 @@ class Inference:
 
     @property
     def name(self) -> str:
-        """What sets the scores apart from those of one view at scale 1; empty for that one."""
+        """Name of the view, for scores other than those of one view at scale 1; empty for that one."""
         parts = ["multi-scale"] if len(self.scales) > 1 else [f"scale {s:g}" for s in self.scales if s != 1.0]
         return ", ".join(parts + ["flip"] * self.flip)
 
     def log_probabilities(
         self, network: nn.Module | DenseNetwork, image: Tensor, normalize: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Class probabilities at the pictures' own size, in strips of rows that bound the memory.
+        """Class probabilities at the images' own size, in chunks of rows that bound the memory.
 
         Args:
             network: Any module from normalized images to logits, see `as_dense_network`.
             image: uint8 (N, 3, H, W).
-            normalize: From uint8 or float (N, 3, H, W) in 0..255 to what the network takes.
+            normalize: From uint8 or float (N, 3, H, W) in 0..255 to the network's input.
 
         Yields:
-            The rows, and their log probabilities, float32 (N, classes, rows, W), with void behind the classes where it can be
+            The rows, and their log probabilities, float32 (N, classes, rows, W), with void after the classes if it can be
             predicted.
         """
         size, network = tuple(image.shape[-2:]), as_dense_network(network)
@@ -133,8 +133,8 @@ class Inference:
         """The image at one scale: uint8 or float (N, 3, h, w) in 0..255."""
         size = self._size(image, scale)
         if self.protocol == "paper":
-            # An 8-bit picture comes out of imresize. In float64, for in float32 some values end on the other side of a half;
-            # Apple's GPUs have no other.
+            # imresize returns an 8-bit image. In float64, because in float32 some values round to the other side of a half;
+            # Apple's GPUs have float32 only.
             exact = image.float() if image.device.type == "mps" else image.double()
             factor = Fraction(self._factor(image, scale)).limit_denominator(100_000)
             growth = Factor.of(*factor.as_integer_ratio(), like=exact)
@@ -154,5 +154,5 @@ def _rows(image: Tensor, size: tuple[int, int], flipped: bool, rows: slice) -> T
 
 
 def void_last(logits: Tensor, void_channel: VoidChannel | None) -> Tensor:
-    """Logits with the void channel behind the classes, so that a class's id is its channel."""
+    """Logits with the void channel after the classes, so that a class's id is its channel."""
     return torch.roll(logits, -1, 1) if void_channel == "first" else logits

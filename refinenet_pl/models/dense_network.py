@@ -42,7 +42,7 @@ def as_dense_network(network: nn.Module | DenseNetwork) -> DenseNetwork:
 
 
 def has_score_map(network: nn.Module) -> bool:
-    """Whether a network has a score map of its own, smaller than the image."""
+    """Test if a network has a score map of its own, smaller than the image."""
     return hasattr(network, "score_map")
 
 

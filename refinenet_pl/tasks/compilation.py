@@ -17,15 +17,17 @@ SHAPES = 4
 def compile_network(network: nn.Module) -> None:
     """Have a network's score map, or else its forward pass, compiled when it is first asked for.
 
-    Each shape has code of its own, up to `SHAPES`; batches of others, as where pictures are of many sizes, run as without this.
-    Code for all sizes at once is no way out: encoders that pad by the size take torch.compile minutes to think through, and
-    others ask whether a side is odd, and so need several.
+    Each shape has code of its own, up to `SHAPES`; batches of others, if images are of many sizes, run as without this. Code
+    for all sizes at once is no way out: encoders that pad by the size take torch.compile minutes, and others test if a side is
+    odd, and so need several.
 
-    The names of its parameters stay, so that its checkpoints are those of the same network without this. Where it cannot be
-    compiled, for want of a C++ compiler for instance, one warning says so and the network goes on as it is.
+    The names of its parameters stay, so that its checkpoints are those of the same network without this. If it cannot be
+    compiled, for example without a C++ compiler, one warning says so and the network stays as it is.
     """
-    method = "score_map" if has_score_map(network) else "forward"
-    setattr(network, method, _Compiled(getattr(network, method)))
+    if has_score_map(network):
+        network.score_map = _Compiled(network.score_map)
+    else:
+        network.forward = _Compiled(network.forward)
 
 
 class _Compiled:

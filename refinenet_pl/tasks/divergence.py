@@ -50,7 +50,7 @@ class DivergenceWatch:
         self._first = torch.cat([torch.where(known < 0, now, known), first[len(values) :]])
 
     def is_due(self, step: int) -> bool:
-        """Whether the watch should be read after this step."""
+        """Test if the watch should be read after this step."""
         return self._first is not None and (self._first.device.type == "cpu" or step % STEPS_BETWEEN_READINGS == 0)
 
     def read(self) -> tuple[int, str] | None:

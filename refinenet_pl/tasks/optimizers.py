@@ -1,4 +1,4 @@
-"""Optimisers with a rate of their own for the encoder, and the poly schedule."""
+"""Optimizers with a rate of their own for the encoder, and the poly schedule."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ def build_optimizer(
     encoder_factor: float,
     weight_decay: float,
 ) -> Optimizer:
-    """Build the optimiser of a network.
+    """Build the optimizer of a network.
 
     Args:
         name: `sgd` with momentum 0.9 or `adamw`.
@@ -44,7 +44,7 @@ def build_optimizer(
 
 
 def build_schedule(optimizer: Optimizer, steps: int, power: float, warmup_steps: int) -> LRScheduler:
-    """The poly schedule over `steps` optimiser steps, times a linear rise over the first `warmup_steps`."""
+    """The poly schedule over `steps` optimizer steps, times a linear rise over the first `warmup_steps`."""
     poly = PolynomialLR(optimizer, total_iters=steps, power=power)
     if not warmup_steps:
         return poly

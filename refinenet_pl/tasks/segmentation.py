@@ -33,42 +33,42 @@ from refinenet_pl.tasks.optimizers import OptimizerName, build_optimizer, build_
 
 
 class SegmentationTask(LightningModule):
-    """Semantic segmentation: loss, optimiser, schedule, and what is logged when.
+    """Semantic segmentation: loss, optimizer, schedule, and evaluation.
 
     Args:
-        network: Maps float (N, 3, H, W) to logits (N, classes, H, W). The parameters of its `encoder`, where it has one, learn
-            at their own rate; its `normalization`, where it has one, is applied to the pictures, else ImageNet's.
-        classes: Number of classes; given by the data set.
-        ignore_index: Label of void pixels; given by the data set.
+        network: Maps float (N, 3, H, W) to logits (N, classes, H, W). The parameters of its `encoder`, if it has one, learn at
+            their own rate; its `normalization`, if it has one, is applied to the images, else ImageNet's.
+        classes: Number of classes; given by the dataset.
+        ignore_index: Label of void pixels; given by the dataset.
         optimizer: `sgd` with momentum 0.9, as the paper, or `adamw`.
         learning_rate: Of everything but the encoder.
         learning_rate_scale: Multiplies all rates; for tables that vary the rate around a recipe's own.
         encoder_learning_rate_factor: The encoder's rate as a share of the others'; 0.1 in the authors' code. With 0 the encoder
             is frozen, which saves most of a step's time on a CPU.
-        weight_decay: Of all parameters, biases and normalisation too, as in the authors' code.
+        weight_decay: Of all parameters, biases and normalization too, as in the authors' code.
         power: Of the poly schedule: rate x (1 - step / steps) ** power. The authors lowered the rate by hand instead; 0 keeps
             it constant.
         warmup_steps: Steps over which the rate rises from a hundredth.
-        freeze_batch_norm: Whether the encoder's batch normalisation keeps its moments in training, as in the authors' code; its
-            scale and shift are trained all the same. A decoder's own, which RefineNet's has not, always learns its moments; in
-            a network without an `encoder` all keep theirs.
-        loss_at: `image`: the logits are enlarged to the labels' size, in strips of rows that bound the memory. `score_map`:
-            the labels are shrunk to the logits' size, as in the authors' code; for a network with a `score_map` method.
-        compile: Whether torch.compile makes the network. The first step then takes a minute or more; checkpoints are the same.
+        freeze_batch_norm: Keep the running statistics of the encoder's batch normalization in training, as in the authors'
+            code; its scale and shift are trained all the same. Batch normalization in a decoder, which RefineNet's does not
+            have, always updates them; in a network without an `encoder` all keep theirs.
+        loss_at: `image`: the logits are upsampled to the labels' size, in chunks of rows that bound the memory. `score_map`:
+            the labels are downsampled to the logits' size, as in the authors' code; for a network with a `score_map` method.
+        compile: Compile the network with torch.compile. The first step takes a minute or more; checkpoints are the same.
         class_weights: Weight of each class in the loss; None for equal weights, as in the paper. `dataset`, on the command
             line, stands for those that the dataset's class has.
         protocol: `standard`, or `paper` to score as the authors' code does, see `Inference`; classes that do not occur in the
             labels are then left out of the mean. The authors' factor of 1.2 is the network's `input_scale`, for training has it
             too.
-        void_output: Whether the network has an output for void, where the authors' network for the data set has one. It is
-            never trained to win; the others are trained against it. None: with `protocol: paper` only.
+        void_output: Give the network an output for void if the authors' network for the dataset has one. It is never trained
+            to win; the others are trained against it. None: with `protocol: paper` only.
         test_scales: Scales of the `test` and `validate` commands, and of one more validation when training has ended.
             (0.4, 0.6, 0.8, 1.0, 1.2) in the authors' code. Validation while training has scale 1 alone.
-        test_flip: Whether each of these scales is seen mirrored too.
-        tile: (height, width) of tiles for evaluation pictures that do not fit, see `Inference`; None to take them whole.
-        tile_overlap: Least share of a tile that the next one sees too.
-        void_channel: Where the network has its void output; given by the data set and `void_output`.
-        short_edge: Limits of the short edge under `paper`; given by the data set.
+        test_flip: Evaluate each of these scales horizontally flipped, too.
+        tile: (height, width) of tiles for images that do not fit in memory, see `Inference`; None to evaluate them whole.
+        tile_overlap: Min share of a tile that the next one covers too.
+        void_channel: Place of the network's void output; given by the dataset and `void_output`.
+        short_edge: Limits of the short edge under `paper`; given by the dataset.
         match_classes: How evaluation matches a checkpoint's classes with those of the dataset, see `MatchClasses`.
 
     Attributes:
@@ -241,11 +241,12 @@ class SegmentationTask(LightningModule):
             self._forced_view = None
 
     def on_validation_start(self) -> None:
-        self._choose_view("val")
+        self.activity.reset()
+        self._start("val")
         self._end_if_diverged()
 
     def on_test_start(self) -> None:
-        self._choose_view("test")
+        self._start("test")
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
         if batch_index == 0:
@@ -260,7 +261,6 @@ class SegmentationTask(LightningModule):
         shares: list[float] = []
         if self._counts_activity:
             shares = self.activity.compute()
-            self.activity.reset()
             self.log_dict({f"val/active/block_{place}": share for place, share in enumerate(shares, start=1)})
         self._finish("val", self._validated, shares)
 
@@ -326,10 +326,15 @@ class SegmentationTask(LightningModule):
     def _view(self, stage: str) -> Inference:
         return self.evaluators[stage].inference
 
-    def _choose_view(self, stage: str) -> None:
+    def _start(self, stage: str) -> None:
+        """Choose the view, and forget the counts of the last evaluation.
+
+        Not at the end of that one: counts that are made in inference mode cannot be used by a training that follows.
+        """
         while_training = self.trainer.state.fn == "fit"
         view = self._forced_view or (self.training_inference if while_training else self.test_inference)
         self.evaluators[stage].inference = view
+        self.evaluators[stage].reset()
 
     def _end_if_diverged(self, look_at_weights: bool = True) -> None:
         """End a training with values that are not finite, before they are scored or saved.
@@ -352,9 +357,8 @@ class SegmentationTask(LightningModule):
 
     def _finish(self, stage: str, weights: str = "", pooling_activity: Sequence[float] = ()) -> None:
         """Log and keep the result of an evaluation."""
-        evaluator = self.evaluators[stage]
-        result = self.results[stage] = evaluator.compute(self.data_classes.names, weights, pooling_activity)
-        evaluator.reset()
+        result = self.evaluators[stage].compute(self.data_classes.names, weights, pooling_activity)
+        self.results[stage] = result
         if not math.isfinite(result.loss) and any(map(any, result.scores.confusion)):  # without a labeled pixel: no loss
             advice = f"try a higher trainer.precision (now {self.trainer.precision})"
             raise DivergenceError(self.trainer.global_step, f"the loss on {stage} is", advice)

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class GlobalMeanLoss:
-    """The mean loss over all labelled pixels of an optimiser step, whatever processes and batches they are spread over.
+    """The mean loss over all labeled pixels of an optimizer step, on any number of processes and batches.
 
-    The mean of the batches' means would be another number where some have more void pixels or heavier classes than others, so
-    that the network would depend on the number of devices. Batches therefore hand in sums, and the gradients are divided by the
-    step's whole weight when that is known.
+    The mean of the batches' means would be another number if some have more void pixels or heavier classes than others, so
+    that the network would depend on the number of devices. Batches therefore add sums, and the gradients are divided by the
+    step's total weight when it is known.
     """
 
     # Any constant would do; this one keeps sums over pixels within the range of float16, and changes no digit.
@@ -22,7 +22,7 @@ class GlobalMeanLoss:
         self.parts: list[Tensor] = []
 
     def add(self, total: Tensor, weight: Tensor) -> Tensor:
-        """Hand in a batch.
+        """Add a batch.
 
         Args:
             total: Summed loss, a float scalar.
@@ -44,7 +44,7 @@ class GlobalMeanLoss:
             trainer: Knows how many these are.
 
         Returns:
-            The mean loss, a float scalar, the same on all processes; 0 where all pixels are void.
+            The mean loss, a float scalar, the same on all processes; 0 if all pixels are void.
         """
         total, weight = trainer.strategy.reduce(torch.stack(self.parts).sum(0), reduce_op="sum")
         self.parts.clear()
