@@ -1,26 +1,12 @@
 """What all tests share."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-
-REPOSITORY = Path(__file__).parent.parent
-
-TABLE = """\
-title: A title
-source: CVPR 2017, Table 2
-claim: A claim.
-reference: paper
-cells:
-  paper: {label: the paper}
-  shallow: {label: shallow, network: {cascade: 1}}
-  middle: {label: middle, network: {cascade: 2}}
-published:
-  nyudv2: {paper: 42.5}
-"""
+from helpers.repository import REPOSITORY
+from helpers.tables import TABLE
 
 # The suite runs on all cores already, one worker each.
 torch.set_num_threads(1)
@@ -54,15 +40,6 @@ def official_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no official files at {root}; set OFFICIAL_ROOT to their folder")
     return root
-
-
-def program(name: str, package: str) -> str:
-    """The path of a program. Where it is missing the test is skipped, or fails with PROGRAMS_REQUIRED=1, as CI has it."""
-    path = shutil.which(name)
-    if path is None:
-        problem = f"no {name}; it is in Debian's package {package}"
-        pytest.fail(problem) if os.environ.get("PROGRAMS_REQUIRED") else pytest.skip(problem)
-    return path
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from conftest import REPOSITORY
+from helpers.repository import REPOSITORY
 
 PACKAGE = REPOSITORY / "refinenet_pl"
 MODULES = sorted(PACKAGE.rglob("*.py"))

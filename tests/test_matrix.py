@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from helpers.repository import REPOSITORY
 
 from refinenet_pl import RefineNet
 from refinenet_pl.ablation.plan import Job, cell_options, plan
@@ -76,7 +76,7 @@ def test_every_recipe_trains_and_validates(recipe, tmp_path, request):
     if recipe.startswith("camvid"):
         root = request.getfixturevalue("camvid_root")
     elif recipe != "scenes":
-        layout = importlib.import_module(f"layouts.{recipe}")
+        layout = importlib.import_module(f"helpers.layouts.{recipe}")
         layout.build(root)
         if recipe == "nyudv2":  # its crop is for images of the official size
             layout.write_labelled(root / "nyu_depth_v2_labeled.mat", 480, 640)

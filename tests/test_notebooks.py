@@ -7,7 +7,7 @@ import sys
 
 import nbformat
 import pytest
-from conftest import REPOSITORY
+from helpers.repository import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 README = (REPOSITORY / "README.md").read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import SMALL, confusion, results, run, same, start, weights
+from helpers.running import SMALL, confusion, results, run, same, start, weights
 
 from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.tracking.identity import RunId

@@ -1,0 +1,183 @@
+"""Tiles: what is predicted piece by piece equals the whole, in memory that does not grow with the height."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers.repository import REPOSITORY
+from helpers.wide_network import CLASSES, Network, images
+from torch import Tensor
+
+from refinenet_pl.evaluation.inference import Inference
+from refinenet_pl.evaluation.tiles import Tiles, scaled_rows
+from refinenet_pl.models.ops.chunked_upsampling import resize_matrix
+from refinenet_pl.models.ops.partial_resize import resize_rows
+from refinenet_pl.models.ops.resize import resize
+from refinenet_pl.tasks.segmentation import SegmentationTask
+
+TILE = (80, 120)
+
+
+def normalize(x: Tensor) -> Tensor:
+    return (x.float() - 120) / 60
+
+
+def starts(length: int, tile: int, overlap: float) -> list[int]:
+    step = max(40, int(tile * (1 - overlap)) // 40 * 40)
+    return sorted({*range(0, length - tile, step), length - tile})
+
+
+def whole_map(network: Network, x: Tensor, overlap: float, classes: slice) -> Tensor:
+    """Log probabilities of all tiles at the size of the normalized image `x`, each tile added to one large map."""
+    size = tuple(x.shape[-2:])
+    if size[0] <= TILE[0] and size[1] <= TILE[1]:
+        return resize(network.score_map(x)[:, classes], size, network.upsampling)
+    covered = tuple(-(-side // 40) * 40 for side in size)
+    tile = tuple(map(min, TILE, covered))
+    x = F.pad(x, (0, covered[1] - size[1], 0, covered[0] - size[0]), mode="replicate")
+    cell = network.stride
+    total = torch.zeros(len(x), len(network.weight), covered[0] // cell, covered[1] // cell, dtype=torch.float64)
+    count = torch.zeros(total.shape[-2:])
+    for top in starts(covered[0], tile[0], overlap):
+        for left in starts(covered[1], tile[1], overlap):
+            part = network.score_map(x[..., top : top + tile[0], left : left + tile[1]])
+            place = (..., slice(top // cell, (top + tile[0]) // cell), slice(left // cell, (left + tile[1]) // cell))
+            total[place] += part.softmax(1)
+            count[place] += 1
+    logs = (total / count).log()[:, classes]
+    return resize(logs, covered, network.upsampling)[..., : size[0], : size[1]]
+
+
+def whole_image(network: Network, image: Tensor, scales, flip: bool, overlap: float, classes: slice) -> Tensor:
+    """Mean probabilities of all views, each at its full size."""
+    parts = []
+    for scale in scales:
+        size = tuple(max(1, round(scale * side)) for side in image.shape[-2:])
+        scaled = F.interpolate(image.float(), size, mode="bilinear", antialias=True)
+        for flipped in (False, True)[: 1 + flip]:
+            logs = whole_map(network, normalize(scaled.flip(-1) if flipped else scaled), overlap, classes)
+            part = resize(logs, image.shape[-2:], "bilinear").softmax(1)
+            parts.append(part.flip(-1) if flipped else part)
+    return torch.stack(parts).mean(0)
+
+
+def tiled(network: Network, image: Tensor, **arguments) -> Tensor:
+    with torch.inference_mode():
+        parts = Inference(tile=TILE, **arguments).log_probabilities(network, image, normalize)
+        return torch.cat([part for _, part in parts], 2).exp()
+
+
+@pytest.mark.parametrize("size", [(203, 310), (61, 1003), (517, 83), (41, 81)])
+@pytest.mark.parametrize(
+    ("scales", "flip", "overlap"),
+    [((1.0,), False, 0.25), ((0.5,), True, 0.0), ((1.5,), False, 0.6), ((0.05, 1.0, 0.71), True, 0.25)],
+)
+def test_pieces_equal_the_whole(size, scales, flip, overlap):
+    network, image = Network(), images(2, *size)
+    with torch.inference_mode():
+        expected = whole_image(network, image, scales, flip, overlap, slice(None))
+    found = tiled(network, image, scales=scales, flip=flip, tile_overlap=overlap)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "bilinear_aligned", "bicubic"])
+@pytest.mark.parametrize("stride", [1, 4, 5, 8])
+def test_pieces_equal_the_whole_however_the_network_upsamples(upsampling, stride, monkeypatch):
+    network, image = Network(stride=stride, upsampling=upsampling), images(1, 203, 310)
+    with torch.inference_mode():
+        expected = whole_image(network, image, (1.0, 0.8), True, 0.25, slice(None))
+    # One row at a time asks for the most different parts of the map.
+    monkeypatch.setattr("refinenet_pl.models.ops.chunked_upsampling.CHUNK_BYTES", 1)
+    assert torch.allclose(tiled(network, image, scales=(1.0, 0.8), flip=True), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("void", "classes"), [("first", slice(1, None)), ("last", slice(None, -1))])
+def test_void_has_its_share_of_a_tile_and_is_left_out_of_the_mean(void, classes):
+    network, image = Network(CLASSES + 1), images(2, 203, 130)
+    with torch.inference_mode():
+        expected = whole_image(network, image, (1.0, 0.3), True, 0.25, classes)
+    found = tiled(network, image, scales=(1.0, 0.3), flip=True, void_channel=void)
+    assert found.shape[1] == CLASSES and torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [(10, 40), (12, 40), (300, 1000), (77, 77), (250, 61), (61, 250), (1, 7), (900, 2)]
+)
+@pytest.mark.parametrize("how", ["bilinear", "bilinear_aligned", "bicubic", "antialiased"])
+def test_rows_of_a_matrix_are_those_of_the_whole_matrix(source, target, how):
+    if how == "antialiased":
+        units = torch.eye(source, dtype=torch.float64)[None, None]
+        whole = F.interpolate(units, (target, source), mode="bilinear", antialias=True)[0, 0]
+    else:
+        whole = resize_matrix(source, target, how, torch.float64)
+    for start, stop in (0, 1), (target // 3, target // 3 + 1), (target // 2, target), (0, target):
+        used, matrix = resize_rows(source, target, how, slice(start, stop), torch.float64)
+        found = torch.zeros(stop - start, source, dtype=torch.float64)
+        found[:, used] = matrix
+        assert torch.allclose(found, whole[start:stop], atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(400, 300), (150, 60), (31, 9), (700, 450), (1, 1)])
+def test_rows_of_a_resized_image(size):
+    image = images(2, 400, 300)
+    expected = F.interpolate(image.float(), size, mode="bilinear", antialias=True)
+    for first, last in (0, size[0]), (size[0] // 2, size[0] // 2 + 1), (size[0] - 1, size[0] + 40):
+        assert torch.allclose(scaled_rows(image, size, slice(first, last)).float(), expected[:, :, first:last], atol=1e-3)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.6, 0.89])
+@pytest.mark.parametrize("size", [(81, 120), (40, 121), (1000, 3), (417, 513)])
+def test_tiles_cover_all_and_overlap_enough(size, overlap):
+    tiles = Tiles.over(size, TILE, overlap)
+    for length, tile, first in zip(size, tiles.tile, (tiles.tops, tiles.lefts), strict=True):
+        assert first[0] == 0 and length <= first[-1] + tile < length + 40
+        # A step is a multiple of 40, and never 0.
+        assert all(0 < after - before <= max(40, tile * (1 - overlap)) for before, after in zip(first, first[1:], strict=False))
+
+
+def test_no_tiles_over_an_image_that_fits():
+    assert Tiles.over((80, 120), TILE, 0.25) is None
+    assert Tiles.over((80, 120), (41, 81), 0.25) is None, "the tile is rounded up to 80x120"
+    assert Tiles.over((81, 120), TILE, 0.25) is not None
+
+
+GROWTH = """
+import resource, sys, torch
+from helpers.wide_network import Network, images
+from refinenet_pl.evaluation.inference import Inference
+from refinenet_pl.tasks.segmentation import SegmentationTask
+
+torch.set_num_threads(1)
+task = SegmentationTask(Network(100).float(), 100).eval()
+view = Inference(tile=(80, 120), scales=(0.5, 1.2), flip=True)
+peaks = []
+for height in 600, 3000:
+    with torch.inference_mode():
+        task.predict_mask(images(1, height, 160), view)
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+print(peaks[1] - peaks[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not report the peak memory of a process")
+def test_memory_does_not_grow_with_the_height():
+    # glibc returns freed tensors to the system at once, so that the peak is what was in use.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+    command = [sys.executable, "-c", GROWTH]
+    output = subprocess.run(command, cwd=REPOSITORY / "tests", env=environment, check=True, stdout=subprocess.PIPE).stdout
+    # The taller image and its mask have 1.5 MB more. The score maps of all four views would have 32 MB more.
+    assert int(output) < 30e6
+
+
+def test_masks_are_bytes_up_to_256_classes():
+    image = images(2, 40, 50)
+    for classes, dtype in (256, torch.uint8), (300, torch.int64):
+        task = SegmentationTask(Network(classes), classes).eval()
+        with torch.inference_mode():
+            mask = task.predict_mask(image)
+            expected = torch.cat([part.argmax(1) for _, part in task.log_probabilities(image)], 1)
+        assert mask.dtype == dtype and torch.equal(mask.long(), expected)
+        assert expected.max() > 200, "no id is large: this would not test whether all fit"
