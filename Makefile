@@ -1,23 +1,22 @@
-# make ablation      train the short chained-pooling table on the built-in data set and print it
-# make test          lint, then the test suite
-# make test-lowest   the fast tests with the lowest versions that setup.cfg allows, in an environment of its own (7 GB)
-# make install       only the environment
+# make ablation      train the short chained-pooling table on the built-in dataset and print it
+# make lint          run ruff and mypy
+# make test          run the linters, then the fast and the integration tests
+# make test-slow     run the other tests: kills, Slurm, a browser, compilation, export, notebooks
+# make test-lowest   run the fast tests with the lowest versions that setup.cfg allows, in a separate environment (7 GB)
+# make install       create the environment only
 
 PYTHON ?= python3
 BIN := .venv/bin
-# The tests of data, networks, training, scores and export; the others need a server, a browser or more time.
-FAST := ade20k architecture blocks boundary cache camvid cityscapes cli confusion damaged_files data_command describe dropout \
-	encoders export finding folder image_files inference labels legend loss network nyud official pascal_context person_part \
-	pictures recipes sampling scenes scores sunrgbd task tiles transforms voc
+PYTEST := pytest --numprocesses 2 --dist worksteal
 
-.PHONY: install ablation test test-lowest
+.PHONY: install ablation lint test test-slow test-lowest
 
 install: .venv/installed
 
 .venv/installed: requirements.txt setup.cfg
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
-	# W&B's schema of sweeps, for a test; what the package wants besides is older than ours
+	# W&B's sweep schema, for a test; --no-deps because the package pins older versions of our dependencies
 	$(BIN)/pip install --quiet --no-deps sweeps==0.3.0
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
@@ -26,13 +25,19 @@ ablation: install
 	$(BIN)/refinenet ablate run chained_pooling --on scenes --seeds 3 --slots 2 \
 		--cells no_unit no_pooling pool_conv_1 pool_conv_2 pool_conv_3 pool_conv_4 conv_pool_4
 
-test: install
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest --numprocesses 2 --dist worksteal
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/$(PYTEST) -m "not slow"
+
+test-slow: install
+	$(BIN)/$(PYTEST) -m slow
 
 test-lowest: .lowest/installed
-	.lowest/bin/pytest --numprocesses 2 --dist worksteal $(FAST:%=tests/test_%.py)
+	.lowest/bin/$(PYTEST) -m "not slow and not integration"
 
 .lowest/installed: setup.cfg
 	$(PYTHON) -m venv --clear .lowest

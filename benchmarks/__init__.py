@@ -1,1 +1,1 @@
-"""Measurements of speed and memory: `python -m benchmarks.NAME`, one file for each command, records in `results/`."""
+"""Benchmarks of speed and memory: `python -m benchmarks.NAME`, with records in `results/`."""

@@ -1,5 +1,6 @@
-"""Speed of the input pipeline without a network: JPEGs of 500x375, as those of VOC, to augmented crops of 400x400, in this
-process with one thread, and in one loading process for each core.
+"""Speed of the input pipeline without a network: 500x375 JPEGs, the size of VOC, to augmented 400x400 crops.
+
+It is measured in this process with one thread, and with one loading process per core.
 """
 
 import os
@@ -8,31 +9,45 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks.record import parser_of, write
+from refinenet_pl.datamodule.samplers import TrainingSampler
 from refinenet_pl.datamodule.segmentation import SegmentationDataModule
 from refinenet_pl.datasets.scenes import Scenes
 
 SIZE = (500, 375)
 
 
-def samples_per_second(folder: Path, workers: int, epochs: int) -> dict:
-    """Median, min and max over all epochs but the first; the first batch of each does not count."""
-    options = {"global_batch": 8, "crop_size": (400, 400), "num_workers": workers, "val_split": "train"}
-    data = SegmentationDataModule("folder", str(folder), **options)
+def samples_per_second(folder: Path, workers: int, epochs: int) -> dict[str, float]:
+    """Measure loading speed over several epochs, without the first epoch and the first batch of each.
+
+    Args:
+        folder: Dataset with images, masks and classes.yaml.
+        workers: Loading processes; 0 to load in this process.
+        epochs: Number of epochs, 2 or more.
+
+    Returns:
+        Median (`samples_per_second`), `min` and `max` over epochs.
+    """
+    data = SegmentationDataModule(
+        "folder", str(folder), global_batch=8, crop_size=(400, 400), num_workers=workers, val_split="train"
+    )
     data.setup("fit")
     loader = data.train_dataloader()
+    sampler = loader.sampler
+    assert isinstance(sampler, TrainingSampler)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rates = []
     for epoch in range(epochs):
-        loader.sampler.set_epoch(epoch)
+        sampler.set_epoch(epoch)
         batches = iter(loader)
-        next(batches)  # comes with the start of the loading processes
+        next(batches)  # includes the start of the loading processes
         start = time.perf_counter()
         number = sum(len(batch["image"]) for batch in batches)
         rates.append(number / (time.perf_counter() - start))
@@ -42,7 +57,12 @@ def samples_per_second(folder: Path, workers: int, epochs: int) -> dict:
 
 
 def write_images(folder: Path, number: int) -> None:
-    """Write a dataset of scenes with the noise of a camera, as JPEGs of about 90 kB, each four times."""
+    """Write a dataset of scenes with camera noise, as JPEGs of about 90 kB.
+
+    Args:
+        folder: Folder of the dataset.
+        number: Number of different images; each is written four times.
+    """
     scenes = Scenes(split="train", samples=number)
     for kind in "images", "masks":
         (folder / kind / "train").mkdir(parents=True)
@@ -58,12 +78,12 @@ def write_images(folder: Path, number: int) -> None:
             labels.save(folder / "masks" / "train" / f"{index}-{repeat}.png")
 
 
-def main(arguments: Sequence[str] | None = None) -> dict:
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the command and return the record."""
     parser = parser_of(__doc__)
     parser.set_defaults(device="cpu")
-    parser.add_argument("--images", type=int, default=64, help="number of different images")
-    parser.add_argument("--epochs", type=int, default=6, help="passes over the images, 2 or more; the first does not count")
+    parser.add_argument("--images", type=int, default=64, help="number of distinct images")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs, 2 or more; the first is not counted")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder), options.images)

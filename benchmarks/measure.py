@@ -1,10 +1,10 @@
-"""Time in turns, peak memory, multiply-adds, and the fastest arithmetic of a device."""
+"""Measurement of time, peak memory, multiply-adds and peak arithmetic throughput."""
 
 import ctypes
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,11 +16,16 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def in_turns(tasks: dict[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
-    """Time tasks in turns, forwards and backwards alternately, so that a drift of the machine's speed affects all alike.
+def in_turns(tasks: Mapping[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
+    """Time tasks in turns, in alternating order, so that drift of the machine's speed affects all tasks equally.
+
+    Args:
+        tasks: Tasks by name. Each is run once more for warm-up, without timing.
+        device: Device of the tasks.
+        rounds: Number of timed runs per task.
 
     Returns:
-        For each task `median_ms`, `min_ms` and `max_ms` over the rounds, in milliseconds; a first run of each does not count.
+        `median_ms`, `min_ms` and `max_ms` over the rounds for each task, in milliseconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():
@@ -28,12 +33,18 @@ def in_turns(tasks: dict[str, Callable[[], object]], device: torch.device, round
     for turn in range(rounds):
         for name in list(tasks)[:: 1 if turn % 2 == 0 else -1]:
             seconds[name].append(seconds_of(tasks[name], device))
-    spread = {"median_ms": statistics.median, "min_ms": min, "max_ms": max}
-    return {name: {key: round(1e3 * of(values), 2) for key, of in spread.items()} for name, values in seconds.items()}
+    return {
+        name: {
+            "median_ms": round(1e3 * statistics.median(values), 2),
+            "min_ms": round(1e3 * min(values), 2),
+            "max_ms": round(1e3 * max(values), 2),
+        }
+        for name, values in seconds.items()
+    }
 
 
 def seconds_of(task: Callable[[], object], device: torch.device) -> float:
-    """Seconds that one run of a task takes, until the device has finished."""
+    """Time one run of a task in seconds, until the device has finished."""
     wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
     wait()
     start = time.perf_counter()
@@ -43,15 +54,21 @@ def seconds_of(task: Callable[[], object], device: torch.device) -> float:
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Result of a function of a module, called in a new process, whose memory holds nothing else."""
+    """Call a module-level function in a new process, so that memory measurements start clean, and return its result."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 
 
 def peak_memory(task: Callable[[], object], network: nn.Module, device: torch.device) -> int | None:
-    """Peak memory of one run of a task and the weights of its network, in bytes, without what else the process holds.
+    """Measure peak memory of one run of a task, including its network's weights but not other memory of the process.
 
-    On CUDA devices, memory of torch's allocator. On CPUs, resident memory as Linux counts it; None on other systems.
+    Args:
+        task: The task.
+        network: Network of the task.
+        device: Device of the task.
+
+    Returns:
+        Bytes: on CUDA devices, memory of torch's allocator; on CPUs, resident memory. None if the system is not Linux.
     """
     weights = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     gc.collect()
@@ -62,7 +79,7 @@ def peak_memory(task: Callable[[], object], network: nn.Module, device: torch.de
         task()
         return torch.cuda.max_memory_allocated(device) - before + weights
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # or tensors would fill what is free, and would not be counted
+        ctypes.CDLL(None).malloc_trim(0)  # otherwise tensors reuse free heap memory, which is not counted
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = _kibibytes("VmRSS")
         task()
@@ -72,14 +89,14 @@ def peak_memory(task: Callable[[], object], network: nn.Module, device: torch.de
 
 
 def multiply_adds(network: nn.Module, image: Tensor) -> int:
-    """Multiply-adds of the convolutions and matrix products of one forward pass."""
+    """Count the multiply-adds of the convolutions and matrix products of one forward pass."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
     return counter.get_total_flops() // 2
 
 
 def device_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a large matrix product or a wide 3x3 convolution, whichever is faster."""
+    """Measure peak throughput in floating-point operations per second: a matrix product or 3x3 convolution, the faster one."""
     side, maps = (8192, 64) if device.type == "cuda" else (2048, 1)
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     x = torch.randn(maps, 256, 128, 128, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
@@ -91,7 +108,7 @@ def device_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def noise(number: int, size: int, device: torch.device) -> Tensor:
-    """Random images, float32 (number, 3, size, size), channels last."""
+    """Generate random images, float32 (number, 3, size, size), channels last."""
     return torch.randn(number, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
 
 

@@ -1,8 +1,11 @@
-"""Peak memory of training steps, by the place of the loss and activation checkpointing, and of evaluations of large images,
-with and without chunks and tiles. Each case runs in a process of its own, on noise and with random weights.
+"""Peak memory of training steps and of evaluations of large images.
+
+Training varies the resolution of the loss and activation checkpointing; evaluation varies chunked upsampling and tiles. Each
+case runs in a separate process, on random images and with random weights.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +35,7 @@ VARIANTS = [
 ]
 
 VIEW_ARGUMENTS = ("protocol", "scales", "flip", "tile", "short_edge")
-# As the recipes: 1.2 times the image enters the encoder, and void is an output.
+# As in the recipes: the encoder's input is upsampled by 1.2, and void is an output channel.
 RESNET101 = {"encoder_name": "resnet101", "input_scale": 1.2, "decoder_init": "scaled", "chunked": True}
 CITYSCAPES = RESNET101 | {"height": 1024, "width_of_image": 2048, "classes": 20, "short_edge": (600, 1100)}
 ADE20K = RESNET101 | {"height": 1536, "width_of_image": 2048, "classes": 151, "short_edge": (450, 800)}
@@ -52,7 +55,7 @@ EVALUATED = [
 
 
 def kept_for_backward(forward: Callable[[], Tensor], network: nn.Module) -> int:
-    """Bytes of the tensors that a forward pass keeps for its backward pass, without the network's weights."""
+    """Count the bytes of the tensors that a forward pass saves for its backward pass, without the network's weights."""
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     kept: dict[int, int] = {}
 
@@ -63,12 +66,20 @@ def kept_for_backward(forward: Callable[[], Tensor], network: nn.Module) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         loss = forward()
-    del loss  # until here nothing of it is freed, and so no two have the same address
+    del loss  # keeps all saved tensors alive until here, so that no address is reused
     return sum(size for address, size in kept.items() if address not in weights)
 
 
-def train(row: dict, device: torch.device) -> dict:
-    """Measure one training step: `kept_bytes`, `peak_bytes` and `min_ms`."""
+def train(row: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Measure a training step.
+
+    Args:
+        row: A case of `TRAINED` and `VARIANTS` with `size`, the side of the images.
+        device: Device of the training.
+
+    Returns:
+        `kept_bytes` (saved for the backward pass), `peak_bytes` and `min_ms`.
+    """
     classes, shape = row["classes"], (row["images"], row["size"], row["size"])
     network = _network(row, checkpoint_activations=row["checkpoint_activations"])
     task = SegmentationTask(network, classes, loss_at=row["loss_at"]).to(device).train()
@@ -83,15 +94,23 @@ def train(row: dict, device: torch.device) -> dict:
     def step() -> None:
         forward().backward()
 
-    step()  # creates the gradients, which exist in every later step
+    step()  # allocates the gradients, which exist in all later steps
     gradients = sum(parameter.grad.nbytes for parameter in network.parameters() if parameter.grad is not None)
     kept, peak = kept_for_backward(forward, network), peak_memory(step, network, device)
     seconds = min(seconds_of(step, device) for _ in range(2))
     return {"kept_bytes": kept, "peak_bytes": peak and peak + gradients, "min_ms": 1e3 * seconds}
 
 
-def evaluate(row: dict, device: torch.device) -> dict:
-    """Measure one evaluation of an image: `peak_bytes`."""
+def evaluate(row: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Measure the evaluation of one image.
+
+    Args:
+        row: A case of `EVALUATED`.
+        device: Device of the evaluation.
+
+    Returns:
+        `peak_bytes`.
+    """
     network = prepare_for_inference(_network(row).to(device))
     inference = Inference(**{name: row[name] for name in VIEW_ARGUMENTS if name in row}, void_channel="last")
     image = torch.randint(256, (1, 3, row["height"], row["width_of_image"]), dtype=torch.uint8, device=device)
@@ -104,10 +123,10 @@ def evaluate(row: dict, device: torch.device) -> dict:
     return {"peak_bytes": peak_memory(task, network, device)}
 
 
-def main(arguments: Sequence[str] | None = None) -> dict:
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the command and return the record."""
     parser = parser_of(__doc__)
-    parser.add_argument("--size", type=int, default=400, help="side of the square images of training")
+    parser.add_argument("--size", type=int, default=400, help="side of the square training images, in pixels")
     options = parser.parse_args(arguments)
     device, cases = torch.device(options.device), [case | variant for case in TRAINED for variant in VARIANTS]
     training = [row | in_own_process(train, row, device) for row in (case | {"size": options.size} for case in cases)]
@@ -115,9 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     return write("memory", options, {"training": training, "evaluation": evaluation})
 
 
-def _network(row: dict, **arguments: bool) -> RefineNet:
+def _network(row: dict[str, Any], **arguments: bool) -> RefineNet:
     if not row["chunked"]:
-        chunked_upsampling.CHUNK_BYTES = 2**62  # for good: this process measures nothing else
+        chunked_upsampling.CHUNK_BYTES = 2**62  # not restored, because this process measures nothing else
     torch.manual_seed(0)
     found = {name: row[name] for name in NETWORK_ARGUMENTS if name in row}
     return RefineNet(**found, encoder_weights=None, **arguments)

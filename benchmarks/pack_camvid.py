@@ -1,9 +1,9 @@
-"""A small copy of CamVid: images as JPEGs, masks as they are, for transfer over slow connections.
+"""Compressed copy of CamVid for slow connections: images as JPEGs, masks unchanged.
 
   python -m benchmarks.pack_camvid data/camvid data/camvid-jpeg
   refinenet fit -c camvid --data.root data/camvid-jpeg --run.recipe camvid-jpeg
 
-Scores on it are not those of the published images; give its runs another name, as above.
+Scores differ from those on the published images, so runs should have another name, as above.
 """
 
 import argparse
@@ -22,22 +22,22 @@ from refinenet_pl.errors import DataError
 
 
 def pack(source: Path, target: Path, quality: int) -> tuple[int, float]:
-    """Write the copy, as a whole or not at all.
+    """Write a complete copy, or nothing if an error occurs.
 
     Args:
         source: Directory of CamVid.
         target: Directory of the copy; must not exist.
-        quality: Of the JPEGs, 1 to 100; colors keep the full resolution.
+        quality: JPEG quality, 1 to 100; colors are not subsampled.
 
     Returns:
-        Size of the copy in bytes, and the root mean square difference of its image values, in 0..255.
+        Size of the copy in bytes, and the root mean square error of its image values in 0..255.
 
     Raises:
         DataError: The source is not a complete CamVid, or an image cannot be read.
         FileExistsError: The target exists.
     """
     if target.exists():
-        raise FileExistsError(f"{target}: is there already; remove it, or name another folder")
+        raise FileExistsError(f"{target}: already exists; remove it, or choose another folder")
     splits = {split: CamVid(source, split) for split in CamVid.split_sizes}
     target.parent.mkdir(parents=True, exist_ok=True)
     squares, values = 0.0, 0
@@ -61,11 +61,11 @@ def pack(source: Path, target: Path, quality: int) -> tuple[int, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit code, 2 if the source is not complete or the target cannot be written."""
+    """Run the command and return the exit code, 2 if the source is incomplete or the target cannot be written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="directory of CamVid")
     parser.add_argument("target", type=Path, help="directory of the copy; git ignores data/")
-    parser.add_argument("--quality", type=int, choices=range(1, 101), default=90, metavar="1..100", help="default: 90")
+    parser.add_argument("--quality", type=int, choices=range(1, 101), default=90, metavar="1..100", help="JPEG quality (90)")
     options = parser.parse_args(arguments)
     try:
         size, error = pack(options.source, options.target, options.quality)
@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {refusal}", file=sys.stderr)
         return 2
     except OSError as failure:
-        print(f"error: {failure.filename}: {failure.strerror}; make room or give permission to write", file=sys.stderr)
+        print(f"error: {failure.filename}: {failure.strerror}; free disk space or grant write permission", file=sys.stderr)
         return 2
-    print(f"{options.target}: {size / 2**20:.0f} MiB; values differ by {error:.1f} of 255 (root mean square)")
+    print(f"{options.target}: {size / 2**20:.0f} MiB; root mean square error of the values: {error:.1f} of 255")
     return 0
 
 

@@ -1,5 +1,7 @@
-"""Dependence of a run on its number of processes: differences of weights and scores after training the Scenes recipe, confusion
-matrices of one network, and speed in turns. All on the CPU, on which the same sums in the same order have the same bits.
+"""Dependence of results and speed on the number of processes.
+
+It compares weights and scores after training the Scenes recipe, confusion matrices of one network, and training speed. All runs
+are on the CPU, where sums in the same order are bit-identical.
 """
 
 import json
@@ -10,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +20,9 @@ import torch
 from benchmarks.record import parser_of, write
 from refinenet_pl.tracking.identity import RunId
 
-# Batches that four processes can share, and the optimizer that magnifies differences of rounding most.
+# A batch size divisible by four processes, and the optimizer that amplifies rounding errors most.
 SHARED = ["--data.global_batch=8", "--model.optimizer=adamw", "--model.learning_rate=3e-3", "--model.weight_decay=0.01"]
-# Two epochs with what a number of processes could change: dropout, unequal class weights, an encoder that learns.
+# Two epochs with everything that the number of processes could affect: dropout, unequal class weights, a trainable encoder.
 TRAINING = [
     "--trainer.max_epochs=2",
     "--trainer.check_val_every_n_epoch=2",
@@ -27,14 +30,23 @@ TRAINING = [
     "--model.encoder_learning_rate_factor=0.1",
     "--model.class_weights=[0.5, 1, 1, 1, 1, 2, 3, 1, 1, 5, 5]",
 ]
-# (processes, threads of each, accumulated batches). The second differs from the first in the order of sums alone.
+# (processes, threads per process, accumulated batches). The second differs from the first only in the order of sums.
 SHARES = [(1, 1, 1), (1, 2, 1), (2, 1, 1), (4, 1, 1), (2, 1, 2), (1, 1, 4)]
-# Batches of 6 leave a last one of 2 of 800 images: none but the first of these shares them evenly.
+# Only the first of these distributes batches of 6 evenly: 800 images end with a batch of 2.
 EVALUATED = (1, 2, 3, 4)
 
 
-def run(command: str, root: Path, processes: int, threads: int, images: int, *more: str) -> dict:
-    """Run `fit` or `validate` on a number of images; return the record of the run."""
+def run(command: str, root: Path, processes: int, threads: int, images: int, *more: str) -> dict[str, Any]:
+    """Run `fit` or `validate` and return the record of the run.
+
+    Args:
+        command: `fit` or `validate`.
+        root: Directory of the run.
+        processes: Number of processes.
+        threads: Threads per process.
+        images: Number of images of the dataset.
+        more: Additional options.
+    """
     words = [sys.executable, "-m", "refinenet_pl", command, "-c", "scenes", f"--run.root={root}", *SHARED]
     words += ["--trainer.accelerator=cpu", f"--trainer.devices={processes}", "--trainer.enable_progress_bar=false"]
     words += [f'--data.dataset_options={{"samples": {images}}}', *more]
@@ -43,12 +55,18 @@ def run(command: str, root: Path, processes: int, threads: int, images: int, *mo
     return json.loads(RunId("scenes", root=str(root)).results_file.read_text())
 
 
-def train(folder: Path, steps: int, rounds: int) -> list[dict]:
-    """Rows of `SHARES`: after a number of steps, the largest difference of a weight from the first row, mIoU, and speed.
+def train(folder: Path, steps: int, rounds: int) -> list[dict[str, Any]]:
+    """Train with each of `SHARES`.
 
-    Speed is the median of `rounds` trainings of each, in turns, relative to the first row.
+    Args:
+        folder: Directory of the runs.
+        steps: Length of a training.
+        rounds: Number of trainings with each share, in turns.
+
+    Returns:
+        Rows with the max difference of a weight from the first row, mIoU, and the median speed relative to the first row.
     """
-    seconds: dict[tuple, list[float]] = {share: [] for share in SHARES}
+    seconds: dict[tuple[int, int, int], list[float]] = {share: [] for share in SHARES}
     found, weights = {}, {}
     for turn in range(rounds):
         for share in SHARES:
@@ -68,8 +86,16 @@ def train(folder: Path, steps: int, rounds: int) -> list[dict]:
     return rows
 
 
-def evaluate(root: Path, images: int) -> list[dict]:
-    """Rows of `EVALUATED`: confusion matrix and loss of the trained network, compared with the first row."""
+def evaluate(root: Path, images: int) -> list[dict[str, Any]]:
+    """Evaluate a trained network with each number of processes in `EVALUATED`.
+
+    Args:
+        root: Directory of the trained run.
+        images: Number of images.
+
+    Returns:
+        Rows that compare confusion matrix and loss with the first row.
+    """
     found = {}
     for processes in EVALUATED:
         record = run("validate", root, processes, 1, images, *TRAINING, "--data.evaluation_batch=6")
@@ -86,13 +112,13 @@ def evaluate(root: Path, images: int) -> list[dict]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> dict:
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the command and return the record."""
     parser = parser_of(__doc__)
     parser.set_defaults(device="cpu")
-    parser.add_argument("--steps", type=int, default=200, help="length of a training, an even number")
-    parser.add_argument("--images", type=int, default=800, help="images of an evaluation")
-    parser.add_argument("--rounds", type=int, default=3, help="trainings of each")
+    parser.add_argument("--steps", type=int, default=200, help="steps per training, an even number")
+    parser.add_argument("--images", type=int, default=800, help="images per evaluation")
+    parser.add_argument("--rounds", type=int, default=3, help="trainings per configuration")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)

@@ -1,10 +1,11 @@
-"""Records of measurements: the options that all commands share, the JSON file, and its tables."""
+"""Records of benchmarks: shared options, JSON files and Markdown tables."""
 
 import argparse
 import platform
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 from tabulate import tabulate
@@ -16,23 +17,23 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def parser_of(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that all commands share."""
+    """Create a parser with the options that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ...")
-    parser.add_argument("--output", type=Path, help="JSON file; if not given, NAME_DEVICE.json in benchmarks/results")
+    parser.add_argument("--output", type=Path, help="JSON file; if omitted, NAME_DEVICE.json in benchmarks/results")
     return parser
 
 
-def write(name: str, options: argparse.Namespace, entries: dict) -> dict:
+def write(name: str, options: argparse.Namespace, entries: dict[str, Any]) -> dict[str, Any]:
     """Write a record and print its lists of rows as Markdown.
 
     Args:
-        name: First part of the name of the record's file.
-        options: Of the command line.
-        entries: What was measured.
+        name: First part of the file name.
+        options: Options of the command line.
+        entries: Measurements.
 
     Returns:
-        The record: the entries, `date`, and those of `describe_environment`.
+        The record: `entries`, `date`, and the entries of `describe_environment`.
     """
     about = describe_environment(torch.device(options.device)) | {"date": date.today().isoformat()}
     about["device"] = about["device"].replace("CPU", _processor())
@@ -44,8 +45,8 @@ def write(name: str, options: argparse.Namespace, entries: dict) -> dict:
     return record
 
 
-def table(rows: Sequence[dict]) -> str:
-    """Rows as Markdown, a column for each key of any row; what a row does not have stays empty."""
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Format rows as a Markdown table with a column for each key of any row; missing values are blank."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[_cell(key, row.get(key)) for key in keys] for row in rows]
     header = [key.removesuffix("_bytes").replace("_", " ") for key in keys]

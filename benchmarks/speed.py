@@ -1,8 +1,11 @@
-"""Speed of RefineNets beside models of smp, and what memory layout and preparation give on a CPU, bfloat16 and torch.compile
-on a GPU. All networks of a table are timed in one process and in turns.
+"""Speed of RefineNets and models of smp, and the speed-up from optimizations.
+
+On a CPU, the optimizations are memory format and preparation for inference; on a GPU, bfloat16 and torch.compile. All networks
+of a table are timed in turns in one process.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
@@ -12,14 +15,15 @@ from benchmarks.measure import device_peak, in_turns, multiply_adds, noise, peak
 from benchmarks.record import parser_of, write
 from refinenet_pl.deployment.preparation import prepare_for_inference
 from refinenet_pl.models.dense_network import as_dense_network
+from refinenet_pl.models.ops.resize import resize
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.losses.cross_entropy import upsampled_cross_entropy
 
 CLASSES = 21
 LITE0 = "tu-tf_efficientnet_lite0"
 LIGHT_WEIGHT = {"kernel_size": 1, "path_rcus": 0, "output_rcus": 0, "head_rcus": 0}
-# (class, encoder, further arguments). Neither speed nor memory depends on weights; they are random.
-NETWORKS = {
+# (class, encoder, other arguments). Weights are random, because they affect neither speed nor memory.
+NETWORKS: dict[str, tuple[type[nn.Module], str, dict[str, Any]]] = {
     "RefineNet, ResNet-50": (RefineNet, "resnet50", {}),
     "RefineNet, ResNet-101": (RefineNet, "resnet101", {}),
     "Light-Weight RefineNet, ResNet-50": (RefineNet, "resnet50", LIGHT_WEIGHT),
@@ -33,14 +37,22 @@ NETWORKS = {
     "Segformer, MiT-B2": (smp.Segformer, "mit_b2", {}),
     "FPN, EfficientNet-Lite0": (smp.FPN, LITE0, {}),
 }
-# Arguments of `step_of`; the first is what the others are compared with.
-ON_CPU = {"contiguous": {"contiguous": True}, "channels last": {}, "prepared": {"prepared": True}}
-ON_GPU = {
+# Arguments of `step_of`; the first entry is the baseline.
+ON_CPU: dict[str, dict[str, Any]] = {"contiguous": {"contiguous": True}, "channels last": {}, "prepared": {"prepared": True}}
+ON_GPU: dict[str, dict[str, Any]] = {
     "contiguous float32": {"contiguous": True},
     "channels last float32": {},
     "channels last bfloat16": {"dtype": torch.bfloat16},
     "compiled bfloat16": {"dtype": torch.bfloat16, "compiled": True},
 }
+
+
+class ContiguousRefineNet(RefineNet):
+    """RefineNet that keeps torch's default memory format instead of converting to channels last."""
+
+    def features(self, x: Tensor) -> list[list[Tensor]]:
+        """Compute the encoder features in the default memory format."""
+        return [list(encoder(x.contiguous())[2:]) for encoder in self.encoders]
 
 
 def step_of(
@@ -51,57 +63,76 @@ def step_of(
     contiguous: bool = False,
     prepared: bool = False,
     compiled: bool = False,
-) -> Callable[[], Tensor | None]:
-    """One step of a network as a function.
+) -> Callable[[], Tensor]:
+    """Create a function that runs one step of a network.
 
     Args:
-        network: In evaluation mode, which freezes batch normalization; is brought to the device of the images.
+        network: Network in evaluation mode, which freezes batch normalization. It is moved to the device of the images.
         x: Images, float32 (N, 3, H, W).
         mode: `inference`, or `training`: forward pass, loss at the size of the images, backward pass and SGD.
-        dtype: Computation type; other than float32 by autocast.
-        contiguous: Whether tensors are in torch's default memory format instead of channels last.
-        prepared: Whether to prepare the network for inference.
-        compiled: Whether to compile the network.
+        dtype: Computation dtype; autocast is used unless it is float32.
+        contiguous: Use torch's default memory format for the weights instead of channels last.
+        prepared: Prepare the network for inference.
+        compiled: Compile the network.
 
     Returns:
-        The step; in inference it returns the logits, float (N, classes, H, W).
+        The step. It returns the logits, float (N, classes, H, W), or the training loss.
     """
-    network.to(x.device, memory_format=torch.contiguous_format if contiguous else torch.channels_last)
-    if contiguous:  # RefineNet would choose the other format
-        network.features = lambda x: [list(network.encoder(x.contiguous())[2:])]
+    layout = torch.contiguous_format if contiguous else torch.channels_last
+    network.to(x.device, memory_format=layout)  # type: ignore[call-overload]  # torch's overloads lack memory_format
     if prepared:
         prepare_for_inference(network)
-    if compiled:
-        network.score_map = torch.compile(network.score_map, dynamic=False)
     dense = as_dense_network(network)
+    score_map = torch.compile(dense.score_map, dynamic=False) if compiled else dense.score_map
     label = torch.randint(CLASSES, (len(x), *x.shape[-2:]), device=x.device)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
 
     def infer() -> Tensor:
         with torch.inference_mode(), torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
-            return dense(x)
+            return resize(score_map(x), x.shape[-2:], dense.upsampling) if compiled else dense(x)
 
-    def train() -> None:
+    def train() -> Tensor:
         with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
-            scores = dense.score_map(x)
+            scores = score_map(x)
         total, weight = upsampled_cross_entropy(scores, label, "bilinear", None, 255)
-        (total / weight).backward()
+        loss = total / weight
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        return loss.detach()
 
     return infer if mode == "inference" else train
 
 
-def build(name: str) -> nn.Module:
-    """A network of `NETWORKS`, with the same weights each time."""
+def build(name: str, contiguous: bool = False) -> nn.Module:
+    """Build a network with the same random weights each time.
+
+    Args:
+        name: A key of `NETWORKS`.
+        contiguous: Build a `ContiguousRefineNet` instead of a RefineNet.
+    """
     torch.manual_seed(0)
     network, encoder, arguments = NETWORKS[name]
-    return network(encoder, encoder_weights=None, classes=CLASSES, **arguments).eval()
+    return (ContiguousRefineNet if contiguous else network)(encoder, encoder_weights=None, classes=CLASSES, **arguments).eval()
 
 
-def networks(device: torch.device, dtype: torch.dtype, mode: str, images: int, size: int, rounds: int) -> list[dict]:
-    """Rows of all networks, prepared in inference."""
-    steps, rows, x, peak = {}, {}, noise(images, size, device), device_peak(device, dtype)
+def networks(device: torch.device, dtype: torch.dtype, mode: str, images: int, size: int, rounds: int) -> list[dict[str, Any]]:
+    """Measure all networks; in inference, they are prepared.
+
+    Args:
+        device: Device of the networks.
+        dtype: Computation dtype.
+        mode: `inference` or `training`.
+        images: Batch size.
+        size: Side of the square images, in pixels.
+        rounds: Number of timed runs per network.
+
+    Returns:
+        A row for each network.
+    """
+    steps: dict[str, Callable[[], Tensor]] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    x, peak = noise(images, size, device), device_peak(device, dtype)
     for name in NETWORKS:
         network = build(name).to(device)
         rows[name] = {"network": name, "mode": mode, "size": size, "images": images}
@@ -115,13 +146,27 @@ def networks(device: torch.device, dtype: torch.dtype, mode: str, images: int, s
     return list(rows.values())
 
 
-def changes(device: torch.device, mode: str, images: int, size: int, rounds: int) -> list[dict]:
-    """Rows of each RefineNet and each of `ON_CPU` or `ON_GPU`."""
+def changes(device: torch.device, mode: str, images: int, size: int, rounds: int) -> list[dict[str, Any]]:
+    """Measure each RefineNet with each optimization of `ON_CPU` or `ON_GPU`.
+
+    Args:
+        device: Device of the networks.
+        mode: `inference` or `training`.
+        images: Batch size.
+        size: Side of the square images, in pixels.
+        rounds: Number of timed runs per network.
+
+    Returns:
+        A row for each network and optimization.
+    """
     rows, x, variants = [], noise(images, size, device), ON_GPU if device.type == "cuda" else ON_CPU
     variants = {change: of for change, of in variants.items() if mode == "inference" or not of.get("prepared")}
     for name in (name for name, (network, *_) in NETWORKS.items() if network is RefineNet):
-        torch.compiler.reset()  # or all networks together would soon exceed its limit
-        steps = {change: step_of(build(name), x, mode, **arguments) for change, arguments in variants.items()}
+        torch.compiler.reset()  # otherwise the networks together exceed the limit of recompilations
+        steps = {
+            change: step_of(build(name, arguments.get("contiguous", False)), x, mode, **arguments)
+            for change, arguments in variants.items()
+        }
         times = in_turns(steps, device, rounds)
         first = next(iter(steps))
         for change, step in steps.items():
@@ -134,12 +179,12 @@ def changes(device: torch.device, mode: str, images: int, size: int, rounds: int
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> dict:
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the command and return the record."""
     parser = parser_of(__doc__)
-    parser.add_argument("--size", type=int, default=512, help="side of the square images")
-    parser.add_argument("--batch", type=int, default=2, help="images of a training step")
-    parser.add_argument("--rounds", type=int, default=7, help="timings of each network")
+    parser.add_argument("--size", type=int, default=512, help="side of the square images, in pixels")
+    parser.add_argument("--batch", type=int, default=2, help="images per training step")
+    parser.add_argument("--rounds", type=int, default=7, help="timed runs per network")
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The README's images.
+"""Figures of the README.
 
 python docs/figures.py scenes
 python docs/figures.py camvid CHECKPOINT
@@ -31,9 +31,9 @@ def sheet(classes: Classes, rows: dict[str, list[np.ndarray]], file: Path, heigh
 
     Args:
         classes: Classes of the legend.
-        rows: Heading of each row and its images, uint8 (height, width, 3); all rows have equally many.
-        file: File to write.
-        height: Height of a row in inches.
+        rows: Images of each row by its heading, uint8 (height, width, 3); the same number in each row.
+        file: Output file.
+        height: Row height in inches.
     """
     columns = len(next(iter(rows.values())))
     figure = Figure(figsize=(11, height * len(rows) + 0.7), layout="constrained")
@@ -48,31 +48,31 @@ def sheet(classes: Classes, rows: dict[str, list[np.ndarray]], file: Path, heigh
 
 
 def scenes() -> None:
-    """Plot four scenes above their masks, one of each kind of surroundings."""
+    """Plot four scenes with their masks, one for each combination of sun or moon and road or river."""
     dataset = Scenes(split="val")
     images, masks = zip(*(dataset.read(index) for index in (2, 3, 4, 5)), strict=True)
-    rows = {"picture": list(images), "mask": [dataset.classes.colorize(mask) for mask in masks]}
+    rows = {"image": list(images), "mask": [dataset.classes.colorize(mask) for mask in masks]}
     sheet(dataset.classes, rows, DOCS / "scenes.png", height=2.7)
 
 
 def camvid(checkpoint: Path, root: Path) -> None:
-    """Plot four test images, evenly spaced in the split, with prediction and ground truth."""
+    """Plot four evenly spaced images of the test split with prediction and ground truth."""
     dataset = CamVid(root, "test")
     task, classes = load_for_prediction(checkpoint)
-    rows: dict[str, list[np.ndarray]] = {"picture": [], "prediction": [], "ground truth": []}
+    rows: dict[str, list[np.ndarray]] = {"image": [], "prediction": [], "ground truth": []}
     for index in np.linspace(0, len(dataset) - 1, 6).astype(int)[1:-1]:
         image, mask = dataset.read(int(index))
         with torch.inference_mode():
             prediction = task.predict_mask(torch.from_numpy(image).permute(2, 0, 1)[None])[0].numpy()
-        rows["picture"].append(image)
+        rows["image"].append(image)
         rows["prediction"].append(overlay(image, classes.colorize(prediction)))
         rows["ground truth"].append(overlay(image, classes.colorize(mask)))
     sheet(dataset.classes, rows, DOCS / "camvid.png", height=2.1)
 
 
 def page(report: Path) -> None:
-    """Take screenshots of a report page on a desktop and, in dark mode, on a phone; needs Chromium."""
-    from playwright.sync_api import sync_playwright  # a package of the tests
+    """Take screenshots of a report page at desktop width and, in dark mode, at phone width; requires Chromium."""
+    from playwright.sync_api import sync_playwright  # in the extra `test`
 
     height, shots = 1560, []
     with sync_playwright() as playwright:
@@ -89,16 +89,17 @@ def page(report: Path) -> None:
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", choices=["scenes", "camvid", "page"])
-    parser.add_argument("file", nargs="?", type=Path, help="for camvid: the run's best.ckpt; for page: the page")
-    parser.add_argument("--root", type=Path, default=Path("data/camvid"), help="for camvid: folder of the dataset")
+    parser.add_argument("figure", choices=["scenes", "camvid", "page"])
+    parser.add_argument("file", nargs="?", type=Path, help="for camvid: checkpoint; for page: report page")
+    parser.add_argument("--root", type=Path, default=Path("data/camvid"), help="for camvid: dataset directory")
     options = parser.parse_args()
-    if options.which == "scenes":
+    if options.figure == "scenes":
         scenes()
     elif options.file is None:
-        parser.error(f"{options.which} needs a file")
-    elif options.which == "page":
+        parser.error(f"{options.figure} requires FILE")
+    elif options.figure == "page":
         page(options.file)
     else:
         camvid(options.file, options.root)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Ablation tables of RefineNet; the same as `refinenet ablate`."""
+"""Alias of `refinenet ablate`."""
 
 import sys
 

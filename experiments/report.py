@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Runs as one page of HTML; the same as `refinenet report`."""
+"""Alias of `refinenet report`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Recipes and tables by name: those that come with the package, and files of one's own."""
+"""Lookup of recipes and tables, by the name of a packaged file or the path of any other."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def _folder(kind: str) -> Path:
-    """Folder of the package in an installation; in a checkout, that of `experiments/`."""
+    """Folder inside the installed package; in a checkout, the folder in `experiments/`."""
     installed = _PACKAGE / kind
     return installed if installed.is_dir() else _PACKAGE.parent / "experiments" / kind
 
@@ -18,29 +18,36 @@ TABLES = _folder("tables")
 
 
 def find_recipe(name: str) -> Path:
-    """Path of a recipe; see `names` for what comes with the package.
+    """Path of a recipe.
 
     Args:
-        name: Name of a recipe of the package, or path of a YAML file.
+        name: Name of a packaged recipe, or path of a YAML file.
 
     Raises:
-        CatalogError: There is no such file.
+        CatalogError: The file does not exist.
     """
     return _find(name, RECIPES, "recipe")
 
 
 def find_table(name: str) -> Path:
-    """Path of a table, in the same way."""
+    """Path of a table.
+
+    Args:
+        name: Name of a packaged table, or path of a YAML file.
+
+    Raises:
+        CatalogError: The file does not exist.
+    """
     return _find(name, TABLES, "table")
 
 
 def names(folder: Path) -> list[str]:
-    """Names in `RECIPES` or `TABLES`; a name that begins with `_` is a base of others."""
+    """Sorted names in `RECIPES` or `TABLES`, without bases of other files, which begin with `_`."""
     return sorted(path.stem for path in folder.glob("[!_]*.yaml"))
 
 
 def _find(name: str, folder: Path, kind: str) -> Path:
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not path.is_file():
-        raise CatalogError(f"no {kind} {name!r} ({path} is no file); there are: {', '.join(names(folder))}")
+        raise CatalogError(f"no {kind} {name!r} ({path} is not a file); use one of: {', '.join(names(folder))}")
     return path

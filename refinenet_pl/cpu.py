@@ -1,8 +1,8 @@
-"""The CPU."""
+"""CPU resources of this process."""
 
 import os
 
 
 def cores() -> int:
-    """Number of CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

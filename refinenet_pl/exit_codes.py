@@ -1,8 +1,8 @@
-"""How a command says that it ended without success and without an error: what started it may start it again."""
+"""Exit codes of commands, in addition to 0 for success and 1 for an error."""
 
-# Told to stop (SIGTERM), with its progress on disk; the code that shells give for that signal.
+# Stopped by SIGTERM, with its progress saved; the code that shells report for that signal.
 STOPPED = 143
-# Another process trains this run (EX_TEMPFAIL of sysexits.h).
+# Another process is training this run (EX_TEMPFAIL of sysexits.h).
 BUSY = 75
-# The training diverged: it is finished, with a record and without scores, and would diverge again.
+# The training diverged: the run is finished, with a record without scores, and would diverge again.
 DIVERGED = 65

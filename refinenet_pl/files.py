@@ -1,4 +1,4 @@
-"""Paths that users give, names for files, and files that are replaced as a whole or not at all."""
+"""User-given paths, unique file names, and atomic writes."""
 
 import contextlib
 import json
@@ -14,82 +14,86 @@ _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([^}/]*)\})")
 
 
 def expand_path(path: str | Path, error: type[Exception] = ValueError) -> Path:
-    """Replace environment variables and a leading `~` or `~USER` in a path, as a shell does.
+    """Expand environment variables and a leading `~` or `~USER` in a path, as a shell does.
 
-    A path that exists as it is given stays as it is, a file called `$x.png` or `~` among them.
+    A path that exists literally is returned unchanged, for example a file called `$x.png` or `~`.
 
     Args:
-        path: As a user has written it.
-        error: Type of the error.
+        path: Path as the user wrote it.
+        error: Exception type to raise.
 
     Returns:
-        The path, relative if the given one is.
+        The expanded path; a relative path stays relative.
 
     Raises:
-        ValueError: A variable is not set; the message names it. Of another type if `error` is given.
+        ValueError: An environment variable is not set (raised as `error`).
     """
     text = os.fspath(path)
     if os.path.lexists(text):
         return Path(text)
 
-    def value(found: re.Match) -> str:
+    def value(found: re.Match[str]) -> str:
         name = found[1] or found[2]
         if name in os.environ:
             return os.environ[name]
         rest_of_part = text[found.end() :].partition("/")[0]
         if os.path.lexists(text[: found.end()] + rest_of_part):
-            return found[0]  # a folder's own name
-        raise error(f"{text}: the environment variable {name} is not set; set it, or write the path out")
+            return found[0]  # an existing folder with a literal `$` in its name
+        raise error(f"{text}: the environment variable {name} is not set; set it, or write the full path")
 
     return Path(os.path.expanduser(_VARIABLE.sub(value, text)))
 
 
 def refuse_existing(paths: Iterable[Path], error: type[Exception] = ValueError) -> None:
-    """Raise an error that names the first of the files that exist, their number and the option that replaces them."""
+    """Raise `error` if any of the files exists; the message names the first one, the number of others and `--overwrite`."""
     existing = [path for path in paths if os.path.lexists(path)]
     if existing:
         more = f" (and {len(existing) - 1:,} more files)" if len(existing) > 1 else ""
         raise error(
-            f"{existing[0]}{more}: would be overwritten; give another --output, or --overwrite to replace what is there"
+            f"{existing[0]}{more}: would be overwritten; choose another --output, or replace existing files with --overwrite"
         )
 
 
 def distinct(names: Sequence[str], endings: Sequence[str] = ("",)) -> list[str]:
-    """Number names so that no two of their files are one.
+    """Make names unique by appending numbers.
 
     Args:
-        names: Names without an extension, possibly with folders.
-        endings: Each name stands for one file for each of these.
+        names: Names without extension, possibly with folders.
+        endings: Suffixes of the files that each name produces.
 
     Returns:
-        The names, in their order. A later one of two whose files would be the same, also on a disk that does not distinguish
-        case or Unicode forms, becomes NAME_2, NAME_3, and so on.
+        The names in their original order. If a file of a name collides with one of an earlier name, the name becomes NAME_2,
+        NAME_3, and so on. Names that differ only in case or Unicode form collide too, because some file systems do not
+        distinguish them.
     """
     taken: set[str] = set()
-    given = []
+    unique = []
     for name in names:
         candidate, number = name, 1
         while not taken.isdisjoint(files := {_folded(candidate + ending) for ending in endings}):
             number += 1
             candidate = f"{name}_{number}"
         taken |= files
-        given.append(candidate)
-    return given
+        unique.append(candidate)
+    return unique
 
 
 @contextlib.contextmanager
 def replaced(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
-    """A stream whose bytes become the file when the block ends without an error.
+    """Replace a file atomically: the bytes written to the yielded stream become the file when the block ends without an error.
 
-    Whatever happens before that, a kill or a power failure included, leaves the file as it was. A process that is killed leaves
-    a hidden file beside it.
+    After an error, a kill or a power failure inside the block, the file is unchanged. A killed process leaves a hidden
+    temporary file in the same directory.
 
     Args:
-        path: The file.
-        durable: Whether the new file also survives a power failure right after the block, for which the disk is waited for.
+        path: File to write; missing parent directories are created.
+        durable: If True, flush the file to disk, so that it also survives a power failure right after the block.
+
+    Yields:
+        Binary stream to write to.
 
     Raises:
-        OSError: The directory cannot be written, or the disk is full; the error names `path`.
+        OSError: The directory is not writable or the disk is full; the error names `path`.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -105,18 +109,18 @@ def replaced(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        with contextlib.suppress(OSError):  # it would take the place of the error that matters
+        with contextlib.suppress(OSError):  # must not hide the original error
             unfinished.unlink(missing_ok=True)
 
 
 def write_json(file: Path, content: dict) -> None:
-    """Replace a JSON file as a whole or not at all, even if the process is killed; NaN and infinity become null."""
+    """Write a JSON file atomically; NaN and infinity become null."""
     with replaced(file) as stream:
         stream.write(json.dumps(_valid(content), indent=1, allow_nan=False).encode())
 
 
 def _valid(value: Any) -> Any:
-    """The value without the numbers that JSON does not have."""
+    """Replace NaN and infinity, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {key: _valid(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -125,17 +129,17 @@ def _valid(value: Any) -> Any:
 
 
 def slug(name: str) -> str:
-    """A name as one word: `val, multi-scale` is `val-multi-scale`."""
+    """Convert a name to a single word: `val, multi-scale` becomes `val-multi-scale`."""
     return name.replace(", ", "-").replace(" ", "-").replace("/", "-")
 
 
 def _folded(name: str) -> str:
-    """Equal for names that some disks take for one."""
+    """Key that is equal for names that some file systems do not distinguish."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the new name last through a power failure; the bytes alone would not be found."""
+    """Flush a directory to disk; without its entry, the bytes of a new file are lost after a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

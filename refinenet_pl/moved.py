@@ -1,4 +1,4 @@
-"""Import paths of classes that have moved: older checkpoints and records have the former ones."""
+"""Former import paths of classes, as older checkpoints and records contain them."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ MOVED = {"refinenet_pl.network.refinenet.RefineNet": "refinenet_pl.models.refine
 
 
 def present_paths(value: Any) -> Any:
-    """Copy nested mappings and lists with the present path for each former one."""
+    """Copy nested mappings and lists, with current import paths in place of former ones."""
     if isinstance(value, dict):
         return {key: present_paths(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Weights from files: which do not fit and which cannot be used, in one sentence."""
+"""State dicts from files: descriptions of mismatches and non-finite values, and a digest."""
 
 import hashlib
 import re
@@ -7,22 +7,22 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-# In the message of `load_state_dict`, of torch and of safetensors.
-_LISTS = {"missing": r"Missing key\(s\) in state_dict: (.*)", "not known": r"Unexpected key\(s\) in state_dict: (.*)"}
+# Lists in the error message of `load_state_dict`, of torch and of safetensors.
+_LISTS = {"missing": r"Missing key\(s\) in state_dict: (.*)", "unexpected": r"Unexpected key\(s\) in state_dict: (.*)"}
 _SIZE = re.compile(r"size mismatch for (\S+): copying a param with shape (.*?) from checkpoint, .* is (.*?)\.?$", re.MULTILINE)
 _SHOWN = 3
 
 
 def is_mismatch(error: Exception) -> bool:
-    """Whether an error is that of `load_state_dict` about tensors that do not fit."""
+    """Test if an error is `load_state_dict`'s about tensors that do not fit."""
     return isinstance(error, RuntimeError) and "Error(s) in loading state_dict" in str(error)
 
 
 def describe_mismatch(error: Exception) -> str:
-    """Names and number of the tensors that do not fit, in one sentence.
+    """Summarize the tensors that do not fit: their number and the first names.
 
     Args:
-        error: From `load_state_dict`, whose message has a line for each tensor.
+        error: Error of `load_state_dict`, whose message has a line for each tensor.
     """
     text, parts = str(error), []
     for problem, pattern in _LISTS.items():
@@ -36,12 +36,12 @@ def describe_mismatch(error: Exception) -> str:
 
 
 def nonfinite(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors that hold NaN or infinity."""
+    """Return the names of the tensors that hold NaN or infinity."""
     return [name for name, tensor in state.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
 
 
 def describe_nonfinite(state: Mapping[str, Tensor]) -> str:
-    """A sentence about the tensors that hold NaN or infinity; empty if none does."""
+    """Summarize the tensors that hold NaN or infinity; empty if there are none."""
     names = nonfinite(state)
     if not names:
         return ""
@@ -49,11 +49,11 @@ def describe_nonfinite(state: Mapping[str, Tensor]) -> str:
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
-    """A text that is equal for equal names and values, on any device."""
+    """Return a hash of the names and values, equal on all devices."""
     content = hashlib.blake2b(digest_size=16)
     for name, tensor in state.items():
         content.update(name.encode())
-        content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return content.hexdigest()
 
 

@@ -1,6 +1,8 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,20 +10,33 @@ import torch
 from helpers.repository import REPOSITORY
 from helpers.tables import TABLE
 
-# The suite runs on all cores already, one worker each.
+# pytest-xdist already uses all cores, with one worker each.
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the notebooks, which nbmake collects, as slow."""
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """Random weights of a test are the same each time."""
+    """Seed torch, so that random weights are equal each time."""
     torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
 def wandb_disabled(monkeypatch):
-    """No test reaches for a server; those about W&B switch it on again."""
+    """Disable W&B; its own tests enable it again."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+@pytest.fixture
+def in_repository(monkeypatch):
+    """Run the test in the repository's root, where recipes are found by name."""
+    monkeypatch.chdir(REPOSITORY)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +50,7 @@ def camvid_root() -> Path:
 
 @pytest.fixture(scope="session")
 def official_root() -> Path:
-    """A few official files of several datasets, from the environment variable OFFICIAL_ROOT or from beside the repository."""
+    """A few official files of several datasets, from the environment variable OFFICIAL_ROOT or next to the repository."""
     root = Path(os.environ.get("OFFICIAL_ROOT", REPOSITORY.parent / "shared" / "data" / "official"))
     if not root.is_dir():
         pytest.skip(f"no official files at {root}; set OFFICIAL_ROOT to their folder")
@@ -48,3 +63,21 @@ def table_file(tmp_path) -> Path:
     path = tmp_path / "mine.yaml"
     path.write_text(TABLE)
     return path
+
+
+@pytest.fixture
+def mount_disk() -> Iterator[Callable[[Path, str], None]]:
+    """Function that mounts a disk of some size at a directory, or resizes it; without permission, the test is skipped."""
+    mounted: set[Path] = set()
+
+    def mount(directory: Path, size: str) -> None:
+        options = f"remount,size={size}" if directory in mounted else f"size={size}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory]
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode:
+            pytest.skip(f"a small disk cannot be mounted: {result.stderr.strip()}")
+        mounted.add(directory)
+
+    yield mount
+    for directory in mounted:
+        subprocess.run(["umount", "--lazy", directory], check=True)

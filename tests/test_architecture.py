@@ -1,6 +1,7 @@
-"""The rules of docs/architecture.md: imports point one way, and private APIs of dependencies are listed."""
+"""Rules of docs/architecture.md: direction of imports, and a list of the private APIs of dependencies."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -9,23 +10,20 @@ from helpers.repository import REPOSITORY
 
 PACKAGE = REPOSITORY / "refinenet_pl"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SCRIPTS = [file for folder in ("benchmarks", "docs", "experiments") for file in (REPOSITORY / folder).rglob("*.py")]
-SOURCES = [*MODULES, *SCRIPTS]
+SOURCES = MODULES + [file for folder in ("benchmarks", "docs", "experiments") for file in (REPOSITORY / folder).rglob("*.py")]
 DOCUMENT = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+# Subpackages, each of which imports only later ones. Modules outside subpackages import none of them.
+RANKS = ["cli", "report", "ablation", "callbacks", "tracking", "deployment", "checkpoints", "tasks", "visualization"]
+RANKS += ["evaluation", "metrics", "datamodule", "models", "datasets"]
+TOP = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}  # public names and the entry point
 
-# From those that import to those that are imported. The modules beside the rooms import no room.
-ROOMS = ["cli", "report", "ablation", "callbacks", "tracking", "deployment", "checkpoints", "tasks", "visualization"]
-ROOMS += ["evaluation", "metrics", "datamodule", "models", "datasets"]
-TOP = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}  # they import what users name
 
-
-def tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in SOURCES}
 
 
 def imported(file: Path) -> Iterator[str]:
-    """Dotted names of everything that a file imports, wherever in the file."""
-    for node in ast.walk(tree(file)):
+    """Dotted names of all imports of a file."""
+    for node in ast.walk(TREES[file]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -33,8 +31,12 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def attributes(file: Path) -> list[ast.Attribute]:
+    return [node for node in ast.walk(TREES[file]) if isinstance(node, ast.Attribute)]
+
+
 def module_file(name: str) -> Path | None:
-    """The file of the package that an imported name comes from."""
+    """File of the package that defines an imported name."""
     if name.partition(".")[0] != PACKAGE.name:
         return None
     path = PACKAGE.joinpath(*name.split(".")[1:])
@@ -44,43 +46,33 @@ def module_file(name: str) -> Path | None:
 
 def rank(file: Path) -> int:
     parts = file.relative_to(PACKAGE).parts
-    return ROOMS.index(parts[0]) if len(parts) > 1 else len(ROOMS)
-
-
-def private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__")
+    return RANKS.index(parts[0]) if len(parts) > 1 else len(RANKS)
 
 
 def private_names(file: Path) -> Iterator[str]:
-    """Private names of other packages: imported ones, and attributes of imported modules."""
+    """Private names of other packages: imports, and attributes of imported modules."""
     roots = {name.partition(".")[0] for name in imported(file)} - {PACKAGE.name}
-    yield from (name for name in imported(file) if any(map(private, name.split("."))) and not name.startswith(PACKAGE.name))
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.Attribute) and private(node.attr) and ast.unparse(node).partition(".")[0] in roots:
-            yield ast.unparse(node)
+    names = [*imported(file), *(ast.unparse(node) for node in attributes(file) if re.match("_(?!_)", node.attr))]
+    yield from (name for name in names if name.partition(".")[0] in roots and re.search(r"\._(?!_)", name))
 
 
-def test_all_rooms_are_ranked():
-    assert {file.parent.name for file in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
-    assert all(f"`{room}/`" in DOCUMENT for room in ROOMS)
+def test_subpackages_are_documented():
+    assert {file.parent.name for file in PACKAGE.glob("*/__init__.py")} == set(RANKS)
+    assert all(f"`{name}/`" in DOCUMENT for name in RANKS)
 
 
 def test_imports_point_one_way():
-    uses = {file: {other for name in imported(file) if (other := module_file(name)) is not None} for file in set(MODULES) - TOP}
-    upward = [(file, other) for file, others in uses.items() for other in others if rank(other) < rank(file) or other in TOP]
+    uses = {file: {other for name in imported(file) if (other := module_file(name))} for file in MODULES}
+    upward = [(file, other) for file in set(MODULES) - TOP for other in uses[file] if rank(other) < rank(file) or other in TOP]
     assert upward == []
+    graph = {file: others - {file} for file, others in uses.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)  # raises CycleError
 
 
-def test_no_module_imports_itself_by_way_of_others():
-    graph = {file: {module_file(name) for name in imported(file)} - {None, file} for file in MODULES}
-    assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
-
-
-def test_nothing_changes_the_import_path_or_patches():
+def test_no_path_changes_or_patches():
     assert [file for file in SOURCES if any(name.startswith("unittest") for name in imported(file))] == []
-    nodes = [(file, node) for file in SOURCES for node in ast.walk(tree(file)) if isinstance(node, ast.Attribute)]
-    assert [file for file, node in nodes if ast.unparse(node) == "sys.path"] == []
+    assert [file for file in SOURCES for node in attributes(file) if ast.unparse(node) == "sys.path"] == []
 
 
-def test_private_apis_are_listed():
+def test_private_apis_are_documented():
     assert [(file, name) for file in SOURCES for name in private_names(file) if name not in DOCUMENT] == []

@@ -1,4 +1,4 @@
-"""What the kept notebooks show; that they run is a test of its own for each (nbmake, see setup.cfg)."""
+"""Outputs of the committed notebooks; nbmake runs each notebook as a separate test (see setup.cfg)."""
 
 import os
 import re
@@ -9,11 +9,13 @@ import nbformat
 import pytest
 from helpers.repository import REPOSITORY
 
+pytestmark = pytest.mark.integration
+
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 README = (REPOSITORY / "README.md").read_text()
 
-# For the kernels that nbmake starts from this process, where no fixture reaches. The suite runs on all cores already, and two
-# threads that wait for each other on a busy machine take several times as long as one.
+# Set for the kernels that nbmake starts from this process, which fixtures do not reach. One thread each, because the suite
+# already uses all cores.
 os.environ |= {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
 
 
@@ -26,16 +28,16 @@ def outputs(notebook) -> list[dict]:
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
-def test_there_are_five_and_the_readme_has_them():
+def test_readme_links_all_notebooks():
     assert [path.name[0] for path in NOTEBOOKS] == ["1", "2", "3", "4", "5"]
     assert all(f"(notebooks/{path.name})" in README for path in NOTEBOOKS)
 
 
-def test_outputs_are_kept_of_one_run_from_top_to_bottom(notebook):
+def test_outputs_are_of_one_complete_run(notebook):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    speaking = [cell for cell in code if re.search(r"^(print|plt\.show|show)\(", cell.source, re.MULTILINE)]
-    assert speaking and all(cell.outputs for cell in speaking)
+    printing = [cell for cell in code if re.search(r"^(print|plt\.show|show)\(", cell.source, re.MULTILINE)]
+    assert printing and all(cell.outputs for cell in printing)
     assert any("image/png" in output.get("data", {}) for output in outputs(notebook))
 
 
@@ -46,8 +48,7 @@ def test_outputs_are_clean(notebook):
         assert not re.search(r"(^|[\s'\"])/(tmp|home|root|work|usr)/", text), text
 
 
-def test_every_plot_is_followed_by_words(notebook):
-    """A figure that nobody reads would better not be there."""
+def test_starts_and_ends_with_text_and_has_a_plot(notebook):
     kinds = [
         "plot" if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])) else cell.cell_type
         for cell in notebook.cells
@@ -56,8 +57,7 @@ def test_every_plot_is_followed_by_words(notebook):
 
 
 @pytest.mark.parametrize(("source", "status"), [("assert 1 + 1 == 2", 0), ("assert 1 + 1 == 3", 1)], ids=["passes", "fails"])
-def test_a_notebook_passes_or_fails_as_its_cells_do(source, status, tmp_path):
-    """Else nothing would be known from the notebooks' own tests."""
+def test_failing_cell_fails_the_notebook(source, status, tmp_path):
     cells = [nbformat.v4.new_code_cell(source)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "small.ipynb")

@@ -1,1 +1,1 @@
-"""Ablation tables: their files, the runs that fill them, and their figures."""
+"""Ablation tables: table files, execution of their runs, figures and rendering."""

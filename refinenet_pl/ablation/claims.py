@@ -1,9 +1,9 @@
-"""A claim's effect in the records, its interval, and the verdict on the claim."""
+"""Effects and verdicts of the tables' claims, computed from run records."""
 
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from refinenet_pl.ablation.comparison import get
 from refinenet_pl.ablation.records import read_records
@@ -12,21 +12,22 @@ from refinenet_pl.ablation.table import Claim, Family
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_table, names
 
-# In points: nobody would choose a network by a smaller difference, so that scores within it count as equal.
+# In points: scores that differ by less count as equal, because the choice of a network would not depend on it.
 MARGIN = 1.0
 
-Verdict = Literal["supported", "not supported", "not decided here"]
+Verdict = Literal["supported", "not supported", "inconclusive"]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A claim's effect in the records of one recipe.
+    """Effect of a claim in the records of one recipe.
 
     Attributes:
         claim: The claim.
-        values: The effect by seed, in points.
-        significance: Its interval, with p for all claims of its family on the recipe together; None for fewer than two seeds.
-        verdict: See `judge`.
+        values: Effect by seed, in points.
+        significance: Confidence interval, and p-values adjusted for all claims of the same family on the recipe; None for
+            fewer than two seeds.
+        verdict: Verdict, see `judge`.
     """
 
     claim: Claim
@@ -36,11 +37,12 @@ class Effect:
 
     @property
     def mean(self) -> float:
+        """Mean over seeds, in points."""
         return statistics.fmean(self.values.values())
 
 
 def read_claims() -> list[Claim]:
-    """The claims of all tables of the package, table by table.
+    """Read the claims of all tables in the package.
 
     Raises:
         TableError: A table cannot be read.
@@ -49,7 +51,13 @@ def read_claims() -> list[Claim]:
 
 
 def effects(claims: list[Claim], recipe: str, root: Path, split: str = "val") -> list[Effect]:
-    """Effects in the records of a recipe; claims without a seed that has all their cells are left out.
+    """Compute effects from the records of a recipe.
+
+    Args:
+        claims: Claims to evaluate. Claims are omitted if no seed has records of all their cells.
+        recipe: Name of the recipe.
+        root: Directory of all runs.
+        split: Name of the evaluation.
 
     Raises:
         RecordError: A record cannot be read.
@@ -68,35 +76,36 @@ def effects(claims: list[Claim], recipe: str, root: Path, split: str = "val") ->
 
 
 def judge(claim: Claim, test: Significance | None) -> Verdict:
-    """The verdict on a claim from the interval of its effect.
+    """Derive the verdict from the confidence interval of the effect.
 
-    A claim that something is more is supported if the effect is above 0 and more than noise, and not supported if it is below 0
-    and more than noise, or if the interval is within the margin. A claim that two are equal is supported if the interval is
-    within the margin, and not supported if it is outside.
+    A claim that expects `more` is supported if the effect is significantly above 0. It is not supported if the effect is
+    significantly below 0 or its interval is within the margin. A claim that expects `equal` is supported if the interval is
+    within the margin, and not supported if the interval is entirely outside the margin. All other cases are inconclusive.
     """
     if test is None:
-        return "not decided here"
+        return "inconclusive"
     within = test.low > -MARGIN and test.high < MARGIN
     if claim.expects == "equal":
         outside = test.low > MARGIN or test.high < -MARGIN
-        return "supported" if within else "not supported" if outside else "not decided here"
+        return "supported" if within else "not supported" if outside else "inconclusive"
     if test.is_shown:
         return "supported" if test.low > 0 else "not supported"
-    return "not supported" if within else "not decided here"
+    return "not supported" if within else "inconclusive"
 
 
 def _by_seed(claim: Claim, recipe: str, root: Path, split: str) -> dict[int, float]:
     records = read_records(root, f"{claim.table}@{recipe}")
-    found = {}
+    found: dict[int, float] = {}
     for seed in sorted({seed for _, seed in records}):
-        scores = {cell: _score(claim, records.get((cell, seed)), split) for cell in claim.effect}
-        if None not in scores.values():
-            found[seed] = sum(weight * scores[cell] for cell, weight in claim.effect.items())
+        scores = [_score(claim, records.get((cell, seed)), split) for cell in claim.effect]
+        known = [score for score in scores if score is not None]
+        if len(known) == len(scores):
+            found[seed] = sum(weight * score for weight, score in zip(claim.effect.values(), known, strict=True))
     return found
 
 
-def _score(claim: Claim, record: dict | None, split: str) -> float | None:
-    """The score in percent; None if the record has none."""
+def _score(claim: Claim, record: dict[str, Any] | None, split: str) -> float | None:
+    """Score in percent; None if the record does not contain it."""
     score = get(record, "evaluations", split, claim.score)
     minus = 0.0 if claim.minus is None else get(record, "evaluations", split, claim.minus)
     return None if score is None or minus is None else 100 * (score - minus)

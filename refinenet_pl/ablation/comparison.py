@@ -1,4 +1,4 @@
-"""Differences of runs besides what the table varies, because of which they cannot be compared."""
+"""Differences between runs that make them incomparable."""
 
 import functools
 import inspect
@@ -13,16 +13,16 @@ from refinenet_pl.ablation.table import Table
 from refinenet_pl.tracking.configuration import flatten
 from refinenet_pl.tracking.identity import SIDE_OPTIONS
 
-Records = dict[tuple[str, int], dict]
+Records = dict[tuple[str, int], dict[str, Any]]
 
 
 def wrong_settings(table: Table, recipe: str, records: Records) -> list[str]:
-    """Runs that did not set what the table sets now: it was edited since, or overridden on the command line.
+    """Find runs with other settings than the table, because it was edited or overridden on the command line.
 
     Args:
         table: The table.
         recipe: Name of the recipe.
-        records: The records by cell and seed.
+        records: Records by cell and seed.
 
     Returns:
         A sentence for each cell and setting.
@@ -42,11 +42,11 @@ def wrong_settings(table: Table, recipe: str, records: Records) -> list[str]:
 
 
 def differences(table: Table, records: Records) -> list[str]:
-    """Find what the runs differ in besides the cells' settings and the seed.
+    """Find differences between runs other than the cells' settings and the seed.
 
     Args:
         table: The table.
-        records: The records by cell and seed.
+        records: Records by cell and seed.
 
     Returns:
         A sentence for each difference.
@@ -70,17 +70,17 @@ def differences(table: Table, records: Records) -> list[str]:
 
 
 def partial_scores(records: Records, evaluation: str) -> list[str]:
-    """A sentence about runs that scored a part of the split only, with trainer.limit_val_batches."""
+    """Name the runs that were scored on part of the split only, because of trainer.limit_val_batches."""
     runs = [
         f"{cell} seed {seed}"
         for (cell, seed), record in records.items()
         if get(record, "evaluations", evaluation, "limit_batches")
     ]
-    return [f"scores are of a part of the split {evaluation} (limit_val_batches): {_some(runs)}"] if runs else []
+    return [f"only part of the split {evaluation} was scored (limit_val_batches): {_some(runs)}"] if runs else []
 
 
 def get(record: Any, *keys: str) -> Any:
-    """A value inside nested mappings; None if one is missing on the way."""
+    """Look up a value in nested mappings; None if a key is missing."""
     for key in keys:
         record = record.get(key) if isinstance(record, dict) else None
     return record
@@ -88,18 +88,18 @@ def get(record: Any, *keys: str) -> Any:
 
 @functools.cache
 def trainer_defaults() -> dict[str, Any]:
-    """Arguments of Lightning's Trainer that kept records leave out if they have these values."""
+    """Default arguments of Lightning's Trainer, which kept records omit."""
     return {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
 
 
-def _configuration(record: dict) -> dict:
-    """A run's configuration; what is missing of the trainer's has its default."""
+def _configuration(record: dict[str, Any]) -> dict[str, Any]:
+    """Configuration of a run, with defaults for missing trainer arguments."""
     config = record.get("config") or {}
     return config | {"trainer": trainer_defaults() | config["trainer"]} if "trainer" in config else config
 
 
-def _facts(record: dict) -> dict[str, Any]:
-    """Facts by dotted key that must be equal in runs that are compared."""
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
+    """Facts that must be equal in all compared runs, by dotted key."""
     facts = {
         "git revision": get(record, "git", "revision"),
         "uncommitted changes": get(record, "git", "dirty"),
@@ -108,11 +108,11 @@ def _facts(record: dict) -> dict[str, Any]:
     }
     facts |= {f"version of {name}": version for name, version in (record.get("versions") or {}).items()}
     run = record["run"]
-    # The run's own directory and name are in the paths and names of loggers and checkpoints.
+    # Paths and names of loggers and checkpoints contain the run's own directory and name.
     directory = re.compile(rf"\S*{re.escape(run['table'] + '@' + run['recipe'])}/{re.escape(run['cell'])}/seed{run['seed']}\b")
     name = f"{run['cell']}-seed{run['seed']}"
 
-    # Runs of earlier versions have `reuse`, which has no effect on the training.
+    # Runs of earlier versions have `reuse`, which does not affect training.
     left_out = ("run", "seed_everything", "ckpt_path", "reuse", *SIDE_OPTIONS)
     config = {key: value for key, value in _configuration(record).items() if key not in left_out}
     for key, value in flatten({"config": config}).items():

@@ -1,4 +1,4 @@
-"""Which threads and GPUs a run gets."""
+"""Assignment of threads and GPUs to runs."""
 
 import os
 import shutil
@@ -9,17 +9,17 @@ from refinenet_pl.cpu import cores
 
 
 class PlacementError(ValueError):
-    """The machine has not what was asked for; the message has the arithmetic."""
+    """The machine lacks the requested resources; the message shows the arithmetic."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How many runs at a time, and what each of them gets.
+    """Number of concurrent runs and the resources of each.
 
     Attributes:
-        slots: Number of runs at a time; CPU cores and GPUs are divided among them.
-        gpus: GPUs of a run, one process each; None for a slot's share of what there is.
-        processes: CPU processes of a run; None where `gpus` counts, or the recipe decides.
+        slots: Number of concurrent runs, which share the CPU cores and the GPUs.
+        gpus: GPUs per run, with one process each; None for an equal share of all GPUs.
+        processes: CPU processes per run; None if `gpus` is set or the recipe decides.
     """
 
     slots: int = 1
@@ -28,13 +28,13 @@ class Placement:
 
     @property
     def arguments(self) -> list[str]:
-        """What the training command must be told."""
+        """Trainer options of the training command."""
         if self.gpus:
             return ["--trainer.accelerator=gpu", f"--trainer.devices={self.gpus}"]
         return ["--trainer.accelerator=cpu", f"--trainer.devices={self.processes}"] if self.processes else []
 
     def check(self) -> None:
-        """See whether the machine has the GPUs.
+        """Check that the machine has enough GPUs.
 
         Raises:
             PlacementError: It has fewer.
@@ -42,17 +42,17 @@ class Placement:
         there = len(visible_gpus())
         if self.gpus and self.slots * self.gpus > there:
             raise PlacementError(
-                f"{self.slots} slots x {self.gpus} GPUs a run = {self.slots * self.gpus}, but there are {there}; lower --slots "
-                "or --gpus_per_run"
+                f"{self.slots} slots x {self.gpus} GPUs per run = {self.slots * self.gpus}, but the machine has {there}; "
+                "lower --slots or --gpus_per_run"
             )
 
     def environment(self, slot: int) -> dict[str, str]:
-        """The environment variables of a run in this slot."""
+        """Environment variables of a run in this slot."""
         environment = dict(os.environ)
         environment["PYTHONUNBUFFERED"] = "1"
         shares = self.slots * (self.gpus or self.processes or 1)
         if shares > 1:
-            # Otherwise each process takes a thread for every core, and all of them wait for each other.
+            # By default every process starts one thread per core, which oversubscribes the CPU.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // shares)))
         devices = visible_gpus()
         if self.gpus:
@@ -63,13 +63,13 @@ class Placement:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that may be used: CUDA_VISIBLE_DEVICES, or else all that the driver lists."""
+    """Available GPUs: CUDA_VISIBLE_DEVICES if it is set, otherwise all GPUs that the driver lists."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [device for device in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if device]
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    # Not torch's own count: importing it takes seconds.
+    # torch.cuda.device_count() would import torch, which takes seconds.
     query = [program, "--query-gpu=index", "--format=csv,noheader"]
     listed = subprocess.run(query, capture_output=True, text=True)
     return listed.stdout.split() if listed.returncode == 0 else []

@@ -1,8 +1,9 @@
-"""Figures of a table: scores, differences and their significance, from the records of its runs."""
+"""Figures of a table, computed from run records: scores, differences and their significance."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from refinenet_pl.ablation.comparison import Records, differences, get, partial_scores, wrong_settings
 from refinenet_pl.ablation.logs import unfinished_state
@@ -12,7 +13,7 @@ from refinenet_pl.ablation.table import SCORES, Cell, Table
 from refinenet_pl.metrics.dead_relu import inactive_blocks
 from refinenet_pl.tracking.identity import RunId
 
-_STATES = {"not started": "has not begun to train", "running": "is running", "stopped": "was stopped", "failed": "has failed"}
+_STATES = {"not started": "has not started", "running": "is running", "stopped": "was stopped", "failed": "failed"}
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,14 @@ class Estimate:
     """Mean and spread over seeds.
 
     Attributes:
-        values: The value of each seed.
+        values: Value by seed.
     """
 
     values: dict[int, float]
 
     @property
     def mean(self) -> float | None:
+        """Mean; None if there are no values."""
         return statistics.fmean(self.values.values()) if self.values else None
 
     @property
@@ -37,23 +39,23 @@ class Estimate:
 
 @dataclass
 class Row:
-    """One cell's figures.
+    """Figures of one cell.
 
     Attributes:
         cell: The cell.
-        records: The records by seed, as far as there are any.
-        score: The report's score in percent.
-        unfinished: For the seeds without a score, their state: `not started`, `running`, `stopped`, `failed` or `diverged`.
-        difference: The score minus the reference cell's of the same seed, in points; only seeds that both have; none for the
-            reference itself.
-        significance: Whether that is more than noise; None for fewer than two differences.
-        paper: The paper's mIoU in percent.
-        multi_scale: As `score`, averaged over the table's test scales.
-        paper_multi_scale: The paper's mIoU for that.
+        records: Available records by seed.
+        unfinished: State of each seed without a score: `not started`, `running`, `stopped`, `failed` or `diverged`.
+        score: The report's score, in percent.
+        difference: Score minus the reference cell's score with the same seed, in points, for seeds that both have; empty for
+            the reference.
+        significance: Test of the difference; None for fewer than two seeds.
+        paper: The paper's mIoU, in percent.
+        multi_scale: Score with probabilities averaged over the table's test scales, in percent.
+        paper_multi_scale: The paper's multi-scale mIoU, in percent.
     """
 
     cell: Cell
-    records: dict[int, dict] = field(default_factory=dict)
+    records: dict[int, dict[str, Any]] = field(default_factory=dict)
     unfinished: dict[int, str] = field(default_factory=dict)
     score: Estimate = field(default_factory=lambda: Estimate({}))
     difference: Estimate = field(default_factory=lambda: Estimate({}))
@@ -64,10 +66,12 @@ class Row:
 
     @property
     def parameters(self) -> int | None:
+        """Number of the network's parameters; None if there are no records."""
         return next((get(record, "network", "parameters") for record in self.records.values()), None)
 
     @property
     def seconds(self) -> float | None:
+        """Mean training time of one run, in seconds."""
         seconds = [get(record, "training", "seconds") for record in self.records.values()]
         seconds = [value for value in seconds if value is not None]
         return statistics.fmean(seconds) if seconds else None
@@ -75,18 +79,18 @@ class Row:
 
 @dataclass
 class Report:
-    """The figures of a table on one recipe.
+    """Figures of a table on one recipe.
 
     Attributes:
         table: The table.
         recipe: Name of the recipe.
-        split: The split that the figures are of.
-        score: Name of the score, of `SCORES`.
-        seeds: The seeds that each row should have.
+        split: Name of the evaluation.
+        score: Name of the score, a key of `SCORES`.
+        seeds: Seeds that each row should have.
         reference: Name of the cell that the rows are compared with.
-        rows: One for each cell.
-        missing: Sentences on runs and scores that are missing.
-        warnings: Sentences on why rows cannot be compared.
+        rows: One row per cell.
+        missing: Sentences about missing runs and scores.
+        warnings: Sentences about differences that make rows incomparable.
     """
 
     table: Table
@@ -101,10 +105,12 @@ class Report:
 
     @property
     def has_paper(self) -> bool:
+        """True if the paper has single-scale scores on the recipe."""
         return self.score == "miou" and bool(self.table.published.get(self.recipe))
 
     @property
     def has_paper_multi_scale(self) -> bool:
+        """True if the paper has multi-scale scores on the recipe."""
         return self.score == "miou" and bool(self.table.published_multi_scale.get(self.recipe))
 
     @property
@@ -113,7 +119,8 @@ class Report:
         return sum(row.significance is not None for row in self.rows)
 
     @property
-    def records(self) -> list[dict]:
+    def records(self) -> list[dict[str, Any]]:
+        """Records of all rows."""
         return [record for row in self.rows for record in row.records.values()]
 
 
@@ -127,21 +134,21 @@ def build_report(
     reference: str | None = None,
     score: str = "miou",
 ) -> Report:
-    """Read the records of a table and reduce them.
+    """Compute the figures of a table from its records.
 
     Args:
         table: The table.
         recipe: Name of the recipe.
         root: Directory of all runs.
         seeds: Seeds that each cell should have.
-        cells: Names of the cells shown; None for all. The reference's records are read all the same.
-        split: The evaluation that is reported.
-        reference: Another reference than the table's own.
-        score: Name of the score, of `SCORES`.
+        cells: Names of the cells to show; None for all. The reference is always read.
+        split: Name of the evaluation to report.
+        reference: Name of the reference cell; None for the table's.
+        score: Name of the score, a key of `SCORES`.
 
     Raises:
         RecordError: A record cannot be read.
-        TableError: There is no cell of that name.
+        TableError: A cell does not exist.
     """
     reference = reference or table.reference
     missing: list[str] = []
@@ -165,7 +172,7 @@ def build_report(
 
 
 def _row(table: Table, runs: dict[int, RunId], found: Records, figure: tuple[str, str], missing: list[str]) -> Row:
-    """Figures of one cell; sentences on what is missing are appended to `missing`."""
+    """Figures of one cell; appends sentences about missing runs to `missing`."""
     first = next(iter(runs.values()))
     row = Row(
         table.cells[first.cell],

@@ -1,7 +1,8 @@
-"""Finished runs packed into one file for each table and recipe."""
+"""Records of finished runs, packed into one file per table and recipe."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from refinenet_pl.ablation.arguments import same
 from refinenet_pl.ablation.comparison import trainer_defaults
@@ -10,10 +11,10 @@ from refinenet_pl.files import expand_path, replaced
 
 
 def keep(root: Path, group: str, target: Path) -> Path:
-    """Write the records of a group's finished runs into the group's records.jsonl, a line for each.
+    """Write the records of a group's finished runs to the group's records.jsonl, one per line.
 
-    Lines are sorted by cell and seed. Those that are there stay, unless the same cell and seed has a new record. Arguments of
-    Lightning's Trainer that have their default value are left out.
+    Lines are sorted by cell and seed. A new record replaces an existing one of the same cell and seed; all others stay.
+    Trainer arguments with their default value are omitted.
 
     Args:
         root: Directory of all runs.
@@ -29,7 +30,7 @@ def keep(root: Path, group: str, target: Path) -> Path:
     """
     new = read_records(root, group)
     if not new:
-        raise RecordError(f"{expand_path(root) / group}: no finished runs there")
+        raise RecordError(f"{expand_path(root) / group}: no finished runs; check --root, or train with `refinenet ablate run`")
     records = read_records(target, group) | new
     file = expand_path(target) / group / KEPT
     with replaced(file) as stream:
@@ -38,8 +39,8 @@ def keep(root: Path, group: str, target: Path) -> Path:
     return file
 
 
-def _shortened(record: dict) -> dict:
-    """A record without the defaults of the trainer."""
+def _shortened(record: dict[str, Any]) -> dict[str, Any]:
+    """Copy of a record without the trainer's default arguments."""
     config = record.get("config") or {}
     if "trainer" not in config:
         return record

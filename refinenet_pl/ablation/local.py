@@ -1,4 +1,4 @@
-"""Running what is missing of a table, on this machine."""
+"""Local engine: trains the missing runs of a table on this machine."""
 
 import contextlib
 import os
@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import IO
 
 from tqdm import tqdm
 
 from refinenet_pl.ablation.comparison import get
 from refinenet_pl.ablation.devices import Placement
-from refinenet_pl.ablation.logs import describe_end, last_lines, log_file, note_end, progress, told_to_stop
+from refinenet_pl.ablation.logs import describe_end, interrupted, last_lines, log_file, note_end, progress
 from refinenet_pl.ablation.plan import Job
 from refinenet_pl.ablation.records import RecordError, read_record
 from refinenet_pl.ablation.rendering import duration
@@ -22,26 +23,33 @@ from refinenet_pl.exit_codes import BUSY, DIVERGED, STOPPED
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import is_locked
 
-# How long a run that was told to stop may take to put its last checkpoint down.
+# Time for a run to save its last checkpoint after SIGTERM.
 GRACE_SECONDS = 20.0
-# How often a run that another process trains is looked at.
-PATIENCE_SECONDS = 1.0
+# Interval between checks of runs that other processes train.
+POLL_SECONDS = 1.0
 
 
 @dataclass
 class Outcome:
-    """What became of the runs of one call."""
+    """Outcome of the jobs of one call.
+
+    Attributes:
+        done: Runs with results.
+        failed: Runs that ended with an error.
+        interrupted: Runs that received SIGTERM from another process.
+        stopped: True if the runner itself received a signal.
+    """
 
     done: list[RunId] = field(default_factory=list)
     failed: list[RunId] = field(default_factory=list)
-    told_to_stop: list[RunId] = field(default_factory=list)
+    interrupted: list[RunId] = field(default_factory=list)
     stopped: bool = False
 
 
 @dataclass
 class _Active:
     job: Job
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     slot: int
     log: IO[bytes]
     log_start: int
@@ -53,37 +61,36 @@ class _Active:
 
 
 class Runner:
-    """Runs jobs as processes, at most one a slot at a time.
+    """Runs jobs as processes, at most one per slot.
 
-    A run's output goes to `log.txt` in its directory. A run that another process trains (another runner's, or what was left of
-    one that was killed) is never started a second time: it is waited for, and taken over where its process dies. Ctrl-C,
-    SIGTERM and SIGHUP end the runs as well.
+    The output of a run is appended to `log.txt` in its directory. If another process already trains a run, the runner waits for
+    it, and takes over if that process dies without results. Ctrl-C, SIGTERM and SIGHUP also stop the runs.
 
     Args:
-        placement: How many runs at a time, and what each gets.
-        command_prefix: The training program, to which a job's arguments are added.
+        placement: Number of concurrent runs and the resources of each.
+        command_prefix: Training command, to which the arguments of a job are appended.
     """
 
     def __init__(
         self,
         placement: Placement,
         command_prefix: Sequence[str] = (sys.executable, "-m", "refinenet_pl"),
-    ):
+    ) -> None:
         self.placement = placement
         self.command_prefix = list(command_prefix)
         self.active: list[_Active] = []
-        self.elsewhere: list[Job] = []
+        self.elsewhere: list[Job] = []  # jobs that other processes train
         self.announced: set[RunId] = set()
-        self.looked = 0.0
+        self.last_poll = 0.0
         self.outcome = Outcome()
         self.signals = 0
 
     def __call__(self, jobs: list[Job]) -> Outcome:
-        """Run the jobs that have no results yet."""
+        """Run the jobs that do not have results."""
         self.outcome.done = [job.run for job in jobs if job.run.results_file.exists() or read_record(job.run)]
         waiting = [job for job in jobs if job.run not in self.outcome.done]
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        # Without a terminal there is no bar, only a line for each run.
+        # tqdm is disabled if the output is not a terminal.
         form = "{l_bar}{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}{postfix}]"
         with tqdm(total=len(jobs), initial=len(self.outcome.done), disable=None, bar_format=form) as bar:
             try:
@@ -100,17 +107,17 @@ class Runner:
         self.outcome.stopped = self.signals > 0
         return self.outcome
 
-    def _on_signal(self, number, frame):
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signals += 1
 
-    def _try_to_start(self, job: Job):
+    def _try_to_start(self, job: Job) -> None:
         try:
             self._start(job)
-        except OSError as error:  # a full disk, or a directory that is not to be written
+        except OSError as error:  # for example, a full disk
             self.outcome.failed.append(job.run)
             _say(f"{job.run.name}: FAILED, {error}")
 
-    def _start(self, job: Job):
+    def _start(self, job: Job) -> None:
         run = job.run
         if is_locked(run):
             self._leave(job)
@@ -121,7 +128,7 @@ class Runner:
         log.seek(0, os.SEEK_END)
         start = log.tell()
         try:
-            # A session of its own: its data loaders can be ended with it, and Ctrl-C reaches it through this process only.
+            # In a new session, so that its data loaders end with it and Ctrl-C reaches it only through this process.
             process = subprocess.Popen(
                 [*self.command_prefix, *job.arguments],
                 stdin=subprocess.DEVNULL,
@@ -135,18 +142,18 @@ class Runner:
             raise
         self.active.append(_Active(job, process, slot, log, start, time.monotonic()))
 
-    def _leave(self, job: Job):
+    def _leave(self, job: Job) -> None:
         self.elsewhere.append(job)
         if job.run in self.announced:
             return
         self.announced.add(job.run)
-        _say(f"{job.run.name}: another process trains it; waiting for that one when the others are done (Ctrl-C to stop)")
+        _say(f"{job.run.name}: another process is training this run; waiting for it (Ctrl-C to stop)")
 
     def _free(self, bar: tqdm) -> list[Job]:
-        """Runs that other processes trained and do not train any more, without results; those with results are done."""
-        if not self.elsewhere or time.monotonic() < self.looked + PATIENCE_SECONDS:
+        """Jobs whose other process ended without results; those with results are marked as done."""
+        if not self.elsewhere or time.monotonic() < self.last_poll + POLL_SECONDS:
             return []
-        self.looked = time.monotonic()
+        self.last_poll = time.monotonic()
         free = [job for job in self.elsewhere if not is_locked(job.run)]
         self.elsewhere = [job for job in self.elsewhere if job not in free]
         done = [job.run for job in free if job.run.results_file.exists()]
@@ -155,8 +162,8 @@ class Runner:
             _say(f"{run.name}: finished by the other process; {len(self.outcome.done)} of {bar.total} runs done")
         return [job for job in free if job.run not in done]
 
-    def _collect(self, bar: tqdm):
-        """Report runs that have ended, and show how far the others are."""
+    def _collect(self, bar: tqdm) -> None:
+        """Report runs that have ended and update the progress bar."""
         for active in [active for active in self.active if active.process.poll() is not None]:
             self.active.remove(active)
             active.log.close()
@@ -172,7 +179,7 @@ class Runner:
             if problem:
                 code = active.process.returncode
                 note_end(active.run, code)
-                (self.outcome.told_to_stop if told_to_stop(code) else self.outcome.failed).append(active.run)
+                (self.outcome.interrupted if interrupted(code) else self.outcome.failed).append(active.run)
                 _say(problem)
             else:
                 self.outcome.done.append(active.run)
@@ -180,13 +187,13 @@ class Runner:
         if bar.disable:
             return
         far = [(active.run.name, *progress(active.run, active.log_start)) for active in self.active]
-        ended = len(self.outcome.done) + len(self.outcome.failed) + len(self.outcome.told_to_stop)
+        ended = len(self.outcome.done) + len(self.outcome.failed) + len(self.outcome.interrupted)
         bar.n = ended + sum(fraction for *_, fraction in far)
         bar.set_postfix_str(", ".join(f"{name} {words}".strip() for name, words, _ in far), refresh=False)
         bar.refresh()
 
-    def _stop(self):
-        """End what still runs: politely first; at once after a second signal or when the grace is over."""
+    def _stop(self) -> None:
+        """Terminate active runs; kill them after a second signal or the grace period."""
         until = time.monotonic() + GRACE_SECONDS
         for active in self.active:
             _signal_group(active.process, signal.SIGTERM)
@@ -195,35 +202,35 @@ class Runner:
                 break
             time.sleep(0.05)
         for active in self.active:
-            # Sent to those that have ended too: their data loaders may outlive them, and are in the same group.
+            # Also to groups of processes that have ended, because their data loaders may still be alive.
             _signal_group(active.process, signal.SIGKILL)
             active.process.wait()
             active.log.close()
             if active.process.returncode not in (0, BUSY):
-                note_end(active.run, STOPPED)  # also where it had to be killed
+                note_end(active.run, STOPPED)  # even if it was killed
         self.active = []
 
 
-def _signal_group(process: subprocess.Popen, number: int):
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
 
 def _done(active: _Active) -> str:
     miou = get(read_record(active.run), "evaluations", "val", "miou")
-    figure = f", {100 * miou:.1f} % mIoU on val" if isinstance(miou, (int, float)) else ""
+    figure = f", {100 * miou:.1f}% mIoU on val" if isinstance(miou, (int, float)) else ""
     return f"{active.run.name}: {duration(time.monotonic() - active.started)}{figure}"
 
 
 def _problem(active: _Active) -> str | None:
-    """Why an ended run has failed, with the end of its log; None when all is well."""
+    """Message about a run that was interrupted or failed, with the end of its log; None if it succeeded."""
     run, code = active.run, active.process.returncode
-    if told_to_stop(code):
-        return f"{run.name}: was told to stop; start the same command again to go on"
+    if interrupted(code):
+        return f"{run.name}: interrupted; run the same command again to resume"
     reason = describe_end(code) if code else ""
     if not reason:
         try:
-            reason = "" if read_record(run) else "it ended without writing results.json"
+            reason = "" if read_record(run) else "ended without writing results.json"
         except RecordError as error:
             reason = str(error)
     if not reason:
@@ -232,7 +239,7 @@ def _problem(active: _Active) -> str | None:
     return f"{run.name}: FAILED, {reason}; the end of {log_file(run)}:{text}"
 
 
-def _say(text: str):
-    """Above the progress bar, and at once where the output goes to a file."""
+def _say(text: str) -> None:
+    """Print above the progress bar and flush."""
     tqdm.write(text)
     sys.stdout.flush()

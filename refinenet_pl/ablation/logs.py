@@ -1,4 +1,4 @@
-"""The log of a run: what it printed, how far it is, and how it ended."""
+"""Log of a run: its output, progress and exit code."""
 
 import contextlib
 import os
@@ -10,64 +10,69 @@ from refinenet_pl.exit_codes import STOPPED
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import is_locked
 
-# As Lightning's progress bar writes it: "Epoch 3:  40%|####".
+# Format of Lightning's progress bar: "Epoch 3:  40%|####".
 _EPOCH = re.compile(r"Epoch (\d+)(?:/(\d+))?:?(?:\s*(\d+)%)?")
 _MAX_EPOCHS = re.compile(r"^\s*max_epochs: (\d+)$", re.MULTILINE)
 _ENDED = re.compile(r"^-- ended with exit code (-?\d+) --$")
-# A shell's and Python's way to say that a process was told to stop.
-_TOLD_TO_STOP = (STOPPED, -signal.SIGTERM)
+# Exit codes after SIGTERM: our own and that of Python's subprocess module.
+_INTERRUPTED = (STOPPED, -signal.SIGTERM)
 
 
 def log_file(run: RunId, rank: int = 0) -> Path:
-    """The log of one of a run's processes; the first one's has what matters."""
+    """Log of one process of a run; rank 0 writes the main log."""
     return run.directory / (f"log-rank{rank}.txt" if rank else "log.txt")
 
 
 def note_end(run: RunId, code: int) -> None:
-    """Write down how a run ended, for who looks later."""
-    with contextlib.suppress(OSError), log_file(run).open("a") as log:  # a full disk is often why it ended
+    """Append the exit code to the run's log."""
+    with contextlib.suppress(OSError), log_file(run).open("a") as log:  # a full disk may be the reason for the exit
         log.write(f"\n-- ended with exit code {code} --\n")
 
 
 def noted_end(run: RunId) -> int | None:
-    """The exit code of a run that ended without success; None for one that was killed, together with what started it."""
+    """Exit code on the last line of the log; None if the run and its launcher were killed."""
     lines = tail(run, 200).splitlines()
     found = _ENDED.match(lines[-1]) if lines else None
     return int(found[1]) if found else None
 
 
 def noted_since(run: RunId, start: int) -> int | None:
-    """The first exit code that was noted behind a place in the log, whatever was printed after it; None for none."""
+    """First exit code in the log after byte offset `start`, even if more output follows; None if there is none."""
     found = [match for line in tail(run, 10**6, start).splitlines() if (match := _ENDED.match(line))]
     return int(found[0][1]) if found else None
 
 
-def told_to_stop(code: int | None) -> bool:
-    return code in _TOLD_TO_STOP
+def interrupted(code: int | None) -> bool:
+    """True for the exit codes of a training that received SIGTERM."""
+    return code in _INTERRUPTED
 
 
 def describe_end(code: int) -> str:
-    """An exit code in words."""
+    """Describe an exit code in words."""
     if code == -signal.SIGKILL:
-        return "killed (SIGKILL), perhaps for lack of memory"
+        return "killed (SIGKILL), possibly out of memory"
     return f"killed ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
 
 
 def unfinished_state(run: RunId) -> tuple[str, str]:
-    """What a run without results is doing, as far as its directory tells: a state's name, and a few words more."""
+    """Infer the state of a run without results from its directory.
+
+    Returns:
+        `running`, `not started`, `stopped` or `failed`, and a short explanation.
+    """
     if is_locked(run):
         return "running", progress(run)[0] or "starting"
     if not log_file(run).exists():
         return "not started", ""
     code = noted_end(run)
-    if code is None or told_to_stop(code):
-        return "stopped", "run it again to go on"
+    if code is None or interrupted(code):
+        return "stopped", "run it again to resume"
     reason = describe_end(code) if code else "ended without results"
-    return "failed", f"{reason}: {(last_lines(run, 1) or ['nothing printed'])[0].strip()[:90]}"
+    return "failed", f"{reason}: {(last_lines(run, 1) or ['no output'])[0].strip()[:90]}"
 
 
 def tail(run: RunId, characters: int, start: int = 0) -> str:
-    """The end of what a run printed, from `start` on; a progress bar's older states are left out."""
+    """End of a run's log after byte offset `start`, without overwritten states of progress bars."""
     try:
         with log_file(run).open("rb") as log:
             size = log.seek(0, os.SEEK_END)
@@ -79,13 +84,17 @@ def tail(run: RunId, characters: int, start: int = 0) -> str:
 
 
 def last_lines(run: RunId, number: int, start: int = 0) -> list[str]:
-    """The last lines that say something."""
+    """Last nonblank lines of a run's log, without exit codes."""
     lines = [line for line in tail(run, 8000, start).splitlines() if line.strip() and not _ENDED.match(line)]
     return lines[-number:]
 
 
 def progress(run: RunId, start: int = 0) -> tuple[str, float]:
-    """How far a run is, in words and as a fraction, as far as the end of its log tells."""
+    """Read the progress of a run from the end of its log.
+
+    Returns:
+        Progress in words, and as a fraction from 0 to 1. An empty string and 0 if the log shows no progress.
+    """
     found = _EPOCH.findall(tail(run, 4000, start))
     if not found:
         return "", 0.0

@@ -1,4 +1,4 @@
-"""The runs behind a table and their commands."""
+"""Runs of a table and their commands."""
 
 import shlex
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from refinenet_pl.tracking.identity import RunId
 
 @dataclass(frozen=True)
 class Job:
-    """One run and the arguments of the training command that makes it."""
+    """A run and the arguments of its training command."""
 
     run: RunId
     arguments: list[str]
@@ -21,7 +21,7 @@ class Job:
 def plan(
     table: Table, recipe: Path, seeds: Sequence[int], cells: list[str] | None, root: str, extra: Sequence[str] = ()
 ) -> list[Job]:
-    """All runs of a table, seed by seed, so that a table that was stopped half-way has all its rows.
+    """Plan all runs of a table, seed by seed, so that a partially trained table has all its rows.
 
     Args:
         table: The table.
@@ -29,7 +29,10 @@ def plan(
         seeds: Seeds of each cell.
         cells: Names of the cells; None for all.
         root: Directory of all runs.
-        extra: Further arguments for the training command; they come last and so win.
+        extra: Additional arguments of the training command, which override all others.
+
+    Raises:
+        TableError: A cell does not exist.
     """
     jobs = []
     for seed in seeds:
@@ -41,38 +44,38 @@ def plan(
 
 
 def common_arguments(table: Table, recipe: Path, root: str) -> list[str]:
-    """Arguments of the training command that all runs of a table have."""
+    """Arguments of the training command shared by all runs of a table."""
     return ["fit", "-c", _name(recipe, RECIPES), "--run.table", _name(table.file, TABLES), "--run.root", root]
 
 
 def cell_options(table: Table, cell: str, recipe: str) -> list[str]:
-    """Options of the training command that make a run this cell of the table.
+    """Options of the training command that configure a run as this cell.
 
     Args:
         table: The table.
         cell: Name of the cell.
-        recipe: Name of the recipe, for which the table may have settings.
+        recipe: Name of the recipe; the table may have settings for it.
 
     Raises:
-        TableError: There is no such cell.
+        TableError: The cell does not exist.
     """
     (chosen,) = table.select([cell])
     options = [f"--model.network={chosen.network_class}"] if chosen.network_class else []
     settings = table.recipe_settings(recipe) | table.cell_settings(cell)
     options += [setting.option(value) for setting, value in settings.items()]
     if table.multi_scale:
-        # With flips, as in some recipes, it would be another column than the one that the table prints.
+        # Some recipes also evaluate flipped images, which this column of the table does not include.
         options += [f"--model.test_scales={table.multi_scale}".replace(" ", ""), "--model.test_flip=false"]
     return options
 
 
 def shell_command(job: Job) -> str:
-    """The job as one line for a shell, to be started in the current directory."""
+    """Format a job as a shell command for the current directory."""
     return shlex.join(["refinenet", *job.arguments])
 
 
 def _name(path: Path, folder: Path) -> str:
-    """Name of a file of the package; else its path, relative to the working directory if it is below that."""
+    """Name of a packaged file; otherwise its path, relative to the working directory if it is inside."""
     resolved = path.resolve()
     if resolved.parent == folder:
         return path.stem

@@ -1,7 +1,8 @@
-"""Records of runs: those of run directories, and those kept in one file for each table and recipe."""
+"""Records of runs, from run directories and from files of kept records."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from refinenet_pl.ablation.comparison import Records, get
 from refinenet_pl.ablation.table import Table
@@ -14,21 +15,23 @@ KEPT = "records.jsonl"
 
 
 class RecordError(ValueError):
-    """A record that cannot be read; the message names the file."""
+    """A record cannot be read; the message names the file."""
 
 
 def read_records(root: str | Path, group: str) -> Records:
-    """Read the records of a group: those kept in its records.jsonl, and those of its run directories, which win.
+    """Read the records of a group from its records.jsonl and its run directories.
+
+    If both contain a run, its directory takes precedence.
 
     Args:
         root: Directory of all runs.
         group: Name of the group, TABLE@RECIPE.
 
     Returns:
-        The records by cell and seed, with the present paths of classes that have moved since.
+        Records by cell and seed, with the current import paths of classes that have moved.
 
     Raises:
-        RecordError: A file cannot be read, holds no record, or another run's.
+        RecordError: A file cannot be read, is not a record, or is the record of another run.
     """
     folder = expand_path(root) / group
     records = _kept(folder)
@@ -40,15 +43,15 @@ def read_records(root: str | Path, group: str) -> Records:
     return records
 
 
-def read_record(run: RunId) -> dict | None:
-    """Read one run's record, as `read_records` does; None if it has none yet."""
+def read_record(run: RunId) -> dict[str, Any] | None:
+    """Read the record of one run, see `read_records`; None if the run is not finished."""
     if run.results_file.exists():
         return _parse(run.results_file, run.names)
     return _kept(run.directory.parents[1]).get((run.cell, run.seed))
 
 
 def find_seeds(table: Table, recipe: str, root: str) -> list[int]:
-    """The seeds of which any cell of the table has a record or a directory; [0] if there are none."""
+    """Seeds with a record or a directory of any cell of the table; [0] if there are none."""
     group = expand_path(root) / f"{table.name}@{recipe}"
     names = {path.name.removeprefix("seed") for cell in table.cells for path in (group / cell).glob("seed*")}
     kept = {seed for cell, seed in _kept(group) if cell in table.cells}
@@ -56,25 +59,27 @@ def find_seeds(table: Table, recipe: str, root: str) -> list[int]:
 
 
 def _kept(folder: Path) -> Records:
-    """Records of a group's records.jsonl; none if there is no such file."""
+    """Records in a group's records.jsonl; empty if the file does not exist."""
     file = folder / KEPT
     if not file.exists():
         return {}
     table, _, recipe = folder.name.partition("@")
-    records = {}
+    records: Records = {}
     for number, line in enumerate(_read(file).splitlines(), 1):
         record = _record(line, f"{file}:{number}")
         cell, seed = get(record, "run", "cell"), get(record, "run", "seed")
         if None in (cell, seed) or record["run"] != {"recipe": recipe, "table": table, "cell": cell, "seed": seed}:
-            raise RecordError(f"{file}:{number}: is the record of {record.get('run')}, but lies where {folder.name} belongs")
+            raise RecordError(
+                f"{file}:{number}: belongs to the run {record.get('run')}, not to {folder.name}; remove the line or move it"
+            )
         records[cell, seed] = record
     return records
 
 
-def _parse(file: Path, names: dict[str, str | int]) -> dict:
+def _parse(file: Path, names: dict[str, str | int]) -> dict[str, Any]:
     record = _record(_read(file), str(file))
     if record.get("run") != names:
-        raise RecordError(f"{file}: is the record of {record.get('run')}, but lies where {names} belongs")
+        raise RecordError(f"{file}: belongs to the run {record.get('run')}, not to {names}; move it to that run's directory")
     return record
 
 
@@ -85,11 +90,11 @@ def _read(file: Path) -> str:
         raise RecordError(f"{file}: cannot be read: {error}") from error
 
 
-def _record(text: str, source: str) -> dict:
+def _record(text: str, source: str) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except ValueError as error:
-        raise RecordError(f"{source}: cannot be read: {error}") from error
+        raise RecordError(f"{source}: invalid JSON: {error}; remove it, or train the run again") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise RecordError(f"{source}: is no record of format {FORMAT}")
+        raise RecordError(f"{source}: not a record of format {FORMAT}; remove it, or train the run again")
     return record | {key: present_paths(record[key]) for key in ("network", "config") if key in record}

@@ -1,4 +1,4 @@
-"""A table as Markdown, CSV or LaTeX."""
+"""Rendering of a table as Markdown, CSV or LaTeX."""
 
 import csv
 import io
@@ -18,7 +18,12 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def render(report: Report, form: str = "markdown") -> str:
-    """The table and its notes in one of `FORMATS`; CSV has no notes, and one column for each number."""
+    """Render the table with its notes.
+
+    Args:
+        report: The figures.
+        form: One of `FORMATS`. CSV has one column per number and no notes.
+    """
     if form == "csv":
         return _csv(report)
     header, content = entries(report)
@@ -31,17 +36,17 @@ def render(report: Report, form: str = "markdown") -> str:
         )
     body = tabulate(rows, header, tablefmt="pipe", colalign=right, disable_numparse=True)
     table = report.table
-    head = f"## {table.title}: {report.recipe}\n\n{table.claim}\n({table.source})\n"
+    head = f"## {table.title}: {report.recipe}\n\n{table.claim}\n(Source: {table.source})\n"
     return "\n".join([head, body, "", *(f"{note}\n".replace("Warning:", "**Warning:**", 1) for note in notes(report))])
 
 
 def write(report: Report, directory: str | Path) -> list[Path]:
-    """Write TABLE@RECIPE.md, .csv and .png; of another score than mIoU with its name behind.
+    """Write TABLE@RECIPE.md, .csv and .png; scores other than mIoU are appended to the name.
 
     Returns:
-        The files' paths.
+        Paths of the files.
     """
-    from refinenet_pl.ablation.plot import plot  # matplotlib takes a second that the other uses need not wait for
+    from refinenet_pl.ablation.plot import plot  # matplotlib is slow to import and only needed here
 
     directory = Path(directory)
     stem = f"{report.table.name}@{report.recipe}" + (f"-{report.score}" if report.score != "miou" else "")
@@ -56,11 +61,11 @@ def write(report: Report, directory: str | Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in a cell of the table.
+    """Content of one field of the table.
 
     Attributes:
-        text: The words.
-        value: What rows are sorted by; None where there is nothing.
+        text: Formatted text.
+        value: Sort key; None if the field is empty.
     """
 
     text: str
@@ -68,8 +73,12 @@ class Entry:
 
 
 def entries(report: Report) -> tuple[list[str], list[list[Entry]]]:
-    """The table's header, and what stands in its rows."""
-    header = ["network", f"{SCORES[report.score]} %", "seeds", "difference", "more than noise"]
+    """Format the table.
+
+    Returns:
+        The header, and the fields of each row.
+    """
+    header = ["network", f"{SCORES[report.score]} %", "seeds", "difference", "significant"]
     header += ["paper %"] if report.has_paper else []
     header += ["multi-scale %"] if report.table.multi_scale else []
     header += ["paper, multi-scale %"] if report.has_paper_multi_scale else []
@@ -83,7 +92,8 @@ def entries(report: Report) -> tuple[list[str], list[list[Entry]]]:
         ]
         is_reference = row.cell.name == report.reference
         cells.append(Entry("reference", 0.0) if is_reference else Entry(_difference(row), row.difference.mean))
-        cells.append(Entry("" if is_reference else verdict(row), row.significance and row.significance.adjusted_p))
+        p = None if row.significance is None else row.significance.adjusted_p
+        cells.append(Entry("" if is_reference else verdict(row), p))
         if report.has_paper:
             cells.append(_figure(row.paper))
         if report.table.multi_scale:
@@ -114,11 +124,11 @@ def _difference(row: Row) -> str:
 
 
 def verdict(row: Row) -> str:
-    """Whether a row's difference is more than noise, in words."""
+    """Describe the significance of a row's difference; an empty string if there are no differences."""
     if row.significance is None:
         return "needs two seeds" if row.difference.values else ""
     p = row.significance.adjusted_p
-    return f"{'yes' if row.significance.is_shown else 'not shown'}, p {f'= {p:.3f}' if p >= 0.0005 else '< 0.001'}"
+    return f"{'yes' if row.significance.is_shown else 'no'}, p {f'= {p:.3f}' if p >= 0.0005 else '< 0.001'}"
 
 
 def _absent(row: Row) -> str:
@@ -132,7 +142,7 @@ def _seeds(row: Row, report: Report) -> str:
 
 
 def duration(seconds: float) -> str:
-    """55 s, 3 min 20 s, 2 h 05 min."""
+    """Format a duration, for example as 55 s, 3 min 20 s or 2 h 05 min."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -141,31 +151,31 @@ def duration(seconds: float) -> str:
 
 
 def notes(report: Report) -> list[str]:
-    """What a reader must know to judge the table, one paragraph each."""
+    """Notes below the table, one paragraph each."""
     reference = report.table.cells[report.reference].label
     several = len(report.seeds) > 1
     seeds = f"seeds {', '.join(map(str, report.seeds))}" if several else f"seed {report.seeds[0]}"
-    spread = "mean ± sample standard deviation over seeds" if several else "one seed, so no spread"
+    spread = "mean ± sample standard deviation over seeds" if several else "one seed, no standard deviation"
     paired = "in points, paired by seed" if several else "in points"
     texts = [
-        f"{_of(report)} on the split {report.split}, {seeds}; {spread}. Difference: {paired}, to the row “{reference}”. "
-        "Training: mean time of one run."
+        f"{_of(report)} on the {report.split} split, {seeds}; {spread}. Difference: {paired}, relative to “{reference}”. "
+        "Training: mean time per run."
     ]
     if report.compared:
         rows = "one row" if report.compared == 1 else f"{report.compared} rows"
         texts.append(
-            f"More than noise: paired t-test of the difference over seeds, p by Holm's method for {rows}; yes below 0.05. "
-            "Where it is not shown there may be a difference all the same: more seeds tell."
+            f"Significant: paired t-test over seeds, p-values adjusted for {rows} by Holm's method; yes if p < 0.05. "
+            "Differences that are not significant may still exist; more seeds are needed to show them."
         )
     if report.table.multi_scale:
         scales = ", ".join(f"{scale:g}" for scale in report.table.multi_scale)
-        texts.append(f"multi-scale %: the same networks with probabilities averaged over the scales {scales}.")
+        texts.append(f"multi-scale %: the same networks, probabilities averaged over the scales {scales}.")
     if report.has_paper:
         settings = [f"{name} {value}" for name, value in report.table.settings.get(report.recipe, {}).items()]
         where = f" (all rows with {', '.join(settings)})" if settings else ""
-        texts.append(f"paper %: mIoU printed in {report.table.source}{where}; blank where the paper has no such figure.")
+        texts.append(f"paper %: mIoU in {report.table.source}{where}; blank if the paper has no value.")
     texts += [text for text in [_provenance(report.records), _reused(report.rows)] if text]
-    texts += [f"Not there: {'; '.join(report.missing)}."] if report.missing else []
+    texts += [f"Missing: {'; '.join(report.missing)}."] if report.missing else []
     texts += [f"Warning: {warning}." for warning in report.warnings]
     return texts
 
@@ -173,10 +183,10 @@ def notes(report: Report) -> list[str]:
 def _of(report: Report) -> str:
     if report.score == "miou":
         return "mIoU"
-    return "Boundary mIoU, of the pixels at most 0.5 % of the picture's diagonal from a border,"
+    return "Boundary mIoU, over the pixels within 0.5% of the image diagonal of a class boundary,"
 
 
-def _provenance(records: list[dict]) -> str:
+def _provenance(records: list[dict[str, Any]]) -> str:
     revisions: set[str] = set()
     for record in records:
         git = record.get("git") or {}
@@ -194,7 +204,7 @@ def _reused(rows: list[Row]) -> str:
         for twin in (record.get("trained_as") for record in row.records.values()):
             if twin:
                 named[row.cell.label] = f"“{row.cell.label}” as {twin['table']}/{twin['cell']}"
-    return f"Trained in other tables, by the same configuration and seed: {'; '.join(named.values())}." if named else ""
+    return f"Trained in other tables, with the same configuration and seed: {'; '.join(named.values())}." if named else ""
 
 
 def _times(world_size: Any) -> str:

@@ -1,4 +1,4 @@
-"""The runs of a table as one Slurm array job, through submitit."""
+"""Slurm engine: submits the runs of a table as one array job with submitit."""
 
 import contextlib
 import os
@@ -9,40 +9,44 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from refinenet_pl.ablation.devices import PlacementError
-from refinenet_pl.ablation.logs import log_file, note_end, noted_since, told_to_stop
+from refinenet_pl.ablation.logs import interrupted, log_file, note_end, noted_since
 from refinenet_pl.ablation.plan import Job
 from refinenet_pl.exit_codes import BUSY
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import RunId
 
-# Slurm kills this long after its signal that time is up; enough for a step and a checkpoint.
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
+# Time between Slurm's warning signal and the time limit; enough for a training step and a checkpoint.
 SIGNAL_SECONDS = 120
-# Of these, what queueing the job again may take. A training that has not stopped before, for it is in a long evaluation, is
-# killed and goes on from its last checkpoint: better than a job whose time is up and that is in no queue.
+# Part of SIGNAL_SECONDS reserved for requeueing the job. A training that is still running, for example in a long evaluation, is
+# killed at that point and resumes from its last checkpoint; otherwise the job would end without being requeued.
 RESERVE_SECONDS = 30
-# Requeued as often as it takes: a run goes on where it was.
+# Max number of requeues by submitit, whose default of 3 is too low: runs resume, so any number is safe.
 TIMEOUTS = 1000
 _JOB_FILE = "slurm_job"
 
 
 class SlurmError(RuntimeError):
-    """Slurm is not there, or refused."""
+    """Slurm is not available or rejected the request."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What each run of a table asks of Slurm.
+    """Resources requested from Slurm for each run of a table.
 
     Attributes:
-        gpus: GPUs of a run over all its nodes, one process each; None for a run on CPUs.
-        processes: CPU processes of a run over all its nodes.
-        nodes: Nodes of a run.
-        minutes: Time limit; a run that needs longer is requeued and goes on.
-        cpus: CPU cores of each process, its data loaders included.
-        parallel: Runs at a time; None for as many as Slurm allows.
-        more: Further options of sbatch: partition, account, qos, mem, constraint, ...
+        gpus: GPUs per run over all nodes, with one process each; None to run on CPUs.
+        processes: CPU processes per run over all nodes.
+        nodes: Nodes per run.
+        minutes: Time limit; longer runs are requeued and resume.
+        cpus: CPU cores per process, including its data loaders.
+        parallel: Max number of concurrent runs; None for Slurm's limit.
+        more: Additional sbatch options such as partition, account, qos, mem or constraint.
     """
 
     gpus: int | None = None
@@ -53,28 +57,31 @@ class Request:
     parallel: int | None = None
     more: dict[str, str] = field(default_factory=dict)
 
-    def parameters(self, name: str) -> dict:
-        """The request in sbatch's words, as submitit takes them.
+    def parameters(self, name: str) -> dict[str, Any]:
+        """Parameters of submitit's executor.
+
+        Args:
+            name: Name of the job.
 
         Raises:
-            PlacementError: The processes cannot be shared by the nodes.
+            PlacementError: The processes cannot be distributed evenly over the nodes.
         """
         processes, kind = (self.gpus, "GPUs") if self.gpus else (self.processes, "processes")
         if processes % self.nodes:
             raise PlacementError(
-                f"{processes} {kind} a run on {self.nodes} nodes: {processes} / {self.nodes} = {processes / self.nodes:.2f}; "
-                "give a number that the nodes can share"
+                f"{processes} {kind} per run on {self.nodes} nodes: {processes} / {self.nodes} = "
+                f"{processes / self.nodes:.2f}; use a multiple of --nodes"
             )
-        parameters = {
+        parameters: dict[str, Any] = {
             "job_name": name,
             "time": self.minutes,
             "nodes": self.nodes,
             "ntasks_per_node": processes // self.nodes,
             "cpus_per_task": self.cpus,
             "signal_delay_s": SIGNAL_SECONDS,
-            # Pre-empted, or on a node that failed: back into the queue.
+            # Requeue after preemption and node failures.
             "additional_parameters": {"requeue": True, **self.more},
-            # Where one process fails, the others would wait for it. Since 22.05 srun does not heed sbatch's --cpus-per-task.
+            # If one process fails, the others would wait for it. Since 22.05, srun ignores sbatch's --cpus-per-task.
             "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={self.cpus}"],
         }
         if self.gpus:
@@ -85,17 +92,22 @@ class Request:
 
 
 class Training:
-    """One process of a run within a Slurm job; what submitit calls.
+    """One process of a run in a Slurm job: the callable that submitit runs.
 
     Args:
         job: The run.
     """
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Job) -> None:
         self.job = job
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> int:
+        """Run the training command and return its exit code, 0.
+
+        Raises:
+            RuntimeError: The training failed.
+        """
         rank = int(os.environ.get("SLURM_PROCID", 0))
         self.job.run.directory.mkdir(parents=True, exist_ok=True)
         common = log_file(self.job.run)
@@ -107,27 +119,27 @@ class Training:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=_environment(),
-                # Slurm's word that time is up goes to all processes of a job; only submitit's knows it, and calls `checkpoint`.
+                # Slurm sends its warning signal to all processes of a job; only submitit's handles it, with `checkpoint`.
                 preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
             )
             code = self.process.wait()
-        # Where another process has failed, srun tells the first to stop, and that is no reason to go on.
+        # If another process failed, srun terminates rank 0; such a job must not be requeued.
         failure = noted_since(self.job.run, begun)
-        if told_to_stop(code) and failure is None:
+        if interrupted(code) and failure is None:
             if rank > 0:
-                return code  # the first process says that to Slurm, when it has saved
+                return code  # rank 0 requeues the job after it has saved a checkpoint
             if _job_runs():
-                # SIGTERM, with which Slurm begins the grace time of a pre-emption, and which submitit does not heed; this is
-                # its signal to call `checkpoint` and to queue the job again.
+                # Slurm sends SIGTERM at the start of a preemption's grace period, which submitit ignores. SIGUSR2 makes it
+                # call `checkpoint` and requeue the job.
                 signal.raise_signal(signal.SIGUSR2)
         if code not in (0, BUSY):
-            note_end(self.job.run, code if failure is None else failure)  # again, for it is the last line that counts
-        if code:  # where another process trains the run, too: the others of this job would wait for the first
+            note_end(self.job.run, code if failure is None else failure)  # repeated, because the last line counts
+        if code:  # including BUSY, because the other processes of this job would wait for rank 0
             raise RuntimeError(f"the training ended with exit code {code}; see {log_file(self.job.run, rank)}")
         return code
 
-    def checkpoint(self):
-        """Stop the training with its progress kept, and say what is to be queued again: the same."""
+    def checkpoint(self) -> "DelayedSubmission":
+        """Stop the training, which saves a checkpoint, and return the same job to be requeued."""
         from submitit.helpers import DelayedSubmission
 
         if self.process is not None:
@@ -141,7 +153,7 @@ class Training:
 
 
 def _ended(process: int) -> bool:
-    # Not `Popen.wait`: this is asked from a signal's handler, in the middle of that, which is to have the exit code.
+    # `checkpoint` runs in a signal handler that interrupts `Popen.wait`, so the exit code must not be consumed here.
     with contextlib.suppress(ChildProcessError):
         return os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
     return True
@@ -149,13 +161,13 @@ def _ended(process: int) -> bool:
 
 def _environment() -> dict[str, str]:
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    # Not every Slurm binds a process to its cores, and torch takes a thread for each core that it sees.
+    # Slurm may not bind processes to their cores, and torch starts one thread per visible core.
     environment.setdefault("OMP_NUM_THREADS", environment.get("SLURM_CPUS_PER_TASK", "1"))
     return environment
 
 
 def _job_runs() -> bool:
-    """Whether Slurm takes this job for a running one, and not for one that was cancelled or is in the queue again."""
+    """True if this job is running in Slurm's view, that is, neither canceled nor already requeued."""
     from submitit import JobEnvironment
 
     query = ["squeue", "--noheader", f"--jobs={JobEnvironment().job_id}", "--format=%T"]
@@ -164,27 +176,27 @@ def _job_runs() -> bool:
 
 
 def submit(jobs: list[Job], request: Request, folder: Path) -> str:
-    """Submit runs, as one array job.
+    """Submit runs as one array job.
 
     Args:
-        jobs: The runs; not those that run already or wait in the queue.
-        request: What each asks for.
-        folder: Where submitit keeps its files; seen by all nodes.
+        jobs: Runs that are neither running nor queued.
+        request: Resources of each run.
+        folder: Directory for submitit's files, shared by all nodes.
 
     Returns:
-        The job's id.
+        The job ID.
 
     Raises:
-        SlurmError: There is no Slurm, or it refused.
-        PlacementError: What is asked for does not add up.
+        SlurmError: Slurm is not available or rejected the job.
+        PlacementError: The processes cannot be distributed evenly over the nodes.
     """
     if shutil.which("sbatch") is None:
-        raise SlurmError("there is no sbatch here; start this on a machine of the cluster, or leave out --engine slurm")
+        raise SlurmError("--engine slurm: sbatch not found; run this on a node of the cluster, or omit --engine slurm")
     parameters = request.parameters(jobs[0].run.group)
     try:
-        import submitit  # half a second that the other commands need not wait for
+        import submitit  # slow to import and only needed here
     except ImportError as error:
-        raise SlurmError(f"--engine slurm needs the package submitit ({error}): pip install submitit") from error
+        raise SlurmError(f"--engine slurm requires the package submitit ({error}): pip install submitit") from error
 
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=TIMEOUTS)
     executor.update_parameters(**parameters)
@@ -192,7 +204,7 @@ def submit(jobs: list[Job], request: Request, folder: Path) -> str:
         with executor.batch():
             submitted = [executor.submit(Training(job)) for job in jobs]
     except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError, OSError) as error:
-        raise SlurmError(f"sbatch refused: {error}") from error
+        raise SlurmError(f"sbatch failed: {error}; check --partition, --account and --slurm") from error
     for job, task in zip(jobs, submitted, strict=True):
         job.run.directory.mkdir(parents=True, exist_ok=True)
         with replaced(job.run.directory / _JOB_FILE) as stream:
@@ -201,7 +213,7 @@ def submit(jobs: list[Job], request: Request, folder: Path) -> str:
 
 
 def job_of(run: RunId) -> str | None:
-    """The id of the Slurm job that a run was submitted as last."""
+    """ID of the last Slurm job of a run; None if it was never submitted."""
     try:
         return (run.directory / _JOB_FILE).read_text().strip()
     except FileNotFoundError:
@@ -209,20 +221,26 @@ def job_of(run: RunId) -> str | None:
 
 
 def slurm_log(run: RunId) -> Path:
-    """Where Slurm and submitit write what happens to a run's job besides its training."""
+    """Log of Slurm and submitit for a run's job, without the output of the training."""
     return run.directory.parents[1] / "slurm" / f"{job_of(run)}_0_log.err"
 
 
 def queue(jobs: list[Job]) -> dict[str, str]:
-    """States of this user's jobs, `PENDING`, `RUNNING`, ..., by their ids; not asked for where none of the runs is a Slurm job.
+    """Query the states of this user's Slurm jobs.
+
+    Args:
+        jobs: Runs of a table. Slurm is not queried if none of them was submitted.
+
+    Returns:
+        States such as `PENDING` and `RUNNING` by job ID.
 
     Raises:
-        SlurmError: Slurm does not answer.
+        SlurmError: squeue is not available or failed.
     """
     if not any(job_of(job.run) for job in jobs):
         return {}
     if shutil.which("squeue") is None:
-        raise SlurmError("some of these runs are Slurm jobs, but there is no squeue here; ask on a machine of the cluster")
+        raise SlurmError("some of these runs are Slurm jobs, but squeue was not found; run this on a node of the cluster")
     listed = subprocess.run(
         ["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i %T"], capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""Where the runs of a table are: not started, pending, running, done, failed."""
+"""States of the runs of a table."""
 
 from collections import Counter
 
@@ -15,21 +15,24 @@ STATES = ("done", "diverged", "running", "pending", "stopped", "failed", "not st
 
 
 def state_of(run: RunId, queue: dict[str, str]) -> tuple[str, str]:
-    """One of `STATES`, and a few words more.
+    """Determine the state of a run.
 
     Args:
         run: The run.
-        queue: The states of this user's Slurm jobs by their ids.
+        queue: States of this user's Slurm jobs by job ID.
+
+    Returns:
+        One of `STATES`, and a short explanation.
 
     Raises:
-        RecordError: Its record cannot be read.
+        RecordError: The run's record cannot be read.
     """
     record = read_record(run)
     if record is not None and record.get("diverged"):
         return "diverged", record["diverged"]["reason"]
     if record is not None:
         miou = get(record, "evaluations", "val", "miou")
-        return "done", f"{100 * miou:.1f} % mIoU on val" if isinstance(miou, (int, float)) else ""
+        return "done", f"{100 * miou:.1f}% mIoU on val" if isinstance(miou, (int, float)) else ""
     state = unfinished_state(run)
     if state[0] == "running":
         return state
@@ -41,19 +44,19 @@ def state_of(run: RunId, queue: dict[str, str]) -> tuple[str, str]:
 
 
 def _without_training(run: RunId) -> tuple[str, str]:
-    """What became of a Slurm job that has ended and never began to train."""
+    """State of a Slurm job that ended before its training started."""
     log, job = slurm.slurm_log(run), slurm.job_of(run)
     text = log.read_text(errors="replace").strip() if log.exists() else ""
     if not text or "CANCELLED" in text:
-        return "stopped", f"Slurm job {job} was cancelled before it began"
+        return "stopped", f"Slurm job {job} was canceled before it started"
     return "failed", f"Slurm job {job}, see {log}: {text.splitlines()[-1][:90]}"
 
 
 def show_status(jobs: list[Job]) -> int:
-    """Print a line for each run and their numbers.
+    """Print the state of each run and a summary.
 
     Returns:
-        0 when all are done or diverged, so that nothing is left to train, else 1.
+        The exit code: 0 if all runs are done or diverged, so that nothing is left to train, else 1.
     """
     queue = slurm.queue(jobs)
     rows = [(job.run.cell, job.run.seed, *state_of(job.run, queue)) for job in jobs]

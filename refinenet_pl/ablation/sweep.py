@@ -1,4 +1,4 @@
-"""A table as a W&B sweep: a grid over its cells and seeds, each run started by the agent through torchrun."""
+"""W&B sweep of a table: a grid over its cells and seeds. The agent launches each run with torchrun."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from refinenet_pl.ablation.tables import Table
 
 
 def sweep_file(table: Table, recipe: Path, seeds: list[int], cells: list[str] | None, root: str, processes: int) -> str:
-    """The YAML file for `wandb sweep`.
+    """Generate the YAML configuration for `wandb sweep`.
 
-    A grid is a full product and most tables are not, so the network's arguments are not in it: `run.cell` names a row of the
-    table, which the training command resolves.
+    Most tables are not a full grid of network arguments, so the grid is over `run.cell`, the name of a row that the training
+    command resolves.
 
     Args:
         table: The table.
@@ -20,7 +20,10 @@ def sweep_file(table: Table, recipe: Path, seeds: list[int], cells: list[str] | 
         seeds: Seeds of each cell.
         cells: Names of the cells; None for all.
         root: Directory of all runs.
-        processes: Processes of a run on its machine.
+        processes: Processes per run, all on one machine.
+
+    Raises:
+        TableError: A cell does not exist.
     """
     sweep = {
         "name": f"{table.name}@{recipe.stem}",

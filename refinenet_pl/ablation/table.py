@@ -1,4 +1,4 @@
-"""One ablation table: its cells, the paper's figures for them, and the claims that they test."""
+"""Ablation table: its cells, the paper's scores, and the claims that it tests."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from refinenet_pl.ablation.arguments import Setting, network_arguments, recipe_setting, task_arguments
 
-# Scores that tables and claims are of, each a mean over the classes.
+# Scores of tables and claims, each a mean over classes.
 SCORES = {"miou": "mIoU", "boundary_miou": "boundary mIoU"}
 NETWORK = network_arguments()
 TASK = task_arguments()
@@ -16,7 +16,7 @@ Expectation = Literal["more", "equal"]
 
 
 class TableError(ValueError):
-    """A table file that cannot be used; the message names the file and the key."""
+    """A table file is invalid; the message names the file and the key."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Cell:
     """One row of a table.
 
     Attributes:
-        name: Short name: a directory, and the word for `--cells`.
-        label: The row's heading.
-        network: Arguments of the network that differ from the paper's.
-        task: Arguments of the training task that differ from the recipe's.
-        recipe: Other values of the recipe that differ here, by dotted key as on the command line. Cells without such a key keep
-            the recipe's value.
-        network_class: Import path of a network that takes RefineNet's place; what it has in common with RefineNet's arguments
-            stays as the recipe has it. None for RefineNet.
+        name: Name of the run directory, and the value for `--cells`.
+        label: Heading of the row.
+        network: Network arguments that differ from the paper's values.
+        task: Task arguments that differ from the recipe's values.
+        recipe: Other values that differ from the recipe, by dotted key as on the command line. Cells without a key keep the
+            recipe's value.
+        network_class: Import path of a network that replaces RefineNet and keeps the recipe's values of the arguments that both
+            have. None for RefineNet.
     """
 
     name: str
@@ -44,17 +44,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence, of the paper or ours, and the sum over cells that tests it.
+    """A claim of the paper or a practical question, and the weighted sum over cells that tests it.
 
     Attributes:
-        claim: The sentence, in our words.
+        claim: The claim in our words.
         table: Name of the table.
         effect: Weight of each cell; the weights sum to 0.
         expects: `more` if the effect should be above 0, `equal` if it should be within the margin.
-        score: One of `SCORES`.
-        minus: A score whose effect is subtracted; None for none.
-        paper: For each recipe the weights of other cells, if the paper has no figures for those of `effect`.
-        family: What it is tested together with: the paper's claims, or users' questions.
+        score: Name of the score, a key of `SCORES`.
+        minus: Name of a score to subtract, or None.
+        paper: Weights by recipe that replace `effect` for the paper's scores, if the paper has none for the cells of `effect`.
+        family: Family of tests for which p-values are adjusted together.
     """
 
     claim: str
@@ -67,7 +67,7 @@ class Claim:
     family: Family = "claims"
 
     def published(self, table: "Table") -> dict[str, float]:
-        """The paper's effect, in points, on each recipe for which it has all figures."""
+        """Effect in the paper, in points, by recipe; recipes are omitted if the paper lacks one of the scores."""
         found = {}
         for recipe, figures in table.published.items() if self.score == "miou" else ():
             weights = self.paper.get(recipe, self.effect)
@@ -84,15 +84,15 @@ class Table:
         file: The YAML file.
         name: Name of the file without its suffix.
         title: Heading.
-        source: Its place in the paper.
-        claim: The sentence of the paper that the table tests, in our words.
+        source: Table or section of the paper.
+        claim: The paper's claim in our words.
         reference: Name of the cell that the others are compared with.
-        cells: The rows by name, in order.
-        settings: For each recipe, network arguments that the paper's table had there in all rows.
-        published: For each recipe, the paper's mIoU of some cells, in percent.
-        multi_scale: Test scales of a second column of figures; empty for none.
-        published_multi_scale: As `published`, for that column.
-        claims: Claims that its cells test.
+        cells: Rows by name, in order.
+        settings: Network arguments of all rows of the paper's table, by recipe.
+        published: The paper's mIoU in percent, by recipe and cell.
+        multi_scale: Test scales of the multi-scale column; empty for no such column.
+        published_multi_scale: The paper's multi-scale mIoU in percent, by recipe and cell.
+        claims: Claims that the cells test.
     """
 
     file: Path
@@ -110,16 +110,16 @@ class Table:
 
     @property
     def varied(self) -> list[Setting]:
-        """Arguments that the cells vary. A cell that leaves one of these out has the paper's value."""
+        """Arguments that the cells vary. Cells that omit one of them have the paper's value."""
         network = {name: NETWORK[name] for cell in self.cells.values() for name in cell.network}
         task = {name: TASK[name] for cell in self.cells.values() for name in cell.task}
         return [*network.values(), *task.values()]
 
     def cell_settings(self, cell: str) -> dict[Setting, Any]:
-        """A cell's values of all arguments that the table varies, and of the recipe's keys that it changes.
+        """Values of a cell: all arguments that the table varies, and the recipe's keys that the cell changes.
 
-        The paper's values are spelled out as well, so that a recipe with values of its own cannot change what a row means.
-        Another network has none of RefineNet's.
+        The paper's values are included, so that a recipe with different values cannot change the meaning of a row. Cells with a
+        `network_class` have no values of RefineNet's arguments.
         """
         deltas = self.cells[cell].network | self.cells[cell].task
         varied = [s for s in self.varied if self.cells[cell].network_class is None or s.argument in TASK]
@@ -127,18 +127,18 @@ class Table:
         return settings | {recipe_setting(key): value for key, value in self.cells[cell].recipe.items()}
 
     def recipe_settings(self, recipe: str) -> dict[Setting, Any]:
-        """Values of all rows of the paper's table on this recipe; empty if the paper has no such table."""
+        """Values shared by all rows of the paper's table on this recipe; empty if the paper has no such table."""
         return {NETWORK[name]: value for name, value in self.settings.get(recipe, {}).items()}
 
     def reference_among(self, cells: list[str]) -> str:
-        """Name of the cell that rows are compared with if only these cells were run: the reference, or the first of them."""
+        """Name of the reference cell if it is among `cells`, otherwise the first of them."""
         return self.reference if self.reference in cells else cells[0]
 
     def select(self, names: list[str] | None) -> list[Cell]:
-        """The cells of these names in the table's order; all for None.
+        """Select cells by name, in the table's order; all cells for None.
 
         Raises:
-            TableError: There is no cell of that name.
+            TableError: A cell does not exist.
         """
         unknown = sorted(set(names or []) - set(self.cells))
         if unknown:

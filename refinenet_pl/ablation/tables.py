@@ -1,6 +1,7 @@
-"""Table files, read and checked."""
+"""Reader of table files."""
 
 import re
+from collections.abc import Collection, Hashable
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -8,7 +9,7 @@ import yaml
 
 from refinenet_pl.ablation.table import NETWORK, SCORES, TASK, Cell, Claim, Expectation, Family, Table, TableError
 
-# Cells become directories and words of a shell command.
+# Names are used as directories and in shell commands.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RECIPE_KEY = re.compile(r"(trainer|model|data)(\.[A-Za-z_]\w*)+")
 _REQUIRED = {"title", "source", "claim", "reference", "cells"}
@@ -16,10 +17,10 @@ _OPTIONAL = {"settings", "published", "multi_scale", "published_multi_scale", "c
 
 
 def read_table(path: str | Path) -> Table:
-    """Read and check a table file.
+    """Read and validate a table file.
 
     Raises:
-        TableError: Something in it is missing, unknown, repeated or of the wrong kind.
+        TableError: A key is missing, unknown or repeated, or a value is invalid.
     """
     path = Path(path)
     try:
@@ -30,41 +31,41 @@ def read_table(path: str | Path) -> Table:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses repeated keys, of which YAML would silently keep the last."""
+    """Rejects duplicate keys; by default, YAML keeps the last without a warning."""
 
-    def construct_mapping(self, node, deep=False):
-        # `<<` has no value of its own; what it brings in may be replaced by a key beside it.
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        # Keys that `<<` merges may be overridden, so they are not duplicates.
         key_nodes = [key_node for key_node, _ in node.value if key_node.tag != "tag:yaml.org,2002:merge"]
         keys = [self.construct_object(key_node, deep=True) for key_node in key_nodes]
         for key, key_node in zip(keys, key_nodes, strict=True):
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
         return super().construct_mapping(node, deep)
 
 
 class _Reader:
-    """The checks of one file; their messages name it."""
+    """Parser of one file; its error messages name the file and the key."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
 
     def fail(self, key: str, problem: str) -> NoReturn:
         raise TableError(f"{self.path}: {key}: {problem}")
 
-    def mapping(self, value: Any, key: str) -> dict:
+    def mapping(self, value: Any, key: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             self.fail(key, f"must be a mapping, not {value!r}")
         for name in value:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 self.fail(
-                    key, f"{name!r} is no name; letters, digits, '_', '.' and '-' (YAML reads off, no, 1 as other things)"
+                    key, f"{name!r} is not a name; use letters, digits, '_', '.' and '-' (YAML parses off, no and 1 as values)"
                 )
         return value
 
-    def known(self, value: Any, key: str, allowed) -> dict:
+    def known(self, value: Any, key: str, allowed: Collection[str]) -> dict[str, Any]:
         for name in self.mapping(value, key):
             if name not in allowed:
-                self.fail(f"{key}.{name}" if key else name, f"unknown key; known are {', '.join(sorted(allowed))}")
+                self.fail(f"{key}.{name}" if key else name, f"unknown key; use one of {', '.join(sorted(allowed))}")
         return value
 
     def text(self, value: Any, key: str) -> str:
@@ -100,7 +101,7 @@ class _Reader:
         self.known(value, key, ("label", "network", "task", "recipe", "network_class"))
         network_class = value.get("network_class")
         if network_class is not None and "network" in value:
-            self.fail(f"{key}.network", "has RefineNet's arguments, but network_class puts another network in its place")
+            self.fail(f"{key}.network", "contains arguments of RefineNet, which network_class replaces; remove one of the two")
         return Cell(
             name,
             self.text(value.get("label"), f"{key}.label"),
@@ -113,19 +114,19 @@ class _Reader:
     def recipe(self, value: Any, key: str) -> dict[str, Any]:
         for name in self.mapping(value, key):
             if not _RECIPE_KEY.fullmatch(name):
-                self.fail(f"{key}.{name}", "must be a key of a recipe like data.crop_size, below trainer, model or data")
+                self.fail(f"{key}.{name}", "must be a key of trainer, model or data, such as data.crop_size")
         return value
 
     def published(self, key: str, value: Any) -> dict[str, dict[str, float]]:
         for recipe, figures in self.mapping(value, key).items():
             for cell, figure in self.mapping(figures, f"{key}.{recipe}").items():
                 if isinstance(figure, bool) or not isinstance(figure, (int, float)) or not 1 < figure < 100:
-                    self.fail(f"{key}.{recipe}.{cell}", f"must be an mIoU in per cent, not {figure!r}")
+                    self.fail(f"{key}.{recipe}.{cell}", f"must be an mIoU in percent, not {figure!r}")
         return value
 
     def scales(self, value: Any) -> list[float]:
         if not isinstance(value, list) or len(value) == 1 or not all(isinstance(scale, float) and scale > 0 for scale in value):
-            self.fail("multi_scale", f"must be a list of two or more scales like [0.8, 1.0], not {value!r}")
+            self.fail("multi_scale", f"must be a list of two or more scales such as [0.8, 1.0], not {value!r}")
         return value
 
     def claims(self, value: Any) -> list[Claim]:
@@ -157,14 +158,14 @@ class _Reader:
             if isinstance(weight, bool) or not isinstance(weight, (int, float)):
                 self.fail(f"{key}.{cell}", f"must be a number, not {weight!r}")
         if not value or abs(sum(value.values())) > 1e-9:
-            self.fail(key, "the weights must sum to 0, because an effect is a difference")
+            self.fail(key, "weights must sum to 0, because an effect is a difference")
         return value
 
     def consistent(self, table: Table) -> None:
         if not table.cells:
             self.fail("cells", "is empty")
         if table.reference not in table.cells:
-            self.fail("reference", f"no cell is called {table.reference!r}; there are {', '.join(table.cells)}")
+            self.fail("reference", f"no cell {table.reference!r}; use one of {', '.join(table.cells)}")
         varied = {setting.argument for setting in table.varied}
         keys = {setting.key: setting.argument for setting in table.varied}
         seen: dict[str, str] = {}
@@ -172,20 +173,21 @@ class _Reader:
             for setting in table.cell_settings(name):
                 if not setting.has_paper_value and setting.argument not in cell.network | cell.task | cell.recipe:
                     self.fail(
-                        f"cells.{name}", f"{setting.argument} is missing; it has no paper's value, so all cells must have it"
+                        f"cells.{name}",
+                        f"{setting.argument} is missing; the paper has no value for it, so all cells must set it",
                     )
             for key in sorted(set(keys) & set(cell.recipe)):
-                self.fail(f"cells.{name}.recipe.{key}", f"other cells vary this as {keys[key]}; state it like them")
+                self.fail(f"cells.{name}.recipe.{key}", f"other cells vary this as {keys[key]}; use that name")
             settings = {setting.key: _canonical(value) for setting, value in table.cell_settings(name).items()}
             values = repr([cell.network_class, sorted(settings.items())])
             if values in seen:
-                self.fail(f"cells.{name}", f"is the same network and training as the cell {seen[values]}")
+                self.fail(f"cells.{name}", f"same network and training as the cell {seen[values]}; remove one of the two")
             seen[values] = name
         for recipe, arguments in table.settings.items():
             for argument in sorted(varied & set(arguments)):
-                self.fail(f"settings.{recipe}.{argument}", "the cells vary this; state it there")
+                self.fail(f"settings.{recipe}.{argument}", "the cells vary this argument; set it in the cells")
         if table.published_multi_scale and not table.multi_scale:
-            self.fail("published_multi_scale", "is there without multi_scale")
+            self.fail("published_multi_scale", "requires multi_scale")
         by_cell = {
             f"{key}.{recipe}": figures
             for key in ("published", "published_multi_scale")
@@ -197,11 +199,11 @@ class _Reader:
         for key, figures in by_cell.items():
             for name in figures:
                 if name not in table.cells:
-                    self.fail(f"{key}.{name}", f"no cell is called that; there are {', '.join(table.cells)}")
+                    self.fail(f"{key}.{name}", f"no such cell; use one of {', '.join(table.cells)}")
 
 
 def _canonical(value: Any) -> Any:
-    """1 and 1.0 are the same argument; True and 1 are not."""
+    """Convert integers to floats, so that 1 and 1.0 compare equal but True and 1 do not."""
     if isinstance(value, (list, tuple)):
         return [_canonical(item) for item in value]
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

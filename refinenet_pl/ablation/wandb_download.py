@@ -1,4 +1,4 @@
-"""Runs of several machines, downloaded from W&B's server into one directory, where tables and pages find them."""
+"""Download of runs from W&B into a directory, for tables and reports of runs on several machines."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from refinenet_pl.ablation.logs import log_file, note_end
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import RunId
 
-# What a training leaves in its directory and a downloaded run does not.
+# Files that only runs trained in the directory have.
 _TRAINED_HERE = ("lock", "last.ckpt")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SAMPLE = re.compile(r"samples/[^/]+")
@@ -19,36 +19,36 @@ _FAILED = ("failed", "crashed", "killed")
 
 
 class DownloadError(Exception):
-    """The server does not answer, or has no such project; the message says what to do."""
+    """The server does not respond, or the project does not exist; the message contains the fix."""
 
 
 def download(project: str, directory: Path) -> Iterator[str]:
-    """Copy results.json and sample pictures of a project's runs.
+    """Download results.json and the sample images of a project's runs.
 
-    A run with results takes the place of what was downloaded before; one that was trained in that directory stays as it is. Of
-    several with the same name the one that was started last counts. Runs that failed are noted, so that tables show them.
+    A run with results replaces an earlier download. Runs that were trained in the directory are not changed. Of several runs
+    with the same name, the one that started last counts. Failed runs are marked, so that tables show them.
 
     Args:
         project: ENTITY/PROJECT.
-        directory: Where to; it gets TABLE@RECIPE/CELL/seedN as a directory of runs has.
+        directory: Target directory, with the layout TABLE@RECIPE/CELL/seedN of a directory of runs.
 
     Yields:
-        A sentence on each run that is not simply copied, and one on all.
+        A sentence about each run that is skipped or ambiguous, and a summary.
 
     Raises:
-        DownloadError: See there.
+        DownloadError: The server does not respond, or the project does not exist.
         OSError: The directory cannot be written; the error names the file.
     """
-    import wandb  # takes seconds that other commands need not wait for
+    import wandb  # slow to import and only needed here
 
     copied: dict[RunId, int] = {}
     try:
         for found in wandb.Api().runs(project, order="+created_at"):
             run = _run(found.config, directory)
             if run is None:
-                yield f"{found.name}: not a run of this repository, left out"
+                yield f"{found.name}: not a run of refinenet_pl, skipped"
             elif any((run.directory / name).exists() for name in _TRAINED_HERE):
-                yield f"{run.group} {run.name}: was trained in {directory}, stays as it is"
+                yield f"{run.group} {run.name}: was trained in {directory}, not changed"
             else:
                 names = [file.name for file in found.files()]
                 is_training = found.job_type == "train"
@@ -56,34 +56,36 @@ def download(project: str, directory: Path) -> Iterator[str]:
                     if _copy(found, names, run):
                         copied[run] = copied.get(run, 0) + is_training
                     else:
-                        yield f"{run.group} {run.name}: its results.json cannot be read, left out"
+                        yield f"{run.group} {run.name}: results.json cannot be read, skipped"
                 elif is_training and found.state in _FAILED and not run.results_file.exists():
                     _note_failure(run, found.state)
                 elif is_training:
                     yield f"{run.group} {run.name}: {found.state}, no results yet"
-    except Exception as error:  # W&B's client has many kinds, not all of them its own
-        if isinstance(error, OSError) and error.filename:  # not the server, but the directory
+    except Exception as error:  # W&B's client raises errors of several libraries
+        if isinstance(error, OSError) and error.filename:  # of the directory, not of the server
             raise
-        cure = "write it as ENTITY/PROJECT, and log in (wandb login) or set WANDB_API_KEY"
-        raise DownloadError(f"W&B's project {project}: {error}; {cure}") from error
+        fix = "write it as ENTITY/PROJECT, and log in (wandb login) or set WANDB_API_KEY"
+        raise DownloadError(f"W&B project {project}: {error}; {fix}") from error
     for run, times in copied.items():
         if times > 1:
-            yield f"{run.group} {run.name}: trained {times} times, the last one is taken"
-    yield f"downloaded from {project}: {len(copied)} runs, into {directory}"
+            yield f"{run.group} {run.name}: trained {times} times, using the last run"
+    yield f"downloaded {len(copied)} {'run' if len(copied) == 1 else 'runs'} from {project} to {directory}"
 
 
 def _run(config: dict[str, Any], directory: Path) -> RunId | None:
-    """Which run a W&B run is, told by its config."""
-    names = {key: config.get(key) for key in ("recipe", "table", "cell")}
+    """Identify a W&B run by its config; None if it is not a run of refinenet_pl."""
+    names = [config.get(key) for key in ("recipe", "table", "cell")]
+    # The names become directories.
+    valid = [name for name in names if isinstance(name, str) and _NAME.fullmatch(name)]
     seed = config.get("seed")
-    # They become directories here.
-    if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names.values()) or not isinstance(seed, int):
+    if len(valid) < len(names) or not isinstance(seed, int):
         return None
-    return RunId(**names, seed=seed, root=str(directory))
+    recipe, table, cell = valid
+    return RunId(recipe, table, cell, seed, str(directory))
 
 
 def _copy(found: Any, names: list[str], run: RunId) -> bool:
-    """Copy a run's files; not one of them where its results.json is damaged."""
+    """Copy the files of a run; returns False, without copying any, if its results.json is damaged."""
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             if name == "results.json" or _SAMPLE.fullmatch(name):

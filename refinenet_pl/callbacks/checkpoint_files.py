@@ -1,4 +1,4 @@
-"""Checkpoints that survive a full disk, a kill while one is written, and a file that was cut short."""
+"""Checkpoint files that survive a full disk, a kill during a write, and truncation."""
 
 import io
 import os
@@ -19,73 +19,74 @@ PREVIOUS = "previous.ckpt"
 
 
 class SafeCheckpoints(TorchCheckpointIO):
-    """Replaces a checkpoint as a whole or not at all, and keeps the `last.ckpt` before as `previous.ckpt`.
+    """Replaces a checkpoint as a whole or not at all, and keeps the former `last.ckpt` as `previous.ckpt`.
 
-    Lightning's own goes through the system's temporary directory, from where a file on another disk is copied, not moved.
+    Lightning's own plugin writes to the system's temporary directory, from which a file is copied, not moved, to another disk.
 
     Args:
-        network: Class path and arguments of the network, which each checkpoint keeps.
+        network: Class path and arguments of the network, stored in each checkpoint.
     """
 
     def __init__(self, network: dict[str, Any]):
         self.network = network
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint, with the network's description."""
         path, buffer = Path(path), io.BytesIO()
-        torch.save(
-            checkpoint | {"network": self.network}, buffer
-        )  # not straight into the file: torch hides what went wrong with it
+        # Not directly into the file, because torch hides the reason of a failed write.
+        torch.save(checkpoint | {"network": self.network}, buffer)
         if path.name == LAST and path.exists():
             _keep(path)
         with replaced(path) as stream:
             stream.write(buffer.getbuffer())
 
     def load_checkpoint(
-        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True, **kwargs
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True, **kwargs: Any
     ) -> dict[str, Any]:
-        """Read a checkpoint; for a `last.ckpt` that cannot be read, the one before it, with a warning.
+        """Read a checkpoint; if a `last.ckpt` cannot be read, warn and read `previous.ckpt`.
 
         Raises:
-            CheckpointError: There is none that can be read.
+            CheckpointError: There is no readable checkpoint.
         """
         path = Path(path)
         try:
             checkpoint = super().load_checkpoint(path, map_location, weights_only)
             if not isinstance(checkpoint, dict) or not {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys():
                 raise CheckpointError(
-                    f"{path}: this package's fit did not write it; import a published checkpoint first (refinenet import)"
+                    f"{path}: was not written by this package's fit; import a published checkpoint first (refinenet import)"
                 )
             return checkpoint
         except CheckpointError:
             raise
-        except Exception as error:  # torch lets through whatever the file's bytes lead to
-            problem = f"{path}: cannot be read as a checkpoint, it may have been cut short"
+        except Exception as error:  # torch raises almost any error on damaged bytes
+            problem = f"{path}: cannot be read as a checkpoint, it may be truncated"
             previous = path.with_name(PREVIOUS)
             if path.name == LAST and previous.exists():
-                warnings.warn(f"{problem}; going on from {previous.name}, one checkpoint earlier", stacklevel=2)
+                warnings.warn(f"{problem}; resuming from {previous.name}, one checkpoint earlier", stacklevel=2)
                 return self.load_checkpoint(previous, map_location, weights_only)
-            cure = f"; remove {path.parent} to train it anew" if path.name in (LAST, PREVIOUS) else "; give another checkpoint"
-            raise CheckpointError(problem + cure) from error
+            own = path.name in (LAST, PREVIOUS)
+            fix = f"; remove {path.parent} to train again" if own else "; use another checkpoint"
+            raise CheckpointError(problem + fix) from error
 
 
 def resume_from(directory: Path) -> Path | None:
-    """The checkpoint from which a run in this directory goes on; None where there is none."""
+    """Return the checkpoint that a run in this directory resumes from; None if there is none."""
     found = any((directory / name).exists() for name in (LAST, PREVIOUS))
     return directory / LAST if found else None
 
 
 @rank_zero_only
 def forget_previous(directory: Path) -> None:
-    """Remove the checkpoint before the last, which a finished run needs no more."""
+    """Remove `previous.ckpt`, which a finished run does not need."""
     (directory / PREVIOUS).unlink(missing_ok=True)
 
 
 def _keep(last: Path) -> None:
-    """Make `previous.ckpt` the file that `last.ckpt` is now."""
+    """Make `previous.ckpt` the current file of `last.ckpt`."""
     link = last.with_name(f".{PREVIOUS}.{os.getpid()}")
     try:
         link.unlink(missing_ok=True)
-        os.link(last, link)  # both names, so that `last.ckpt` is there all the time
+        os.link(last, link)  # a second name, so that `last.ckpt` exists at all times
         os.replace(link, last.with_name(PREVIOUS))
     except OSError:  # a file system without links
         shutil.move(last, last.with_name(PREVIOUS))

@@ -1,15 +1,23 @@
-"""The network's form for inference, for programs that evaluate and do not train."""
+"""Preparation of the network for inference, for commands that evaluate and do not train."""
 
 from lightning import Callback, LightningModule, Trainer
 
 from refinenet_pl.deployment.preparation import prepare_for_inference
+from refinenet_pl.tasks.segmentation import SegmentationTask
 
 
 class PrepareForInference(Callback):
-    """Prepares the network when an evaluation starts, on the device where it is evaluated; it cannot be trained afterwards."""
+    """Prepares the network for inference when an evaluation starts, on its device; it cannot be trained afterwards."""
 
     def on_validation_start(self, trainer: Trainer, task: LightningModule) -> None:
-        prepare_for_inference(task.network, task.hparams.compile)
+        """Prepare the network."""
+        _prepare(task)
 
     def on_test_start(self, trainer: Trainer, task: LightningModule) -> None:
-        prepare_for_inference(task.network, task.hparams.compile)
+        """Prepare the network."""
+        _prepare(task)
+
+
+def _prepare(task: LightningModule) -> None:
+    assert isinstance(task, SegmentationTask)
+    prepare_for_inference(task.network, task.hparams["compile"])

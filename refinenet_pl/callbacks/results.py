@@ -1,41 +1,46 @@
-"""results.json: what a run was and what came of it. Tables and reports read nothing else."""
+"""Record of a run, results.json: its configuration and its scores. Tables and reports read nothing else."""
 
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.callbacks.samples import SampleWriter
+from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.files import slug, write_json
+from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.tracking.environment import describe_environment
 from refinenet_pl.tracking.identity import BEST, RunId
+from refinenet_pl.tracking.sample import Sample
 from refinenet_pl.tracking.wandb import WandbTracker
 from refinenet_pl.visualization.scores import per_class_table, save_scores
 
 
 class ResultsWriter(Callback):
-    """Writes a run's results.json, on the first process.
+    """Writes results.json of a run, on the first process.
 
-    The file is replaced as a whole or not at all. A test or validation of a finished run adds its scores to what is there,
-    prints them class by class, and writes them as CSV and as an image of the confusion matrix. W&B gets all of it too, if
-    the run is tracked there.
+    The file is replaced as a whole or not at all. A test or validation of a finished run adds its scores, prints them class by
+    class, and writes them as CSV and as an image of the confusion matrix. If the run is tracked in W&B, they are logged there
+    too.
 
     Args:
-        run: Names the run and its directory.
-        config: The resolved configuration.
-        checkpoint: What a test or validation evaluates; None in training.
-        timer: Measures the time spent training, across interruptions.
-        samples: Has the sample images.
-        best: Keeps the best checkpoint; None if none is kept.
+        run: The run.
+        config: Its resolved configuration.
+        checkpoint: Checkpoint that a test or validation evaluates; None in training.
+        timer: Timer of the training, across interruptions.
+        samples: Callback with the sample images.
+        best: Callback that keeps the best checkpoint; None if none is kept.
     """
 
     def __init__(
         self,
         run: RunId,
-        config: dict,
+        config: dict[str, Any],
         checkpoint: Path | None,
         timer: Timer,
         samples: SampleWriter,
@@ -47,34 +52,36 @@ class ResultsWriter(Callback):
         self.timer = timer
         self.samples = samples
         self.best = best
-        self.evaluations: dict[str, dict] = {}
-        self.curve: list[dict] = []
+        self.evaluations: dict[str, dict[str, Any]] = {}
+        self.curve: list[dict[str, Any]] = []
         self.pooling_activity: list[float] = []
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
+        """Return the validation curve, to be stored in checkpoints."""
         return {"curve": self.curve}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the validation curve."""
         self.curve = state["curve"]
 
-    def keep(self, trainer: Trainer, task: LightningModule, checkpoint: str | None) -> None:
-        """Hold on to the validation that has just ended, until `write`.
+    def keep(self, trainer: Trainer, task: SegmentationTask, checkpoint: str | None) -> None:
+        """Keep the scores of the last validation for `write`.
 
         Args:
-            trainer: Has validated.
-            task: Has the scores.
-            checkpoint: File name of the weights that were scored; None if no file has them.
+            trainer: The trainer.
+            task: The task, with the scores.
+            checkpoint: File name of the scored weights; None if no file has them.
         """
         self.evaluations |= self._evaluation(trainer, task, "val", checkpoint)
 
     @rank_zero_only
-    def write(self, trainer: Trainer, task: LightningModule, diverged: dict | None = None) -> None:
-        """Record a finished training with the validations that were kept.
+    def write(self, trainer: Trainer, task: SegmentationTask, diverged: dict[str, Any] | None = None) -> None:
+        """Write the record of a finished training, with the kept validations.
 
         Args:
-            trainer: Has trained.
+            trainer: The trainer.
             task: The task.
-            diverged: `step` and `reason` of a training that diverged; the record is then one without scores.
+            diverged: `step` and `reason` if the training diverged; the record then has no scores.
         """
         network = task.network
         record = {
@@ -98,15 +105,12 @@ class ResultsWriter(Callback):
             "world_size": trainer.world_size,
         }
         write_json(self.run.results_file, record | ({"diverged": diverged} if diverged else {}))
-        step = trainer.global_step
         for tracker in _trackers(trainer):
-            for name, evaluation in self.evaluations.items():
-                tracker.log_scores(slug(name), evaluation, step)
-            if self.samples.samples:
-                tracker.log_samples(self.samples.samples, trainer.datamodule.classes, step)
-            tracker.save_files("results.json", "samples/*")
+            log_record(tracker, record, self.samples.samples, _datamodule(trainer).classes)
 
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
+        """Add a validation during training to the curve, or one of a checkpoint to the record."""
+        assert isinstance(task, SegmentationTask)
         if not task.results["val"].view:
             self.pooling_activity = list(task.results["val"].pooling_activity)
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -116,24 +120,27 @@ class ResultsWriter(Callback):
             for tracker in _trackers(trainer) if known else ():
                 tracker.log_best(max(known))
         if trainer.state.fn == "validate" and self.checkpoint:
-            self._add(trainer, task, "val", f"val of {self.checkpoint.name}")
+            self._add(trainer, task, "val", f"val of {self.checkpoint.name}", self.checkpoint)
 
     def on_test_end(self, trainer: Trainer, task: LightningModule) -> None:
-        self._add(trainer, task, "test", "test")
+        """Add the test's scores to the record."""
+        assert isinstance(task, SegmentationTask)
+        assert self.checkpoint is not None
+        self._add(trainer, task, "test", "test", self.checkpoint)
 
     @rank_zero_only
-    def _add(self, trainer: Trainer, task: LightningModule, stage: str, name: str) -> None:
-        if trainer.fast_dev_run:
+    def _add(self, trainer: Trainer, task: SegmentationTask, stage: str, name: str, checkpoint: Path) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it outside the class
             return
-        # Another run's checkpoint, or an imported model, has its scores beside it: they are not this run's.
-        home = self.checkpoint if self.checkpoint.is_dir() else self.checkpoint.parent
-        entry = self._evaluation(trainer, task, stage, self.checkpoint.name, name)
+        # The scores of another run's checkpoint, or of an imported model, are written next to it and not into this run.
+        home = checkpoint if checkpoint.is_dir() else checkpoint.parent
+        entry = self._evaluation(trainer, task, stage, checkpoint.name, name)
         for key, evaluation in entry.items():
             for tracker in _trackers(trainer):
                 tracker.log_scores(slug(key), evaluation, trainer.global_step)
             stem = home / slug(key)
             print(f"{key}\n{per_class_table(evaluation)}\nwritten: {', '.join(map(str, save_scores(stem, evaluation)))}")
-        if self.run.owns(self.checkpoint) and self.run.results_file.is_file():
+        if self.run.owns(checkpoint) and self.run.results_file.is_file():
             results = json.loads(self.run.results_file.read_text())
             results["evaluations"] |= entry
             write_json(self.run.results_file, results)
@@ -141,23 +148,44 @@ class ResultsWriter(Callback):
                 tracker.save_files("results.json")
 
     def _evaluation(
-        self, trainer: Trainer, task: LightningModule, stage: str, checkpoint: str | None, name: str | None = None
-    ) -> dict[str, dict]:
+        self, trainer: Trainer, task: SegmentationTask, stage: str, checkpoint: str | None, name: str | None = None
+    ) -> dict[str, dict[str, Any]]:
         result = task.results[stage]
         limit = trainer.limit_test_batches if stage == "test" else trainer.limit_val_batches
         evaluation = {
             "checkpoint": checkpoint,
-            "split": trainer.datamodule.splits[stage],
-            # A score of a part of the split is not the split's.
+            "split": _datamodule(trainer).splits[stage],
+            # Scores of a part of the split are marked as such.
             **({} if limit == 1.0 and isinstance(limit, float) else {"limit_batches": limit}),
             **result.to_dict(),
         }
-        return {", ".join(filter(None, [name or stage, result.view])): evaluation}
+        return {", ".join(part for part in (name or stage, result.view) if part): evaluation}
 
-    def _best(self) -> dict | None:
+    def _best(self) -> dict[str, Any] | None:
         score = self.best.best_model_score if self.best else None
         return None if score is None else {"checkpoint": BEST, "miou": score.item()}
 
 
+def log_record(tracker: WandbTracker, record: dict[str, Any], samples: list[Sample], classes: Classes) -> None:
+    """Log the class scores and sample images of a finished training, and upload its record.
+
+    Args:
+        tracker: Logger of the run.
+        record: Content of its results.json.
+        samples: Sample images with predictions.
+        classes: The dataset's classes.
+    """
+    step = record["training"]["steps"]
+    for name, evaluation in record["evaluations"].items():
+        tracker.log_scores(slug(name), evaluation, step)
+    if samples:
+        tracker.log_samples(samples, classes, step)
+    tracker.save_files("results.json", "samples/*")
+
+
 def _trackers(trainer: Trainer) -> list[WandbTracker]:
     return [logger for logger in trainer.loggers if isinstance(logger, WandbTracker)]
+
+
+def _datamodule(trainer: Trainer) -> SegmentationDataModule:
+    return trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it outside the class

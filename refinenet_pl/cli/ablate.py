@@ -1,4 +1,4 @@
-"""`ablate`: ablation tables, cells x seeds -> runs -> the table."""
+"""`ablate`: trains and prints ablation tables."""
 
 import shlex
 import sys
@@ -24,20 +24,20 @@ from refinenet_pl.files import expand_path
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command and end the process with its exit code; `arguments` begins with `ablate`."""
+    """Run the command and exit with its exit code; `arguments` begins with `ablate`."""
     sys.exit(run_command(arguments[1:]))
 
 
 def run_command(words: list[str], command_prefix: Sequence[str] | None = None) -> int:
-    """Do what the command line says.
+    """Run a subcommand.
 
     Args:
-        words: Words after `refinenet ablate`.
-        command_prefix: The training program, for tests; None for `python -m refinenet_pl`.
+        words: Arguments after `refinenet ablate`.
+        command_prefix: Training command, for tests; None for `python -m refinenet_pl`.
 
     Returns:
-        The exit code: 0, 1 if a run failed or was stopped (of `status`: if not all are done), 2 for an unusable table, recipe,
-        record or engine, 130 if stopped.
+        The exit code: 0 for success; 1 if a run failed or was interrupted (for `status`: if not all runs are done); 2 for an
+        invalid table, recipe, record or engine; 130 if this command was interrupted.
     """
     at = words.index("--") if "--" in words else len(words)
     own, extra = words[:at], words[at + 1 :]
@@ -45,7 +45,7 @@ def run_command(words: list[str], command_prefix: Sequence[str] | None = None) -
     options = parsed[parsed.command]
     try:
         if extra and parsed.command not in ("run", "commands"):
-            raise CatalogError(f"{parsed.command} starts no run, so it has no options after --")
+            raise CatalogError(f"{parsed.command} does not train, so it accepts no options after --; remove them")
         for name in "root", "output":
             if options.get(name) is not None:
                 options[name] = str(expand_path(options[name], CatalogError))
@@ -76,7 +76,7 @@ def _list(options: Namespace, extra: list[str]) -> None:
         unchanged = "as in the paper" if table.varied else "as in the recipe"
         print(f"  {cell.name:30} {cell.label}{mark}")
         print(f"  {'':30} {', '.join(filter(None, [cell.network_class, changes])) or unchanged}")
-    print(f"\nPaper's figures for the recipes: {', '.join(table.published) or 'none'}")
+    print(f"\nRecipes with scores in the paper: {', '.join(table.published) or 'none'}")
 
 
 def _table(options: Namespace, extra: list[str], seeds: list[int] | None = None) -> None:
@@ -119,7 +119,7 @@ def _plan(options: Namespace, extra: list[str]) -> list[Job]:
 
 def _run(options: Namespace, extra: list[str], command_prefix: Sequence[str] | None) -> int:
     if options.reference is not None:
-        read_table(find_table(options.table)).select([options.reference])  # better now than after hours of training
+        read_table(find_table(options.table)).select([options.reference])  # fails before training rather than after
     if options.engine == "slurm":
         return _submit(options, extra)
     placement = Placement(options.slots or 1, options.gpus_per_run, options.processes_per_run)
@@ -127,15 +127,15 @@ def _run(options: Namespace, extra: list[str], command_prefix: Sequence[str] | N
     jobs = _plan(options, [*placement.arguments, *extra])
     outcome = (Runner(placement, command_prefix) if command_prefix else Runner(placement))(jobs)
     if outcome.stopped:
-        print("Stopped. What was trained is kept; start the same command again to continue.", file=sys.stderr)
+        print("Stopped. Progress is saved; run the same command again to resume.", file=sys.stderr)
         return 130
     print()
     options.output = options.output or str(Path(options.root) / jobs[0].run.group)
     _table(options, [], list(range(options.seeds)))
-    for problem, runs in ("Failed", outcome.failed), ("Stopped, start this again to continue", outcome.told_to_stop):
+    for problem, runs in ("Failed", outcome.failed), ("Interrupted, run again to resume", outcome.interrupted):
         if runs:
             print(f"{problem}: {', '.join(str(run.directory) for run in runs)}", file=sys.stderr)
-    return 1 if outcome.failed or outcome.told_to_stop else 0
+    return 1 if outcome.failed or outcome.interrupted else 0
 
 
 def _submit(options: Namespace, extra: list[str]) -> int:
@@ -150,7 +150,7 @@ def _submit(options: Namespace, extra: list[str]) -> int:
     queue = slurm.queue(jobs)
     missing = [job for job in jobs if state_of(job.run, queue)[0] not in ("done", "diverged", "running", "pending")]
     if not missing:
-        print("Nothing to submit: all runs are done, running or in the queue.")
+        print("Nothing to submit: all runs are done, running or queued.")
         return 0
     folder = Path(options.root) / jobs[0].run.group / "slurm"
     number = slurm.submit(missing, request, folder)
@@ -158,7 +158,7 @@ def _submit(options: Namespace, extra: list[str]) -> int:
     common = shlex.join([options.table, "--on", options.on, "--root", options.root, *cells])
     print(
         f"Submitted {len(missing)} of {len(jobs)} runs as job {number}.\n"
-        f"Each one's log is log.txt in its directory; Slurm's own are in {folder}.\n"
+        f"Each run writes log.txt in its directory; the logs of Slurm are in {folder}.\n"
         f"  refinenet ablate status {common} --seeds {options.seeds}\n"
         f"  refinenet ablate table {common}\n"
         f"  scancel {number}"

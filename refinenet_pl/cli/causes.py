@@ -1,4 +1,4 @@
-"""Errors of torch and Lightning that a user's options cause: their own message, and the option to change."""
+"""Explanations of torch's and Lightning's errors that options cause: the original message, and the option to change."""
 
 import inspect
 import re
@@ -6,7 +6,7 @@ import re
 from lightning import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-# A piece of the message, and what to do. The first that occurs counts.
+# Pattern of the message, and advice. The first match counts.
 _CAUSES = (
     (
         r"Expected more than 1 value per channel when training",
@@ -16,12 +16,12 @@ _CAUSES = (
     (
         r"out of memory|can't allocate memory|not enough memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED",
         "lower data.crop_size or data.global_batch, accumulate batches (trainer.accumulate_grad_batches), use trainer.precision"
-        " bf16-mixed or model.network.init_args.checkpoint_activations; to evaluate large images, give model.tile",
+        " bf16-mixed or model.network.init_args.checkpoint_activations; to evaluate large images, set model.tile",
     ),
     (
         r"divisible by \d+|Sizes of tensors must match|output size is too small"
         r"|Kernel size can't be greater than actual input size|Padding size should be less than the corresponding input",
-        "give a data.crop_size that the network takes: a multiple of 32, and large enough for its pooling",
+        "set a data.crop_size that the network accepts: a multiple of 32, and large enough for its pooling",
     ),
     (
         r"No supported gpu backend found|No CUDA GPUs are available|Found no NVIDIA driver|not compiled with CUDA"
@@ -30,7 +30,7 @@ _CAUSES = (
     ),
     (
         r"Expected to have finished reduction in the prior iteration",
-        "some parameters of the network have no part in the loss; give trainer.strategy ddp_find_unused_parameters_true",
+        "some parameters of the network do not affect the loss; set trainer.strategy ddp_find_unused_parameters_true",
     ),
     (
         r"returned nan values in its \d+th output",
@@ -38,37 +38,37 @@ _CAUSES = (
     ),
     (
         r"DataLoader worker .* (is killed|exited unexpectedly)|unable to (mmap|open shared memory)|Bus error|shared memory",
-        "a process that loads data was killed, usually for lack of memory or of shared memory; lower data.num_workers",
+        "a data loading process was killed, usually for lack of memory or shared memory; lower data.num_workers",
     ),
     (
         r"to have \d+ channels, but got 3 channels",
-        "images have three channels, so leave model.network.init_args.in_channels at 3",
+        "images have three channels, so keep model.network.init_args.in_channels at 3",
     ),
-    (r"optimizer got an empty parameter list", "model.network has no parameters to train; give another class"),
-    (r"Early stopping conditioned on metric", "give the callback's monitor one of these names"),
-    (r"Found more than one stateful callback", "give the trainer.callbacks of one type different arguments, or leave one out"),
+    (r"optimizer got an empty parameter list", "model.network has no parameters to train; use another class"),
+    (r"Early stopping conditioned on metric", "set the callback's monitor to one of these names"),
+    (r"Found more than one stateful callback", "use different arguments for trainer.callbacks of one type, or remove one"),
     (r"Too many open files", "raise the limit (ulimit -n 65536), or lower data.num_workers"),
     (r"Address already in use|EADDRINUSE", "another run uses this port; set MASTER_PORT to a free one"),
-    (r"device-side assert triggered", "start again with CUDA_LAUNCH_BLOCKING=1 to see where"),
-    (r"Training Spike Detected|TrainingSpikeException", "the callback SpikeDetection ended the training, as it is meant to"),
+    (r"device-side assert triggered", "run again with CUDA_LAUNCH_BLOCKING=1 to find the operation"),
+    (r"Training Spike Detected|TrainingSpikeException", "the callback SpikeDetection ended the training as intended"),
 )  # fmt: skip
 
 
 def explain(error: BaseException) -> str | None:
-    """One sentence for an error that an option causes.
+    """Explain an error that an option causes.
 
     Args:
-        error: From torch or Lightning.
+        error: Error of torch or Lightning.
 
     Returns:
-        The first line of the message and the option to change; None for an error with another cause, which is worth its
+        The relevant line of its message and the option to change; None for an error with another cause, which needs its
         traceback.
     """
     text = str(error).strip() or type(error).__name__
     for pattern, advice in _CAUSES:
         if re.search(pattern, f"{type(error).__name__}: {text}", re.IGNORECASE):
             return f"{_sentence(text, pattern)}; {advice}"
-    # Lightning's own refusals, which name its options, and packages that these need, are for the user as they are.
+    # Lightning's own messages about options, and about missing packages that these need, are clear enough.
     options = set(re.findall(r"`(\w+)", text)).intersection(inspect.signature(Trainer).parameters)
     if isinstance(error, (MisconfigurationException, ModuleNotFoundError)) or options:
         return " ".join(text.split())
@@ -76,14 +76,14 @@ def explain(error: BaseException) -> str | None:
 
 
 def shorten_parser_error(error: Exception) -> str:
-    """The reason for which a class cannot be instantiated, without jsonargparse's list of all that it tried."""
+    """Extract why a class cannot be instantiated, without jsonargparse's list of all types that it tried."""
     text = str(error)
     found = re.search(r"Problem with given class_path '([^']+)':\s*(.*?)(?:\n  - |\Z)", text, re.DOTALL)
     return f"{found[1]}: {' '.join(found[2].split())}" if found and "Union subtypes" in text else text
 
 
 def _sentence(text: str, pattern: str) -> str:
-    """The line that says it, without a traceback around."""
+    """The matching line of a message, without a traceback around it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = next((line for line in lines if re.search(pattern, line, re.IGNORECASE)), lines[-1])
-    return said.removeprefix("RuntimeError: ").removeprefix("ValueError: ").rstrip(".")
+    match = next((line for line in lines if re.search(pattern, line, re.IGNORECASE)), lines[-1])
+    return match.removeprefix("RuntimeError: ").removeprefix("ValueError: ").rstrip(".")

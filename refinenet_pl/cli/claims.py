@@ -1,4 +1,4 @@
-"""`claims`: the page on the paper's claims, from kept records."""
+"""`claims`: writes the page of the paper's claims from kept records."""
 
 import sys
 
@@ -12,8 +12,9 @@ from refinenet_pl.report.claims import page
 
 
 def main(arguments: list[str]) -> None:
-    """Write the page; `arguments` begins with `claims`. The exit code is 2 if a record or table cannot be read."""
-    parser = ArgumentParser(prog="refinenet claims", description="Write README.md: each claim's effect, interval and verdict.")
+    """Run the command; `arguments` begins with `claims`. The exit code is 2 if a record or table cannot be read."""
+    words = "Write README.md with the effect, confidence interval and verdict of each claim."
+    parser = ArgumentParser(prog="refinenet claims", description=words)
     parser.add_argument("--results", default="experiments/results", metavar="DIR", help="directory of kept results")
     options = parser.parse_args(arguments[1:])
     try:
@@ -25,6 +26,6 @@ def main(arguments: list[str]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}; make room or give permission to write", file=sys.stderr)
+        print(f"error: {error.filename}: {error.strerror}; free disk space or grant write permission", file=sys.stderr)
         sys.exit(2)
     print(f"Written: {results / 'README.md'}")

@@ -1,4 +1,4 @@
-"""`data`: a list of the datasets, a check of a copy of one, and a figure of its samples."""
+"""`refinenet data`: list the datasets, check a copy of one, and plot its samples."""
 
 import re
 import sys
@@ -12,52 +12,52 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 from tabulate import tabulate
 
-from refinenet_pl.datasets.check import SplitContents, check_split, shared_pictures
+from refinenet_pl.datasets.check import SplitContents, check_split, shared_images
 from refinenet_pl.datasets.registry import DATASETS, find_dataset, require_options
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path, refuse_existing, replaced
 from refinenet_pl.visualization.contact_sheet import sheet
 from refinenet_pl.visualization.fonts import one_line, shorten
 
-# Of the messages about bad files: in all, and of those that differ in names and numbers only.
+# Max number of messages about bad files: in total, and of messages that differ only in names and numbers.
 SHOWN, SHOWN_ALIKE = 20, 3
 
 CHECK_HELP = (
-    "Open every picture and mask of a data set. Problems are: a file that cannot be used; a split of another size than the "
-    "published one; a picture that is both in val or test and in another split; a split that cannot be opened, if it was named "
-    "with --splits or is train or val (or test, where there is no val). Other splits may be absent. The exit status is 0 "
-    "without problems and 1 with some."
+    "Open every image and mask of a dataset. Problems are: a file that cannot be used; a split whose size differs from the "
+    "published one; an image that is both in val or test and in another split; a split that cannot be opened, if it is given "
+    "by --splits or is train or val (test if there is no val). Other splits may be missing. The exit status is 0 if there are "
+    "no problems and 1 otherwise."
 )
 
 
 def list_datasets() -> str:
-    """A table of all datasets."""
-    rows = []
+    """Return a table of all datasets."""
+    rows: list[tuple[str | int, ...]] = []
     for name in DATASETS:
         try:
             dataset = find_dataset(name)
         except ImportError as error:
             rows.append((name, _wrapped(f"cannot be imported ({error})", 18)))
             continue
-        # The classes of a copy of one's own are known from the copy.
+        # A custom dataset reads its classes from the copy.
         classes = len(dataset.classes) if hasattr(dataset, "classes") else "any"
         splits = [f"{split} {size:,}" if size else split for split, size in dataset.split_sizes.items()]
-        splits += [f"{split} {size:,} (no labels)" for split, size in dataset.unlabelled_sizes.items()]
-        texts = _wrapped(dataset.title, 18), _wrapped(dataset.licence, 18), _wrapped(dataset.source, 44)
+        splits += [f"{split} {size:,} (no labels)" for split, size in dataset.unlabeled_sizes.items()]
+        texts = _wrapped(dataset.title, 18), _wrapped(dataset.license, 18), _wrapped(dataset.source, 44)
         rows.append((name, texts[0], classes, "\n".join(splits), *texts[1:]))
-    headers = ("name", "title", "classes", "splits", "licence", "where from")
+    headers = ("name", "title", "classes", "splits", "license", "source")
     return tabulate(rows, headers, tablefmt="grid", colalign=("left", "left", "right"), disable_numparse=True)
 
 
 def check(name: str, root: str | None, splits: list[str] | None, options: dict[str, Any], workers: int | None) -> int:
-    """Check a copy of a dataset and print what is found.
+    """Check a copy of a dataset and print the result.
 
     Args:
-        name: Of the dataset.
-        root: Its folder.
-        splits: Splits to check; None for all that have labels.
-        options: Further arguments of the dataset's class.
-        workers: Number of processes; None for one a core.
+        name: Name of the dataset, or import path of its class.
+        root: Folder of the copy; None for a dataset without files.
+        splits: Splits to check; None for all splits with labels.
+        options: Additional arguments of the dataset class.
+        workers: Number of processes; None for one per core.
 
     Returns:
         The number of problems.
@@ -69,7 +69,7 @@ def check(name: str, root: str | None, splits: list[str] | None, options: dict[s
         try:
             dataset = dataset_class(root=root, split=split, **options)
         except DataError as error:
-            print(f"{split}: {'cannot be opened' if split in required else 'not there'}: {error}\n")
+            print(f"{split}: {'cannot be opened' if split in required else 'missing'}: {error}\n")
             problems += split in required
             absent.append(split)
             continue
@@ -84,7 +84,7 @@ def check(name: str, root: str | None, splits: list[str] | None, options: dict[s
         print(_frequencies(dataset.classes.names, checked), end="\n\n")
     for first, second in combinations(checked, 2):
         scored = {first.split, second.split} & {"val", "test"}
-        # trainval is made of train and val, and so on.
+        # Skip unions, such as trainval of train and val.
         if scored and first.split not in second.split and second.split not in first.split:
             problems += _compare(first, second)
     not_opened = f" (not opened: {', '.join(absent)})" if absent else ""
@@ -94,25 +94,25 @@ def check(name: str, root: str | None, splits: list[str] | None, options: dict[s
 
 def _number(samples: int, published: int | None) -> str:
     if published in (None, samples):
-        return f"{samples:,} pictures" + (", as published" if published else "")
+        return f"{samples:,} images" + (", as published" if published else "")
     difference = f"{abs(samples - published):,} {'fewer' if samples < published else 'more'}"
-    return f"{samples:,} pictures, {difference} than the published {published:,}"
+    return f"{samples:,} images, {difference} than the published {published:,}"
 
 
 def _measures(contents: SplitContents) -> list[str]:
-    if not contents.digests:
+    if contents.widths is None or contents.heights is None:
         return []
     width, height = (f"{low}" if low == high else f"{low} to {high}" for low, high in (contents.widths, contents.heights))
     return [f"  {width} pixels wide, {height} high", f"  void: {contents.pixels[-1] / contents.pixels.sum():.2%} of all pixels"]
 
 
 def _faults(faults: list[str]) -> list[str]:
-    """The messages about bad files, those that are alike together, each with their number."""
+    """Format the messages about bad files, grouped by similarity, with the number of each group."""
     if not faults:
         return []
     groups: dict[str, list[str]] = {}
     for fault in faults:
-        # Alike without paths and numbers.
+        # Similar messages differ only in paths and numbers.
         groups.setdefault(re.sub(r"\S*[/\\]\S*|\d+", "", fault), []).append(fault)
     lines = [f"  {len(faults):,} cannot be used:"]
     left = SHOWN
@@ -126,14 +126,14 @@ def _faults(faults: list[str]) -> list[str]:
 
 
 def _frequencies(names: tuple[str, ...], checked: list[SplitContents]) -> str:
-    """Each class's share of the labeled pixels of each split, and the classes that never occur."""
+    """Format the share of each class in the labeled pixels of each split, and the classes that never occur."""
     counts = np.array([contents.pixels[:-1] for contents in checked])
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     rows = [
         (shorten(one_line(name), 40), *[f"{share:.3%}" if share else "-" for share in column])
         for name, column in zip(names, shares.T, strict=True)
     ]
-    headers = ("share of labelled pixels", *[contents.split for contents in checked])
+    headers = ("share of labeled pixels", *[contents.split for contents in checked])
     lines = [tabulate(rows, headers, tablefmt="simple", colalign=("left", *["right"] * len(checked)), disable_numparse=True)]
     for contents in checked:
         never = [one_line(name) for name, count in zip(names, contents.pixels, strict=False) if not count]
@@ -143,18 +143,18 @@ def _frequencies(names: tuple[str, ...], checked: list[SplitContents]) -> str:
 
 
 def _compare(first: SplitContents, second: SplitContents) -> int:
-    """Print the names that occur in both splits; returns the number of images that do."""
-    same, others = shared_pictures(first, second)
+    """Print the names that two splits share; returns the number of images that are equal in both."""
+    same, others = shared_images(first, second)
     if same:
         more = f" and {len(same) - 5:,} more" if len(same) > 5 else ""
-        print(f"{first.split} and {second.split}: {len(same):,} pictures are in both: {', '.join(same[:5])}{more}\n")
+        print(f"images in both {first.split} and {second.split}: {len(same):,} ({', '.join(same[:5])}{more})\n")
     if others:
-        print(f"{first.split} and {second.split}: {len(others):,} names occur in both, but for different pictures\n")
+        print(f"names in both {first.split} and {second.split}, but of different images: {len(others):,}\n")
     return len(same)
 
 
 def _show(chosen: Namespace) -> Path:
-    """Plot samples of a dataset into a PNG, and return its path."""
+    """Plot samples of a dataset to a PNG file and return its path."""
     output = expand_path(chosen.output or f"{chosen.name}_{chosen.split}.png", DataError)
     if not chosen.overwrite:
         refuse_existing([output], DataError)
@@ -171,27 +171,27 @@ def _wrapped(text: str, width: int) -> str:
 
 def _parser() -> ArgumentParser:
     copy = ArgumentParser(add_help=False)
-    copy.add_argument("name", help="name of a data set (see `data list`), or import path of a class")
-    copy.add_argument("root", nargs="?", help="its folder; none for one that needs none")
-    copy.add_argument("--options", type=dict[str, Any], default={}, help="further arguments of the data set's class, as JSON")
-    parser = ArgumentParser(prog="refinenet data", description="Data sets: list them, check or show a copy.")
+    copy.add_argument("name", help="name of a dataset (see `data list`), or import path of a class")
+    copy.add_argument("root", nargs="?", help="folder of the dataset, if it has files")
+    copy.add_argument("--options", type=dict[str, Any], default={}, help="additional arguments of the dataset class, as JSON")
+    parser = ArgumentParser(prog="refinenet data", description="List datasets, check a copy or plot samples.")
     commands = parser.add_subcommands()
-    commands.add_subcommand("list", ArgumentParser(), help="which data sets there are")
+    commands.add_subcommand("list", ArgumentParser(), help="list all datasets")
     checking = ArgumentParser(parents=[copy], description=CHECK_HELP)
-    checking.add_argument("--splits", type=str, nargs="+", help="splits to check; all that have labels without it")
-    checking.add_argument("--workers", type=PositiveInt | None, help="number of processes; one a core without it")
-    commands.add_subcommand("check", checking, help="open every picture and mask, and count what is in them")
-    showing = ArgumentParser(parents=[copy], description="Draw samples that lie evenly spaced in a split.")
-    showing.add_argument("--split", default="train", help="which split")
-    showing.add_argument("--output", type=Path | None, help="PNG to write; NAME_SPLIT.png without it")
-    showing.add_argument("--overwrite", action="store_true", help="replace the PNG if it exists")
-    showing.add_argument("--samples", type=PositiveInt, default=4, help="how many")
-    commands.add_subcommand("show", showing, help="draw samples into a PNG")
+    checking.add_argument("--splits", type=str, nargs="+", help="splits to check; by default, all splits with labels")
+    checking.add_argument("--workers", type=PositiveInt | None, help="number of processes; by default, one per core")
+    commands.add_subcommand("check", checking, help="open every image and mask, and count the pixels of each class")
+    showing = ArgumentParser(parents=[copy], description="Plot evenly spaced samples of a split.")
+    showing.add_argument("--split", default="train", help="split to plot")
+    showing.add_argument("--output", type=Path | None, help="PNG file to write; by default, NAME_SPLIT.png")
+    showing.add_argument("--overwrite", action="store_true", help="replace an existing PNG file")
+    showing.add_argument("--samples", type=PositiveInt, default=4, help="number of samples")
+    commands.add_subcommand("show", showing, help="plot samples to a PNG file")
     return parser
 
 
 def main(arguments: list[str]) -> None:
-    """Run `data`; `arguments` begins with the command."""
+    """Run `refinenet data`; `arguments` begins with the command."""
     config = _parser().parse_args(arguments[1:])
     chosen = config[config.subcommand]
     if config.subcommand == "list":

@@ -1,4 +1,4 @@
-"""`describe`: print a network part by part."""
+"""`describe`: print the parts of a network with their output shapes, parameters and multiply-adds."""
 
 import sys
 from collections.abc import Iterator
@@ -18,19 +18,22 @@ Row = tuple[str, str, tuple[int, ...], int, int]
 
 
 def describe(network: nn.Module, image: Tensor) -> list[Row]:
-    """List the parts that have parameters, in the order of computation, and last the network itself, called `total`.
+    """List the parts that have parameters, in the order of computation, and then the whole network as `total`.
 
     Args:
-        network: RefineNet or another; it is put into evaluation mode.
+        network: A RefineNet or any other network; it is put into evaluation mode.
         image: Float (1, in_channels, height, width).
+
+    Returns:
+        A row for each part.
     """
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
-    def remember(part: nn.Module, inputs: tuple, output: Tensor | list[Tensor] | tuple[Tensor, ...]) -> None:
+    def record(part: nn.Module, inputs: tuple, output: Tensor | list[Tensor] | tuple[Tensor, ...]) -> None:
         shapes[part] = tuple((output if isinstance(output, Tensor) else output[-1]).shape[1:])
 
     names = {part: name for name, part in _parts(network)} | {network: ""}
-    hooks = [part.register_forward_hook(remember) for part in names]
+    hooks = [part.register_forward_hook(record) for part in names]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(image)
     for hook in hooks:
@@ -52,19 +55,19 @@ def _parts(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
 
 
 def main(arguments: list[str]) -> None:
-    """Run `describe`; `arguments` begins with the command."""
-    parser = ArgumentParser(prog="refinenet describe", description="Print a RefineNet part by part.")
+    """Run `describe`; `arguments` starts with the command."""
+    parser = ArgumentParser(prog="refinenet describe", description="Print the parts of a RefineNet.")
     parser.add_argument("--height", type=int, default=512, help="height of the image in pixels")
     parser.add_argument("--width", type=int, default=512, help="width of the image in pixels")
     parser.add_class_arguments(RefineNet, "network", skip={"encoder_weights", "aux_params"})
     config = parser.parse_args(arguments[1:])
     if min(config.height, config.width) < 1:
-        sys.exit(f"error: an image of {config.width}x{config.height} pixels; give a --height and a --width of 1 or more")
+        sys.exit(f"error: --height is {config.height} and --width is {config.width}; give 1 or more for each")
     try:
-        with torch.device("meta"):  # nothing is computed: shapes and counts are known without values
+        with torch.device("meta"):  # shapes and counts are known without computing values
             network = RefineNet(**config.network.as_dict(), encoder_weights=None)
             rows = describe(network, torch.zeros(1, config.network.in_channels, config.height, config.width))
-    except ValueError as error:  # arguments that do not go together; the message says which
+    except ValueError as error:  # an argument is outside its range; the message names it
         sys.exit(f"error: {error}")
     cells = [(*row[:2], " x ".join(map(str, row[2])), f"{row[3]:,}", f"{row[4] / 1e9:.3f}") for row in rows]
     headers, alignment = ("part", "class", "output", "parameters", "GMAC"), ("left",) * 3 + ("right",) * 2

@@ -1,4 +1,4 @@
-"""`export`: a trained or imported network as a file that needs none of this package."""
+"""`export`: write a trained or imported network to a file that can be used without this package."""
 
 import os
 import sys
@@ -12,21 +12,21 @@ from refinenet_pl.files import expand_path
 
 
 def default_output(model: Path, to: Format) -> Path:
-    """The file beside a model that its export is written to: for a directory its name with an extension, dots included."""
+    """Return the default file of an export, next to the model; dots in a directory's name are kept."""
     model = Path(os.path.abspath(model)) if model.name in ("", "..") else model
     return model.with_name((model.name if model.is_dir() else model.stem) + {"onnx": ".onnx", "torch_export": ".pt2"}[to])
 
 
 def main(arguments: list[str]) -> None:
-    """Run `export`; `arguments` begins with the command."""
+    """Run `export`; `arguments` starts with the command."""
     parser = ArgumentParser(
         prog="refinenet export",
-        description="Write a network as one file that maps uint8 images (N, 3, H, W) to class scores (N, classes, H, W), for "
+        description="Export a network to one file that maps uint8 images (N, 3, H, W) to class scores (N, classes, H, W), for "
         "any number of images of any size.",
     )
     parser.add_argument("model", type=Path, help="a model directory, or a run's last.ckpt or best.ckpt")
     parser.add_argument("--to", type=Format, required=True, help="onnx, or torch_export for torch.export.load")
-    parser.add_argument("-o", "--output", type=Path | None, help="the file; MODEL.onnx or MODEL.pt2 without it")
+    parser.add_argument("-o", "--output", type=Path | None, help="the file to write; by default MODEL.onnx or MODEL.pt2")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     options = parser.parse_args(arguments[1:])
     try:
@@ -35,4 +35,4 @@ def main(arguments: list[str]) -> None:
         min_side = export(model, options.to, output, options.overwrite)
     except CheckpointError as error:
         sys.exit(f"error: {error}")
-    print(f"written: {output}, for images of {min_side} to {SIDES[1]} pixels a side")
+    print(f"written: {output}, for images of {min_side} to {SIDES[1]} pixels per side")

@@ -1,4 +1,4 @@
-"""`import`: a published checkpoint becomes a model directory."""
+"""Command `import`: convert a published checkpoint to a model directory."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from refinenet_pl.datasets.registry import find_dataset
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.files import expand_path
 
-# The data set that a published network with so many classes, void not counted, was trained on.
+# Training dataset of published networks, by number of classes without void.
 DATASETS = {
     7: "person_part", 19: "cityscapes", 21: "voc2012", 37: "sunrgbd", 40: "nyudv2", 60: "pascal_context", 150: "ade20k",
 }  # fmt: skip
@@ -27,18 +27,18 @@ def import_checkpoint(
     Args:
         checkpoint: The file.
         output: The directory; it must not exist.
-        family: What the checkpoint must be; None for whatever it is.
-        classes: How many outputs it must have, void included; None for as many as it has.
-        dataset: Name of the data set whose classes it knows; None to tell by their number.
+        family: Expected family; None for any.
+        classes: Expected number of outputs, including void; None for any.
+        dataset: Name of the dataset that it was trained on; None to infer it from the number of classes.
 
     Returns:
-        What was imported, in words.
+        Description of the imported network.
 
     Raises:
         CheckpointError: The checkpoint cannot be used; nothing is written.
     """
     if output.exists():
-        raise CheckpointError(f"{output}: exists already; give another directory, or remove it")
+        raise CheckpointError(f"{output}: exists already; use another directory, or remove it")
     published = read_published(checkpoint, family, classes)
     network = published.network
     number = network.config["classes"] - (network.void_channel is not None)
@@ -69,14 +69,14 @@ def main(arguments: list[str]) -> None:
     """Run `import`; `arguments` begins with the command."""
     parser = ArgumentParser(
         prog="refinenet import",
-        description="Turn a published RefineNet checkpoint (.pth, .pth.tar, .mat) into a model directory, which predict, test "
-        "and RefineNet.from_pretrained take.",
+        description="Convert a published RefineNet checkpoint (.pth, .pth.tar, .mat) to a model directory, for predict, test "
+        "and RefineNet.from_pretrained.",
     )
-    parser.add_argument("checkpoint", type=Path, help="the file")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the directory to write; it must not exist")
-    parser.add_argument("--family", type=Family | None, help="what the checkpoint must be; without it, whatever it is")
-    parser.add_argument("--classes", type=int | None, help="outputs it must have, void included; without it, as many as it has")
-    parser.add_argument("--dataset", help="data set whose classes it knows; without it, the one with so many classes")
+    parser.add_argument("checkpoint", type=Path, help="file of the checkpoint")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="directory to write; it must not exist")
+    parser.add_argument("--family", type=Family | None, help="expected family; any by default")
+    parser.add_argument("--classes", type=int | None, help="expected number of outputs, including void; any by default")
+    parser.add_argument("--dataset", help="its training dataset; inferred from the number of classes by default")
     options = parser.parse_args(arguments[1:])
     try:
         checkpoint, output = (expand_path(path, CheckpointError) for path in (options.checkpoint, options.output))

@@ -1,4 +1,4 @@
-"""The images that `predict` is given, and the names that their predictions get."""
+"""Input images of `predict` and names of their predictions."""
 
 import glob
 import os
@@ -18,9 +18,9 @@ class Input(NamedTuple):
     """An image to predict.
 
     Attributes:
-        path: Its file.
-        base: The folder that it was found below: the one given, or that of the file given, or the part of a pattern before its
-            first wildcard.
+        path: Image file.
+        base: Folder that the name is relative to: the given folder, the folder of a given file, or the part of a pattern before
+            its first wildcard.
     """
 
     path: Path
@@ -28,30 +28,30 @@ class Input(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its path below `base`."""
+        """Path relative to `base`."""
         return self.path.relative_to(self.base).as_posix()
 
     @property
     def stem(self) -> str:
-        """The same without the extension."""
+        """Path relative to `base`, without the extension."""
         return self.name.removesuffix(self.path.suffix)
 
 
 def find_images(arguments: Sequence[str], output: Path) -> tuple[list[Input], LeftOut]:
-    """Find images, images below folders, and images that patterns match.
+    """Find the images that files, folders and patterns refer to.
 
-    Of folders and patterns, only files with an extension of images are taken, and none below the folder for the output. A
-    pattern with another extension takes files with that one too.
+    Folders are searched recursively. Folders and patterns yield only files with an image extension outside `output`; a pattern
+    that ends in another extension also yields files with that extension.
 
     Args:
-        arguments: Files, folders and patterns of `glob`; one that exists is no pattern.
-        output: Folder that predictions are written into.
+        arguments: Files, folders and `glob` patterns; an argument that exists as a file or folder is not used as a pattern.
+        output: Folder that predictions are written to.
 
     Returns:
-        The images in the order of the arguments, each once, and the entries that are left out.
+        The images without duplicates, in the order of the arguments, and the entries that are left out.
 
     Raises:
-        DataError: An argument finds no image.
+        DataError: No image is found for an argument.
     """
     found: dict[str, Input] = {}
     left_out = LeftOut()
@@ -66,7 +66,7 @@ def find_images(arguments: Sequence[str], output: Path) -> tuple[list[Input], Le
             here = _in_pattern(str(path), output, skipped)
         if not here:
             others = f"; left out: {skipped}" if str(skipped) else ""
-            raise DataError(f"{argument}: no image there (looked for {', '.join(IMAGE_EXTENSIONS)}{others})")
+            raise DataError(f"{argument}: no image found (looked for {', '.join(IMAGE_EXTENSIONS)}{others})")
         for image in here:
             found.setdefault(os.path.abspath(image.path), image)
         left_out.add(skipped)
@@ -86,7 +86,7 @@ def _in_pattern(pattern: str, output: Path, left_out: LeftOut) -> list[Input]:
     files: list[Path] = []
     for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
         if path.is_dir():
-            if "**" not in parts:  # else its files match too
+            if "**" not in parts:  # otherwise, the pattern matches its files too
                 files += [image.path for image in _in_folder(path, base, output, left_out)]
         elif path.suffix.lower() not in extensions:
             left_out.others[path.suffix.lower()] += 1
@@ -95,7 +95,7 @@ def _in_pattern(pattern: str, output: Path, left_out: LeftOut) -> list[Input]:
         else:
             left_out.broken.append(path)
     if "**" in parts:
-        # It enters links to folders that they are in.
+        # `**` follows links to a parent folder, so a file may match under several paths; keep the shortest.
         shortest = sorted(files, key=lambda path: len(path.parts))
         places = {(os.path.realpath(path.parent), path.name): path for path in reversed(shortest)}
         files = sorted(places.values())
@@ -103,7 +103,7 @@ def _in_pattern(pattern: str, output: Path, left_out: LeftOut) -> list[Input]:
 
 
 def _without_output(images: list[Input], base: Path, output: Path, left_out: LeftOut) -> list[Input]:
-    """Leave out what is in the output folder if that is below `base`: predictions of an earlier call."""
+    """Leave out predictions of earlier calls: files in the output folder, if that is below `base`."""
     output, base = (Path(os.path.realpath(folder)) for folder in (output, base))
     if output == base or not output.is_relative_to(base):
         return images
@@ -113,10 +113,17 @@ def _without_output(images: list[Input], base: Path, output: Path, left_out: Lef
 
 
 def select(images: list[Input], only: Path) -> list[Input]:
-    """The images that a text file lists, by name or path, with or without their extensions.
+    """Select the images that a text file lists.
+
+    Args:
+        images: Images to select from.
+        only: Text file with one name or path per line; extensions are optional.
+
+    Returns:
+        The selected images in their original order.
 
     Raises:
-        DataError: The file is missing or is not text, or names an image that is not there.
+        DataError: The file is missing, empty or not text, or lists an image that is not among `images`.
     """
     known: dict[str, list[Input]] = defaultdict(list)
     for image in images:
@@ -124,30 +131,36 @@ def select(images: list[Input], only: Path) -> list[Input]:
             for key in name, name.removesuffix(image.path.suffix):
                 known[composed(key)].append(image)
     if not only.is_file():
-        raise DataError(f"{only}: no such file; --only names a text file with one name a line")
+        raise DataError(f"{only}: no such file; --only needs a text file with one name per line")
     entries = read_names(only)
     if not entries:
-        raise DataError(f"{only}: names no pictures; write one name a line")
-    matched = {entry.strip(): match_name(entry, known) for entry in entries}
-    missing = [entry for entry, key in matched.items() if key is None]
+        raise DataError(f"{only}: lists no images; write one name per line")
+    wanted: set[Input] = set()
+    missing: dict[str, None] = {}  # ordered, without duplicates
+    for entry in entries:
+        match = match_name(entry, known)
+        if match is None:
+            missing[entry.strip()] = None
+        else:
+            wanted.update(known[match])
     if missing:
-        others = f" (nor are {len(missing) - 1} others)" if len(missing) > 1 else ""
-        advice = suggest_name(missing[0], known)
-        raise DataError(f"{only}: lists {missing[0]}, which is not among the pictures{others}{f'; {advice}' if advice else ''}")
-    wanted = {image for key in matched.values() for image in known[key]}
+        first, *more = missing
+        others = f" (and {len(more)} more)" if more else ""
+        advice = suggest_name(first, known)
+        raise DataError(f"{only}: lists {first}, which is not among the images{others}{f'; {advice}' if advice else ''}")
     return [image for image in images if image in wanted]
 
 
 def output_names(images: list[Input], endings: Sequence[str]) -> list[str]:
-    """Names for predictions, of which no two share a file.
+    """Unique names for the predictions of images.
 
-    A name is the image's path below its base without the extension, its parts joined by `_`, as `Folder` names samples. Of
-    several that are the same, those that differ in the extension keep it, and the others begin with the base's name. What is
-    taken even so is numbered.
+    A name is the image's path relative to its base without the extension, its parts joined by `_`, as `Folder` names samples.
+    Duplicate names keep the extension if they differ in it, and are prefixed with the name of the base otherwise; remaining
+    duplicates are numbered.
 
     Args:
         images: The images.
-        endings: Each name stands for one file for each of these.
+        endings: Suffixes of the files that each name produces.
     """
     stems, names = Counter(image.stem for image in images), Counter(image.name for image in images)
     chosen = []

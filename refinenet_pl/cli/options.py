@@ -1,4 +1,4 @@
-"""Options of Lightning's Trainer and its callbacks: those that a run passes on, and those that it refuses, with the reason."""
+"""Options of Lightning's Trainer and its callbacks that a run passes on, and those that it refuses, with reasons."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,23 +10,23 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 
 class OptionError(ValueError):
-    """An option that a run cannot do; the message names it, with the reason and the alternative."""
+    """An option is not available in a run; the message gives the reason and the alternative."""
 
 
 class RunTrainer(Trainer):
-    """Lightning's Trainer, whose limits are read as Lightning documents them: 1 is one batch, and 1.0 all of them.
+    """Trainer with limits as Lightning documents them: 1 is one batch, and 1.0 all batches.
 
-    The annotations of its own put float first, so that a command line's 1 would become 1.0.
+    Lightning annotates them with float first, so that 1 on a command line would become 1.0.
     """
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         limit_train_batches: int | float | None = None,
         limit_val_batches: int | float | None = None,
         limit_test_batches: int | float | None = None,
         limit_predict_batches: int | float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(
             *args,
@@ -51,19 +51,19 @@ PASSED_ON = frozenset(
         "val_check_interval",
     }
 )  # fmt: skip
-"""Arguments of `Trainer` that do in a run what Lightning documents."""
+"""Arguments of `Trainer` that work in a run as Lightning documents them."""
 
 MIN_VALUES = {"accumulate_grad_batches": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
-"""The least values of arguments of `Trainer` that Lightning does not check."""
+"""Min values of arguments of `Trainer` that Lightning does not check."""
 
 REFUSED = {
-    "barebones": "it turns off the logging of which a run's record is made; for a run that leaves little give --track none, "
+    "barebones": "it disables the logging that a run's record needs; for a run with few files use --track none, "
     "trainer.enable_checkpointing false and trainer.enable_progress_bar false",
-    "default_root_dir": "a run's directory follows from its name; give --run.root, the directory of all runs",
-    "limit_predict_batches": "the command predict takes images, not batches; give it fewer images",
-    "model_registry": "a run's checkpoints stay in its directory; upload them when it has ended",
+    "default_root_dir": "a run's directory follows from its name; set --run.root, the directory of all runs",
+    "limit_predict_batches": "the command predict accepts images, not batches; use fewer images",
+    "model_registry": "a run's checkpoints stay in its directory; upload them after the run",
 }
-"""Arguments of `Trainer` that a run refuses unless they have their default, with the reason."""
+"""Arguments of `Trainer` that a run refuses unless they have their default values, with reasons."""
 
 CALLBACKS_PASSED_ON = frozenset(
     {
@@ -72,67 +72,72 @@ CALLBACKS_PASSED_ON = frozenset(
         "RichProgressBar", "SpikeDetection", "TQDMProgressBar", "ThroughputMonitor", "Timer", "WeightAveraging",
     }
 )  # fmt: skip
-"""Lightning's callbacks that do in a run what Lightning documents."""
+"""Lightning's callbacks that work in a run as Lightning documents them."""
 
 CALLBACKS_REFUSED: dict[type[Callback], str] = {
     callbacks.BaseFinetuning: "the optimizer's groups and the schedule are fixed when a run starts; freeze the encoder with "
-    "model.encoder_learning_rate_factor 0, or let it learn slowly with 0.1",
-    callbacks.BasePredictionWriter: "fit, validate and test predict nothing; the command predict writes predictions",
-    callbacks.BatchSizeFinder: "a batch belongs to what a run is; find data.global_batch with --trainer.fast_dev_run 3, and "
-    "share it among devices and trainer.accumulate_grad_batches",
-    callbacks.GradientAccumulationScheduler: "the schedule of the learning rate needs to know the number of steps; give "
+    "model.encoder_learning_rate_factor 0, or train it slowly with 0.1",
+    callbacks.BasePredictionWriter: "fit, validate and test predict nothing; use the command predict",
+    callbacks.BatchSizeFinder: "the batch size is part of a run's configuration; find data.global_batch with "
+    "--trainer.fast_dev_run 3, and divide it among devices and trainer.accumulate_grad_batches",
+    callbacks.GradientAccumulationScheduler: "the learning rate schedule needs the number of steps; set "
     "trainer.accumulate_grad_batches, one number for the whole run",
-    callbacks.LearningRateFinder: "a run would train at a rate that its configuration does not have; compare rates with the "
+    callbacks.LearningRateFinder: "the run's learning rate would not be the one of its configuration; compare rates with the "
     "table learning_rate_sensitivity, or with model.learning_rate_scale",
     callbacks.ModelPruning: "its masks are lost when a run resumes; prune the finished network with torch.nn.utils.prune",
     callbacks.StochasticWeightAveraging: "at its end it resets the running statistics of batch normalization, which are not "
-    "estimated again if they are frozen; average weights with EMAWeightAveraging",
+    "recomputed if they are frozen; average weights with EMAWeightAveraging",
 }
-"""Lightning's callbacks that a run refuses, with the reason."""
+"""Lightning's callbacks that a run refuses, with reasons."""
 
 
 def refuse_options(options: dict[str, Any], defaults: dict[str, Any], command: str) -> None:
-    """Refuse options of the Trainer that a run cannot do as Lightning documents them.
+    """Refuse options of the Trainer that do not work in a run as Lightning documents them.
 
     Args:
-        options: By name, before anything is instantiated.
+        options: Options by name, before objects are instantiated.
         defaults: Their defaults.
         command: `fit`, `validate` or `test`.
 
     Raises:
-        OptionError: Naming the first such option.
+        OptionError: There is such an option; the message names the first one.
     """
     for name, reason in REFUSED.items():
         if options.get(name) != defaults.get(name):
             raise OptionError(f"trainer.{name} is not available: {reason}")
     if isinstance(options["strategy"], str) and options["strategy"] not in STRATEGIES:
         raise _strategy_error(options["strategy"])
-    for name, least in MIN_VALUES.items():
-        if options[name] is not None and options[name] < least:
-            raise OptionError(f"trainer.{name} is {options[name]}; it must be {least} or more")
+    for name, min_value in MIN_VALUES.items():
+        if options[name] is not None and options[name] < min_value:
+            raise OptionError(f"trainer.{name} is {options[name]}; it must be {min_value} or more")
     if options["limit_train_batches"] == 0:
-        raise OptionError("trainer.limit_train_batches is 0, so there is nothing to train; leave it out")
+        raise OptionError("trainer.limit_train_batches is 0, so there is nothing to train; omit it")
     epochs, interval = options["max_epochs"], options["check_val_every_n_epoch"]
     if command == "fit" and epochs == -1 and options["max_steps"] == -1:
         raise OptionError(
-            "trainer.max_epochs is -1 and trainer.max_steps too, but the schedule of the learning rate needs an end; give one "
-            "of them, and trainer.max_time if the run may be shorter"
+            "trainer.max_epochs and trainer.max_steps are both -1, but the learning rate schedule needs an end; set one of "
+            "them, and trainer.max_time if the run may be shorter"
         )
     if interval is None and isinstance(options["val_check_interval"], float):
         raise OptionError(
             f"trainer.val_check_interval is {options['val_check_interval']}, a share of an epoch, but "
-            "trainer.check_val_every_n_epoch is null; give a number of batches, or an interval in epochs"
+            "trainer.check_val_every_n_epoch is null; set a number of batches, or an interval in epochs"
         )
     for split in {"validate": ("val",), "test": ("test",)}.get(command, ()):
         if options[f"limit_{split}_batches"] == 0:
-            raise OptionError(f"trainer.limit_{split}_batches is 0, so there is nothing to score; leave it out")
+            raise OptionError(f"trainer.limit_{split}_batches is 0, so there is nothing to score; omit it")
 
 
 def refuse_objects(given_callbacks: Iterable[Callback], plugins: Iterable[Any], strategy: Any) -> None:
-    """The same for callbacks, plugins and a strategy that are given by class.
+    """Refuse callbacks, plugins and strategies that do not work in a run as Lightning documents them.
+
+    Args:
+        given_callbacks: Callbacks of the user.
+        plugins: Plugins of the user.
+        strategy: Strategy of the user, by name or as an object.
 
     Raises:
-        OptionError: Naming the first such class.
+        OptionError: There is such an object; the message names its class.
     """
     for callback in given_callbacks:
         for kind, reason in CALLBACKS_REFUSED.items():
@@ -142,7 +147,7 @@ def refuse_objects(given_callbacks: Iterable[Callback], plugins: Iterable[Any], 
         if isinstance(plugin, CheckpointIO):
             raise OptionError(
                 f"trainer.plugins: {type(plugin).__name__} is not available: a run writes its checkpoints itself, as a whole "
-                "or not at all, and keeps the one before"
+                "or not at all, and keeps the previous one"
             )
     if not isinstance(strategy, (str, DDPStrategy, SingleDeviceStrategy)):
         raise _strategy_error(type(strategy).__name__)
@@ -150,6 +155,6 @@ def refuse_objects(given_callbacks: Iterable[Callback], plugins: Iterable[Any], 
 
 def _strategy_error(strategy: str) -> OptionError:
     return OptionError(
-        f"trainer.strategy {strategy} is not available: scores, checkpoints and resuming are exact on one device and with ddp, "
-        "where each process has the whole network and is started as a program; give auto or ddp"
+        f"trainer.strategy {strategy} is not available: scores, checkpoints and resuming are exact only on one device and with "
+        "ddp, whose processes have the whole network and are started as programs; use auto or ddp"
     )

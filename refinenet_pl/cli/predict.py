@@ -1,4 +1,4 @@
-"""`predict`: class ids, colors and overlays of images, from a checkpoint alone."""
+"""`refinenet predict`: segment images with a checkpoint."""
 
 import os
 import sys
@@ -28,15 +28,16 @@ from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.visualization.fonts import one_line
 from refinenet_pl.visualization.predictions import ENDINGS, prediction_files, save_prediction
 
-# Of the images that cannot be predicted, so many are named.
+# Max number of failures that the final error message lists.
 SHOWN = 20
 
 DESCRIPTION = (
-    "Segment images with a checkpoint. For each image NAME.png (class ids), NAME_color.png (colors with a legend) and "
-    "NAME_overlay.png (colors laid over the image) are written into --output. Subfolders are entered; hidden files and folders "
-    "are left out. NAME is the image's path below the given folder, or below the part of a pattern before its first wildcard, "
-    "without the extension and with _ between its parts: aachen/a.jpg is called aachen_a. If images would share a file, their "
-    "names keep the extension, begin with the name of the given folder, or are numbered, which is printed."
+    "Segment images with a checkpoint. For each image, writes NAME.png (class ids), NAME_color.png (class colors with a "
+    "legend) and NAME_overlay.png (class colors blended with the image) to --output. Folders are searched recursively; hidden "
+    "files and folders are skipped. NAME is the image's path relative to the given folder, or to the part of a pattern before "
+    "its first wildcard, without the extension and with its parts joined by _: aachen/a.jpg becomes aachen_a. If two images "
+    "would get the same name, their names keep the extension, start with the name of the given folder, or are numbered; "
+    "such names are printed."
 )
 
 
@@ -51,27 +52,26 @@ def predict(
     overwrite: bool = False,
     **inference: Any,
 ) -> None:
-    """Segment images.
+    """Segment images and write the predictions.
 
-    For each image writes NAME.png (class ids), NAME_color.png (the classes' colors with their legend) and NAME_overlay.png (the
-    colors laid over the image), see `output_names`; or what an evaluation server accepts. An image that cannot be predicted
-    does not keep the others from it.
+    Without `submission`, writes the files of `save_prediction` for each image, named by `output_names`. Images that cannot be
+    predicted are skipped and reported at the end.
 
     Args:
         images: Images, folders of images, or patterns.
         ckpt_path: A run's last.ckpt or best.ckpt, or a model directory.
-        output: Folder to write into; made if missing.
-        device: As torch names it; None for a GPU if there is one.
-        only: A text file of names, one a line; other images are left out.
-        submission: Name of an evaluation server.
-        compile: Whether torch.compile makes the network; None for what the run had.
-        overwrite: Whether files that exist may be replaced.
-        inference: Changes to the run's `Inference`.
+        output: Folder to write to; created if missing.
+        device: Name of a torch device; None selects a GPU if one is available.
+        only: Text file with one name per line; all other images are skipped.
+        submission: Name of an evaluation server, to write its archive instead.
+        compile: Compile the network with torch.compile; None uses the run's setting.
+        overwrite: Replace existing files.
+        inference: Overrides of the fields of the run's test `Inference`.
 
     Raises:
-        DataError: There are no such images, a file would be overwritten, or, at the end, some images could not be predicted.
-        CheckpointError: The checkpoint cannot be used, or not for that server.
-        OptionError: There is no such device, or the run's `Inference` cannot be changed like this.
+        DataError: No image is found, a file would be overwritten, or some images could not be predicted (raised at the end).
+        CheckpointError: The checkpoint is not usable, or not for this server.
+        OptionError: The device does not exist, or the overrides are invalid.
         OSError: A prediction cannot be written.
     """
     chosen = find_device(device)
@@ -104,21 +104,21 @@ def predict_for_server(
     overwrite: bool,
     inference: dict,
 ) -> None:
-    """Segment images into the archive that an evaluation server accepts, and the folder that it is packed from."""
+    """Segment images and write the archive for an evaluation server, in addition to the folder that it is packed from."""
     server = SERVERS[name]
     folder = output / server.dataset
     files = [server.mask_file(output, image.path) for image in inputs]
     for image, file, free in zip(inputs, files, distinct([file.stem for file in files]), strict=True):
         if free != file.stem:
-            raise DataError(f"{image.path}: another image is called {file.stem} too, and the server knows one of them only")
+            raise DataError(f"{image.path}: another image is called {file.stem} too; remove one, since the server accepts one")
     archive = server.archive_file(output)
     refuse_collisions(inputs, [*files, archive], overwrite)
     others = {path for path in folder.rglob("*") if not path.is_dir()}.difference(files)
     if others:
-        raise DataError(f"{min(others)}: would be packed with these predictions; remove {folder}, or give another --output")
+        raise DataError(f"{min(others)}: would be packed with these predictions; remove {folder}, or choose another --output")
     task, view, classes = prepare(ckpt_path, device, compile, inference)
     if classes.names != server.classes().names:
-        raise CheckpointError(f"{ckpt_path}: knows other classes than those that the server of {name} asks for")
+        raise CheckpointError(f"{ckpt_path}: its classes are not those of the server {name}; train on {server.dataset}")
     failures: list[str] = []
     for index, _, mask in segment(task, view, inputs, failures):
         server.save(files[index], mask)
@@ -127,22 +127,23 @@ def predict_for_server(
 
 
 def find_device(name: str | None) -> torch.device:
-    """Find a device of this machine; None for a GPU if there is one.
+    """Find a device of this machine by name; None selects a GPU if one is available.
 
     Raises:
-        OptionError: There is no such device; the message names those that there are.
+        OptionError: The device does not exist; the message lists the available ones.
     """
     devices = ["cpu"]
-    if torch.accelerator.is_available():
-        kind = torch.accelerator.current_accelerator().type
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator is not None:
+        kind = accelerator.type
         devices = [kind, *(f"{kind}:{index}" for index in range(torch.accelerator.device_count())), *devices]
     if name is not None and name not in devices:
-        raise OptionError(f"--device {name}: torch finds no such device here; choose from {', '.join(devices)}")
+        raise OptionError(f"--device {name}: no such device on this machine; choose from {', '.join(devices)}")
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def name_outputs(inputs: list[Input]) -> list[str]:
-    """The name of each prediction; those that are not the image's own are printed.
+    """Choose the name of each prediction and print the names that differ from their image's.
 
     Raises:
         DataError: A name is too long for a file.
@@ -153,16 +154,16 @@ def name_outputs(inputs: list[Input]) -> list[str]:
     ]
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        print(one_line(f"named otherwise, because images would share a file: {', '.join(others[:5])}{more}"))
+        print(one_line(f"renamed, because images would share a file: {', '.join(others[:5])}{more}"))
     for image, name in zip(inputs, names, strict=True):
-        # With room for the extension of an unfinished file.
+        # Leaves room for the suffix of the temporary file.
         if len(os.fsencode(f"{Path(name).name}{max(ENDINGS, key=len)}.png")) > 240:
-            raise DataError(f"{image.path}: its name is too long for those of its predictions; rename it")
+            raise DataError(f"{image.path}: the names of its predictions would be too long; rename the image")
     return names
 
 
 def refuse_collisions(inputs: list[Input], files: list[Path], overwrite: bool) -> None:
-    """Raise a DataError if a file to write is an image to read, exists already, or is to be in a folder that is a file."""
+    """Raise a DataError if an output file is an input image, exists already, or has a regular file as a parent folder."""
 
     @cache
     def real(folder: Path) -> str:
@@ -172,41 +173,45 @@ def refuse_collisions(inputs: list[Input], files: list[Path], overwrite: bool) -
     for image in inputs:
         for path in image.path, image.path.resolve():
             if (real(path.parent), path.name) in written:
-                raise DataError(f"{image.path}: a prediction would be written over this picture; give another folder as output")
+                raise DataError(f"{image.path}: a prediction would overwrite this image; choose another --output")
     if not overwrite:
         refuse_existing(files, DataError)
     for folder in {parent for file in files for parent in file.parents}:
         if folder.exists() and not folder.is_dir():
-            raise DataError(f"{folder}: is a file, but predictions are to be written below it; give another --output")
+            raise DataError(f"{folder}: is a file, so predictions cannot be written below it; choose another --output")
 
 
 def prepare(
     ckpt_path: Path, device: torch.device, compile: bool | None, inference: dict
 ) -> tuple[SegmentationTask, Inference, Classes]:
-    """The task on its device, its view of the images, as it would be tested unless options differ, and its classes."""
+    """Load a task for prediction.
+
+    Returns:
+        The task on its device; the `Inference` of its test with the overrides applied; and its classes.
+    """
     task, classes = load_for_prediction(ckpt_path, compile)
     try:
         view = replace(task.test_inference, **{name: value for name, value in inference.items() if value is not None})
     except ValueError as error:
         raise OptionError(str(error)) from error
     task.to(device)
-    prepare_for_inference(task.network, task.hparams.compile)
+    prepare_for_inference(task.network, task.hparams["compile"])
     return task, view, classes
 
 
 def segment(
     task: SegmentationTask, view: Inference, inputs: list[Input], failures: list[str]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Predict images one by one.
+    """Segment images one by one.
 
     Args:
-        task: The task, on its device.
-        view: View of the images.
+        task: The task on its device.
+        view: Scales, flips and tiles to predict with.
         inputs: The images.
-        failures: The messages about images that cannot be read, or do not fit into the memory, are added to this.
+        failures: List to append messages to, about images that cannot be read or do not fit into memory.
 
-    Returns:
-        For each other image its index, its pixels, uint8 (height, width, 3), and its class ids, uint8 (height, width).
+    Yields:
+        Index, pixels (uint8, (height, width, 3)) and class ids (uint8, (height, width)) of each other image.
     """
     for index, (path, _) in enumerate(tqdm(inputs, desc="predict", unit="image")):
         try:
@@ -219,7 +224,7 @@ def segment(
 
 
 def _predict(task: SegmentationTask, view: Inference, image: np.ndarray, path: Path) -> np.ndarray:
-    """Class ids of an image, uint8 (height, width); a DataError if it does not fit into the memory."""
+    """Predict the class ids of an image, uint8 (height, width); raises a DataError if it does not fit into memory."""
     try:
         with torch.inference_mode():
             batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(task.device)
@@ -229,14 +234,14 @@ def _predict(task: SegmentationTask, view: Inference, image: np.ndarray, path: P
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError) and not is_oom_error(error):
             raise
-    garbage_collection_cuda()  # only now, since an error keeps the tensors of the call that raised it
+    garbage_collection_cuda()  # outside the except block, because the exception keeps the tensors of the failed call alive
     tile, size = view.tile, f"{image.shape[1]}x{image.shape[0]}"
     advice = f"smaller tiles than --tile {list(tile)}" if tile else "tiles, for example --tile [1024,1024]"
-    raise DataError(f"{path}: this image of {size} does not fit into the memory of {task.device}; predict it in {advice}")
+    raise DataError(f"{path}: an image of {size} pixels does not fit into the memory of {task.device}; predict it in {advice}")
 
 
 def _report(failures: list[str], number: int, consequence: str = "") -> None:
-    """Raise a DataError about the images that could not be predicted."""
+    """Raise a DataError that lists the images that could not be predicted, if there are any."""
     if failures:
         more = [f"and {len(failures) - SHOWN} more"] if len(failures) > SHOWN else []
         head = f"{len(failures)} of {number} images could not be predicted{consequence}:"
@@ -244,25 +249,23 @@ def _report(failures: list[str], number: int, consequence: str = "") -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run `predict`; `arguments` begins with the command."""
+    """Run `refinenet predict`; `arguments` begins with the command."""
     parser = ArgumentParser(prog="refinenet predict", description=DESCRIPTION)
-    parser.add_argument("images", nargs="+", help="images, folders of images, or patterns like 'street/*.jpg'")
+    parser.add_argument("images", nargs="+", help="images, folders of images, or patterns such as 'street/*.jpg'")
     parser.add_argument("--ckpt_path", type=Path, required=True, help="a run's last.ckpt or best.ckpt, or a model directory")
-    parser.add_argument("--output", type=Path, default=Path("predictions"), help="folder to write into")
-    parser.add_argument("--overwrite", action="store_true", help="replace predictions that exist")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; without it, a GPU if there is one")
+    parser.add_argument("--output", type=Path, default=Path("predictions"), help="folder to write to")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing predictions")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; by default, a GPU if one is available")
     parser.add_argument(
-        "--only",
-        type=Path,
-        help="a text file of names or paths, one a line: leave out all other images; extensions are optional",
+        "--only", type=Path, help="text file with one image name or path per line, extension optional; other images are skipped"
     )
-    parser.add_argument("--submission", choices=list(SERVERS), help="write what this evaluation server accepts instead")
-    parser.add_argument("--compile", type=bool | None, help="true or false: whether torch.compile makes the network")
-    # Without these, as the run's recipe has it for its test.
-    parser.add_argument("--scales", type=list[float] | None, help="scales to average over, like [0.5,1.0]")
-    parser.add_argument("--flip", type=bool | None, help="average over horizontally flipped images too: true or false")
-    parser.add_argument("--tile", type=tuple[int, int] | None, help="height and width of tiles, for images that do not fit")
-    parser.add_argument("--tile_overlap", type=float | None, help="least share of a tile that the next one sees too")
+    parser.add_argument("--submission", choices=list(SERVERS), help="write the archive for this evaluation server instead")
+    parser.add_argument("--compile", type=bool | None, help="compile the network with torch.compile: true or false")
+    # These default to the test settings of the run's recipe.
+    parser.add_argument("--scales", type=list[float] | None, help="image scales to average over, such as [0.5,1.0]")
+    parser.add_argument("--flip", type=bool | None, help="also average over horizontally flipped images: true or false")
+    parser.add_argument("--tile", type=tuple[int, int] | None, help="tile height and width, for images too large for memory")
+    parser.add_argument("--tile_overlap", type=float | None, help="min overlap of neighboring tiles, as a fraction of a tile")
     parser.add_argument("--protocol", type=Protocol | None, help="standard or paper")
     options = parser.parse_args(arguments[1:])
     try:

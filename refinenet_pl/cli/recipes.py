@@ -1,4 +1,4 @@
-"""Names on the command line: `-c RECIPE` and `--run.table TABLE --run.cell CELL`, replaced by files and options."""
+"""Resolution of names on the command line: `-c RECIPE` and `--run.table TABLE --run.cell CELL`."""
 
 import argparse
 from pathlib import Path
@@ -14,20 +14,20 @@ from refinenet_pl.tasks.task_class import TASK, import_task
 
 
 def expand(arguments: list[str]) -> list[str]:
-    """Replace names of recipes and cells by what LightningCLI accepts.
+    """Replace names of recipes and cells with arguments that LightningCLI accepts.
 
-    Recipes come first, then the cell, then all other options: what comes later wins.
+    Recipes come first, then the cell, then all other options. Later arguments override earlier ones.
 
     Args:
         arguments: A command and its options.
 
     Returns:
-        The same with a `--config FILE` for each recipe and its bases, the recipe's name as `--run.recipe`, and the options of
-        the cell if `--run.table` names a table or is a YAML file.
+        The command, a `--config FILE` for each recipe and its bases, the recipe's name as `--run.recipe`, the options of the
+        cell if `--run.table` is a packaged table or a YAML file, and all other options.
 
     Raises:
-        CatalogError: There is no such recipe or table, or a recipe is its own base.
-        TableError: The table cannot be used, or has no such cell.
+        CatalogError: A recipe or table does not exist, or a recipe is its own base.
+        TableError: The table is invalid, or the cell does not exist.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"refinenet {arguments[0]}")
     parser.add_argument("-c", "--config", action="append", default=[])
@@ -43,7 +43,7 @@ def expand(arguments: list[str]) -> list[str]:
     if table is not None and (table in names(TABLES) or table.endswith((".yaml", ".yml"))):
         read = read_table(find_table(table))
         if cell is None:
-            raise CatalogError(f"--run.table is {table}; name one of its rows with --run.cell: {', '.join(read.cells)}")
+            raise CatalogError(f"--run.table {table} requires --run.cell; use one of {', '.join(read.cells)}")
         table = read.name
         options += cell_options(read, cell, recipes[-1].stem if recipes else "")
     options += [f"--run.{name}={value}" for name, value in (("table", table), ("cell", cell)) if value is not None]
@@ -51,13 +51,13 @@ def expand(arguments: list[str]) -> list[str]:
 
 
 def task_class(arguments: list[str]) -> type[SegmentationTask]:
-    """The task of a run: the last value of `task` in the recipes or of `--task`.
+    """Task class of a run: the value of `--task`, or of `task` in the last recipe that has it.
 
     Args:
         arguments: A command and its options, from `expand`.
 
     Raises:
-        CatalogError: It is no import path of a `SegmentationTask`.
+        CatalogError: The value is not the import path of a `SegmentationTask`.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"refinenet {arguments[0]}")
     parser.add_argument("--config", action="append", default=[])
@@ -68,21 +68,21 @@ def task_class(arguments: list[str]) -> type[SegmentationTask]:
 
 
 def with_bases(recipe: Path) -> list[Path]:
-    """A recipe after the one that its key `base` names, after that one's base, and so on.
+    """Recipe with all its bases, base first.
 
     Args:
-        recipe: A YAML file. A base is the name of a recipe of the package, or a YAML file relative to the recipe.
+        recipe: A YAML file. Its key `base` is the name of a packaged recipe, or a YAML file relative to the recipe.
 
     Raises:
-        CatalogError: There is no such base, or a recipe is its own base.
+        CatalogError: A base does not exist, or a recipe is its own base.
     """
     chain = [recipe]
     while (base := _key(chain[0], "base")) is not None:
         file = chain[0].parent / base if base.endswith((".yaml", ".yml")) else find_recipe(base)
         if not file.is_file():
-            raise CatalogError(f"{chain[0]}: its base {file} is no file")
+            raise CatalogError(f"{chain[0]}: base {file} is not a file; correct the key base")
         if file.resolve() in [known.resolve() for known in chain]:
-            raise CatalogError(f"{file}: is its own base, by way of {chain[0]}")
+            raise CatalogError(f"{file}: is its own base, through {chain[0]}; remove one of the keys base")
         chain.insert(0, file)
     return chain
 
@@ -91,5 +91,5 @@ def _key(recipe: Path, key: str) -> str | None:
     try:
         content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
-        return None  # the parser of the command says what is wrong with it
+        return None  # the command's parser reports the error
     return content.get(key) if isinstance(content, dict) else None

@@ -1,4 +1,4 @@
-"""`fit`, `validate` and `test`: LightningCLI on a recipe, with a directory that is a function of the run."""
+"""Commands `fit`, `validate` and `test`: LightningCLI on a recipe, with a directory that follows from the run's name."""
 
 import errno
 import json
@@ -6,10 +6,12 @@ import sys
 import warnings
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.environments import ClusterEnvironment
@@ -18,8 +20,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from refinenet_pl.ablation.tables import TableError
 from refinenet_pl.callbacks.checkpoint_files import SafeCheckpoints, forget_previous, resume_from
 from refinenet_pl.callbacks.preparation import PrepareForInference
-from refinenet_pl.callbacks.results import ResultsWriter
-from refinenet_pl.callbacks.samples import SampleWriter
+from refinenet_pl.callbacks.results import ResultsWriter, log_record
+from refinenet_pl.callbacks.samples import SampleWriter, read_samples
 from refinenet_pl.callbacks.stop_on_signal import StopOnSignal, end_on_signal
 from refinenet_pl.callbacks.throughput import Throughput
 from refinenet_pl.checkpoints.loading import with_model_directory
@@ -28,6 +30,7 @@ from refinenet_pl.cli.options import OptionError, RunTrainer, refuse_objects, re
 from refinenet_pl.cli.recipes import expand, task_class
 from refinenet_pl.datamodule.samplers import device_batch
 from refinenet_pl.datamodule.segmentation import SegmentationDataModule
+from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.registry import find_dataset
 from refinenet_pl.errors import CatalogError, CheckpointError, DataError, plain_message
 from refinenet_pl.exit_codes import BUSY, DIVERGED
@@ -44,30 +47,32 @@ from refinenet_pl.tracking.identity import BEST, LAST, RunId
 from refinenet_pl.tracking.lock import RunBusyError, lock_run
 from refinenet_pl.tracking.loggers import Track, build_loggers
 from refinenet_pl.tracking.sharing import find_same_training, share
+from refinenet_pl.tracking.wandb import WandbTracker
 
 TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,
-    # The data module's samplers know about processes; Lightning's would count samples twice in evaluation.
+    # The data module's samplers distribute the samples; Lightning's would count some twice in evaluation.
     "use_distributed_sampler": False,
     "log_every_n_steps": 10,
 }
 
 
 class RunCLI(LightningCLI):
-    """A recipe's command line. What the data set knows (class count, void id) is linked, not repeated."""
+    """Command line of a recipe, in which the dataset's facts (number of classes, ignored id) are linked to the model's."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_class_arguments(RunId, "run", skip={"seed"}, help="Which run this is; decides its directory")
-        words = "Where values and pictures go besides results.json: W&B and CSV files, CSV files alone, or nowhere"
-        parser.add_argument("--track", type=Track, default="wandb", help=words)
-        words = "Import path of the task, a subclass of refinenet_pl.SegmentationTask, whose arguments are below model"
-        parser.add_argument("--task", type=str, default=TASK, help=words)
+        """Add the options of a run, and link those of the dataset to the model."""
+        parser.add_class_arguments(RunId, "run", skip={"seed"}, help="Name of the run; determines its directory")
+        text = "Logging in addition to results.json: W&B and CSV files, CSV files only, or none"
+        parser.add_argument("--track", type=Track, default="wandb", help=text)
+        text = "Import path of the task, a subclass of refinenet_pl.SegmentationTask, whose arguments are those of model"
+        parser.add_argument("--task", type=str, default=TASK, help=text)
         parser.add_argument("--base", type=str | None, help="Recipe that this recipe changes, by name or file")
-        words = (
-            "How validate and test match a checkpoint's classes with the dataset's: exact (equal names, order and ignored id), "
+        text = (
+            "Matching of a checkpoint's classes with the dataset's in validate and test: exact (equal names, order and ignored "
+            "id), name (in any order), or position (by channel number only)"
         )
-        words += "name (in any order), or position (by their order alone)"
-        parser.add_argument("--match_classes", type=MatchClasses, default="exact", help=words)
+        parser.add_argument("--match_classes", type=MatchClasses, default="exact", help=text)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
         parser.link_arguments("match_classes", "model.match_classes")
         data, outputs = ("data.dataset", "data.root"), ("data.dataset", "data.root", "model.protocol", "model.void_output")
@@ -79,15 +84,23 @@ class RunCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
+        """Return the commands and the arguments of the Trainer's methods that are not options."""
         commands = LightningCLI.subcommands()
-        # A run always goes on from its own last checkpoint, and checkpoints are always read as plain data.
+        # A run always resumes from its own last checkpoint, and checkpoints are always read as plain data.
         skipped = {"fit": {"ckpt_path", "weights_only"}, "validate": {"weights_only"}, "test": {"weights_only"}}
         return {name: commands[name] | more for name, more in skipped.items()}
 
     def _parse_ckpt_path(self) -> None:
-        """Lightning would let a checkpoint's hyperparameters overrule the recipe here; a run has one configuration."""
+        """Do nothing, because Lightning would override the recipe with a checkpoint's hyperparameters."""
 
     def before_instantiate_classes(self) -> None:
+        """Check and complete the configuration, and lock the run, or exit if it is finished.
+
+        Raises:
+            OptionError: An option is not available in a run.
+            RunBusyError: Another process is training the run.
+        """
+        assert self.subcommand is not None
         config = self.config[self.subcommand]
         refuse_options(
             config.trainer.as_dict(), self._parser(self.subcommand).get_defaults().trainer.as_dict(), self.subcommand
@@ -98,7 +111,8 @@ class RunCLI(LightningCLI):
             expand_path(self.run_.root)
         except ValueError as error:
             raise OptionError(str(error)) from None
-        for callback in config.trainer.callbacks or []:  # a default that is an enum cannot be written as YAML
+        # YAML cannot represent enums, which are defaults of some callbacks' arguments.
+        for callback in config.trainer.callbacks or []:
             arguments = callback.get("init_args") or {}
             for name, value in list(arguments.items()):
                 if isinstance(value, Enum):
@@ -107,28 +121,31 @@ class RunCLI(LightningCLI):
             weights = find_dataset(config.data.dataset).class_weights
             config.model.class_weights = None if weights is None else list(weights)
         self._dump_config()
-        # This configuration is complete; and matching is an option of an evaluation, not of the training.
+        # The base is merged into this configuration, and the matching of classes is not part of a training.
         self.config_dump.pop("base", None)
         if config.task == TASK:
             del self.config_dump["task"]
         self.config_dump["model"].pop("match_classes", None)
         if self.subcommand != "fit":
-            # The checkpoint holds the weights; others need not be loaded, let alone downloaded.
+            # The weights are in the checkpoint, so none have to be loaded or downloaded.
             network = config.model.network.get("init_args") or {}
             if "encoder_weights" in network:
                 network["encoder_weights"] = None
         self.debugging = bool(config.trainer.fast_dev_run)
         if self.subcommand == "fit" and not self.debugging:
             refuse_another_configuration(self.run_, self.config_dump)
-            self._end_if_finished()
-            if rank_zero_only.rank == 0:
-                self.lock = lock_run(self.run_)  # held until this process ends
-                # Meanwhile, by the process that held it. Only the first process asks, and others that a launcher has started
-                # already are to end with it.
-                self._end_if_finished(BUSY if launched_elsewhere() else 0)
-            self._end_if_trained_as_another()
+            self._exit_if_finished()
+            self._lock()
+            self._exit_if_trained_as_another()
 
-    def _end_if_finished(self, code: int = 0) -> None:
+    @rank_zero_only
+    def _lock(self) -> None:
+        self.lock = lock_run(self.run_)  # held until this process ends
+        # The process that held the lock may have finished the run. Only the first process checks this; a launcher ends the
+        # others because of the exit code.
+        self._exit_if_finished(BUSY if launched_elsewhere() else 0)
+
+    def _exit_if_finished(self, code: int = 0) -> None:
         if not self.run_.results_file.exists():
             return
         if diverged := json.loads(self.run_.results_file.read_text()).get("diverged"):
@@ -138,34 +155,51 @@ class RunCLI(LightningCLI):
                 file=sys.stderr,
             )
             sys.exit(DIVERGED)
-        print(f"finished already: {self.run_.results_file}")
+        print(f"already finished: {self.run_.results_file}")
         sys.exit(code)
 
-    def _end_if_trained_as_another(self) -> None:
+    def _exit_if_trained_as_another(self) -> None:
         trained = find_same_training(self.run_, self.config_dump)
-        if trained is None:
-            return
-        if rank_zero_only.rank == 0:
-            share(trained, self.run_, self.config_dump)
-            print(f"the same training as {trained.directory}, whose results it shares: {self.run_.results_file}")
-        sys.exit(0)
+        if trained is not None:
+            self._share(trained)
+            sys.exit(0)
 
-    def instantiate_trainer(self, **kwargs) -> Trainer:
+    @rank_zero_only
+    def _share(self, trained: RunId) -> None:
+        record = share(trained, self.run_, self.config_dump)
+        config = self.config[self.subcommand]
+        if config.track == "wandb":
+            tracker = WandbTracker(self.run_, self.config_dump, "train", record["git"]["revision"])
+            tracker.log_curve(record)
+            samples = read_samples(self.run_.directory / "samples")
+            log_record(tracker, record, samples, _classes(config.data.dataset, config.data.root))
+        print(f"the same training as {trained.directory}, whose results it shares: {self.run_.results_file}")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with the run's callbacks, loggers and plugins.
+
+        Raises:
+            OptionError: A callback, plugin or strategy is not available in a run.
+        """
         run, training = self.run_, self.subcommand == "fit"
         checkpoint = None if training else self._checkpoint()
         given = self.config_init[self.subcommand].trainer
-        own_callbacks, own_plugins = list(given.callbacks or []), list(given.plugins or [])
+        own_callbacks: list[Callback] = list(given.callbacks or [])
+        own_plugins = list(given.plugins or [])
         refuse_objects(own_callbacks, own_plugins, given.strategy)
-        # One that is given is the run's, since Lightning allows one; with several, max_time would be ignored.
+        # A Timer of the user replaces the run's, because Lightning ignores max_time if there are several.
         timer = next((callback for callback in own_callbacks if isinstance(callback, Timer)), None)
-        callbacks = [] if timer else [Timer(given.max_time)]
-        timer, given.max_time = timer or callbacks[0], None
+        callbacks: list[Callback] = []
+        if timer is None:
+            timer = Timer(given.max_time)
+            callbacks.append(timer)
+        given.max_time = None
         self.checkpoints = _checkpoints(run.directory) if training and given.enable_checkpointing is not False else []
         own = {checkpoints.state_key for checkpoints in self.checkpoints}
         if any(isinstance(callback, ModelCheckpoint) and callback.state_key in own for callback in own_callbacks):
             raise OptionError(
-                "trainer.callbacks: a run has this ModelCheckpoint anyway, for best.ckpt (by val/miou) or last.ckpt; "
-                "leave it out, or give it another monitor"
+                "trainer.callbacks: a run already has this ModelCheckpoint, for best.ckpt (by val/miou) or last.ckpt; remove "
+                "it, or change its monitor"
             )
         self.samples = SampleWriter(run.directory)
         self.results = ResultsWriter(run, self.config_dump, checkpoint, timer, self.samples, *self.checkpoints[:1])
@@ -177,31 +211,36 @@ class RunCLI(LightningCLI):
         if checkpoint and not run.owns(checkpoint):
             kwargs["logger"] = False
         elif given.logger is None and not self.debugging:
-            job_type = "train" if training else self.subcommand
+            job_type = "train" if training else str(self.subcommand)
             track, revision = self.config[self.subcommand].track, git_state()["revision"]
             kwargs["logger"] = build_loggers(track, run, self.config_dump, job_type, revision) or False
             monitored = any(isinstance(callback, LearningRateMonitor) for callback in own_callbacks)
-            callbacks += [LearningRateMonitor()] if training and kwargs["logger"] and not monitored else []
+            if training and kwargs["logger"] and not monitored:
+                callbacks.append(LearningRateMonitor())
         given.callbacks = [*own_callbacks, *callbacks]
         environments = [] if any(isinstance(plugin, ClusterEnvironment) for plugin in own_plugins) else slurm_environments()
         given.plugins = [*own_plugins, SafeCheckpoints(self.config_dump["model"]["network"]), *environments]
         return super().instantiate_trainer(default_root_dir=str(run.directory), **kwargs)
 
     def instantiate_classes(self) -> None:
+        """Instantiate the trainer, task and data module, or exit with a short error."""
         try:
             super().instantiate_classes()
-        except ValueError as error:  # arguments that do not go together; the message says which
+        except ValueError as error:  # invalid arguments, named in the message
             sys.exit(f"error: {shorten_parser_error(error)}")
 
     def after_instantiate_classes(self) -> None:
-        if self.subcommand == "fit":  # before anything is written or the other processes are started
+        """Check the batch size, before files are written and processes started."""
+        if self.subcommand == "fit":
             device_batch(self.datamodule.global_batch, self.trainer.world_size, self.trainer.accumulate_grad_batches)
 
     def before_fit(self) -> None:
+        """Save the configuration."""
         if not self.debugging:
             save_configuration(self.run_, self.config_dump)
 
     def fit(self, model: SegmentationTask, datamodule: SegmentationDataModule) -> None:
+        """Train, or resume, and write the record."""
         resumed = None if self.debugging else resume_from(self.run_.directory)
         try:
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=resumed, weights_only=True if resumed else None)
@@ -218,7 +257,7 @@ class RunCLI(LightningCLI):
         forget_previous(self.run_.directory)
 
     def _score_last(self, model: SegmentationTask, datamodule: SegmentationDataModule) -> None:
-        """Score the network at the end of training, which is that of last.ckpt, however the training ended.
+        """Score the final network, and make sure that it is the one in last.ckpt.
 
         Callbacks may change weights after the last checkpoint, and training may end between two validations.
         """
@@ -237,7 +276,7 @@ class RunCLI(LightningCLI):
             self.results.keep(self.trainer, model, checkpoint)
 
     def _agree(self, same: bool) -> bool:
-        """The first process's answer, since all must do the same."""
+        """Return the first process's value, because all processes must branch alike."""
         return self.trainer.strategy.broadcast(same)
 
     @rank_zero_only
@@ -247,15 +286,19 @@ class RunCLI(LightningCLI):
         state = torch.load(self.run_.directory / LAST, map_location="cpu", weights_only=True)["state_dict"]
         return digest({name.removeprefix("network."): tensor for name, tensor in state.items()})
 
-    def validate(self, **kwargs) -> None:
+    def validate(self, **kwargs: Any) -> None:
+        """Score a checkpoint on the validation split."""
         self._evaluate(self.trainer.validate, **kwargs)
 
-    def test(self, **kwargs) -> None:
+    def test(self, **kwargs: Any) -> None:
+        """Score a checkpoint on the test split."""
         self._evaluate(self.trainer.test, **kwargs)
 
-    def _evaluate(self, evaluate: Callable, model: SegmentationTask, datamodule: SegmentationDataModule, **kwargs) -> None:
+    def _evaluate(
+        self, evaluate: Callable[..., Any], model: SegmentationTask, datamodule: SegmentationDataModule, **kwargs: Any
+    ) -> None:
         checkpoint = self._checkpoint()
-        weights = {"ckpt_path": str(checkpoint), "weights_only": True}
+        weights: dict[str, Any] = {"ckpt_path": str(checkpoint), "weights_only": True}
         if checkpoint.is_dir():
             model, weights = with_model_directory(model, checkpoint, datamodule.classes), {}
         try:
@@ -263,45 +306,45 @@ class RunCLI(LightningCLI):
         except RuntimeError as error:
             if not is_mismatch(error):
                 raise
-            sys.exit(f"error: {checkpoint} holds another network than the configuration describes: {describe_mismatch(error)}")
+            sys.exit(f"error: {checkpoint}: its network is not the one of the configuration: {describe_mismatch(error)}")
 
     def _checkpoint(self) -> Path:
         config = self.config[self.subcommand]
-        # The best on the split that is scored would be chosen on what it is scored on.
+        # The best checkpoint on the test split would be selected on the images that it is tested on.
         name = LAST if config.data.val_split == config.data.test_split else BEST
         path = expand_path(config.ckpt_path, CheckpointError) if config.ckpt_path else self.run_.directory / name
         if not path.exists():
-            sys.exit(f"error: no checkpoint at {path}; train the run first (fit), or name one with --ckpt_path")
+            sys.exit(f"error: {path}: no such checkpoint; train the run first (fit), or set --ckpt_path")
         return path
 
 
 def _checkpoints(directory: Path) -> list[ModelCheckpoint]:
-    """`best.ckpt`, written when a validation ends, and `last.ckpt`, written when an epoch does: there a run resumes exactly."""
-    where = {"dirpath": directory, "enable_version_counter": False}
+    """`best.ckpt`, written at the end of a validation, and `last.ckpt`, written at the end of an epoch, where runs resume."""
+    build = partial(ModelCheckpoint, directory, enable_version_counter=False)
     return [
-        ModelCheckpoint(filename="best", monitor="val/miou", mode="max", save_on_train_epoch_end=False, **where),
-        ModelCheckpoint(filename=Path(LAST).stem, save_on_train_epoch_end=True, **where),
+        build(filename="best", monitor="val/miou", mode="max", save_on_train_epoch_end=False),
+        build(filename=Path(LAST).stem, save_on_train_epoch_end=True),
     ]
 
 
 def _seed(given: bool | int) -> int:
     if isinstance(given, bool):
-        sys.exit(f"error: seed_everything is {given}; give a number, which names the run")
+        sys.exit(f"error: seed_everything is {given}; set a number, which names the run")
     if not 0 <= given < 2**32:
-        sys.exit(f"error: seed_everything is {given}; give a number from 0 to {2**32 - 1}")
+        sys.exit(f"error: seed_everything is {given}; set a number from 0 to {2**32 - 1}")
     return given
 
 
-def _classes(dataset: str, root: str | None):
+def _classes(dataset: str, root: str | None) -> Classes:
     try:
         return find_dataset(dataset).classes_of(root)
-    except DataError as error:  # ended here, or the parser would put its whole usage before the message
+    except DataError as error:  # exit here, because the parser would print its usage before the message
         sys.exit(f"error: {error}")
 
 
 def _void_channel(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> str | None:
-    wanted = protocol == "paper" if void_output is None else void_output
-    return find_dataset(dataset).void_channel if wanted else None
+    has_void = protocol == "paper" if void_output is None else void_output
+    return find_dataset(dataset).void_channel if has_void else None
 
 
 def _channels(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> int:
@@ -310,20 +353,20 @@ def _channels(dataset: str, root: str | None, protocol: str, void_output: bool |
 
 def main(arguments: list[str]) -> None:
     """Run `fit`, `validate` or `test`; `arguments` begins with the command."""
-    # Said of the encoder's batch normalisation, which is meant to be so.
+    # The encoder's batch normalization is in evaluation mode on purpose.
     warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training")
-    # Said of arguments that are not the process's own words.
+    # The arguments are not those of sys.argv.
     warnings.filterwarnings("ignore", message=r"LightningCLI's args parameter")
-    # Said of scores on several processes, which are of all processes together already.
+    # Scores are computed over all processes before they are logged.
     warnings.filterwarnings("ignore", message=r".*It is recommended to use `self.log\(.*sync_dist=True")
     end_on_signal()
     try:
-        words = expand(arguments)
+        expanded = expand(arguments)
         RunCLI(
-            task_class(words),
+            task_class(expanded),
             SegmentationDataModule,
-            args=words,
-            save_config_callback=None,  # a run's directory has its config before the trainer exists
+            args=expanded,
+            save_config_callback=None,  # the configuration is saved before the trainer exists
             seed_everything_default=0,
             trainer_class=RunTrainer,
             trainer_defaults=TRAINER_DEFAULTS,
@@ -339,9 +382,9 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        cure = "what was written before is kept, so make room or give permission to write and start the same command again"
-        where = f"{error.filename}: " if error.filename else ""  # a write to an open file does not say to which
-        sys.exit(f"error: {where}{error.strerror}; {cure}")
+        fix = "files written before are kept, so free disk space or allow writing, and run the same command again"
+        place = f"{error.filename}: " if error.filename else ""  # an error of an open file has no name
+        sys.exit(f"error: {place}{error.strerror}; {fix}")
     except Exception as error:
         if (cause := explain(error)) is None:
             raise

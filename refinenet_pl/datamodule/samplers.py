@@ -1,66 +1,64 @@
-"""Samples of each process and their order: the same on any number of processes and after any interruption."""
+"""Assignment of samples to processes and their order, equal on any number of processes and after any interruption."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any
 
 import torch
-from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
+from torch.utils.data import DistributedSampler, SequentialSampler
 
+from refinenet_pl.datamodule.transforms import AugmentedDataset, SampleKey
+from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.errors import DataError
 from refinenet_pl.seeds import derive_seed
 
 
-class SampleKey(NamedTuple):
-    """One visit to one training sample; augmentation is drawn from it."""
-
-    epoch: int
-    index: int
-
-
-class TrainingSampler(DistributedSampler):
+class TrainingSampler(DistributedSampler[SampleKey]):
     """Samples shuffled in each epoch from (seed, epoch); the last, incomplete global batch is dropped.
 
-    Batch k of all processes together holds the same samples whatever the number of processes.
+    Batch k of all processes together holds the same samples for any number of processes.
 
     Args:
         dataset: The dataset.
         global_batch: Samples of one step over all processes; a multiple of `num_replicas`.
         num_replicas: Number of processes.
-        rank: This process's number.
-        seed: Of the order.
+        rank: Rank of this process.
+        seed: Seed of the order.
 
     Attributes:
-        start: Number of this process's samples that the next iteration leaves out, to resume in the middle of an epoch.
+        start: Number of this process's samples that the next iteration skips, to resume in the middle of an epoch.
 
     Raises:
         DataError: The dataset is smaller than one batch.
     """
 
-    def __init__(self, dataset: Dataset, global_batch: int, num_replicas: int, rank: int, seed: int):
+    def __init__(self, dataset: AugmentedDataset, global_batch: int, num_replicas: int, rank: int, seed: int):
         require_one_batch(dataset, global_batch)
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed, drop_last=True)
-        self.total_size = len(dataset) // global_batch * global_batch
+        self.size = len(dataset)
+        self.total_size = self.size // global_batch * global_batch
         self.num_samples = self.total_size // num_replicas
         self.start = 0
 
     def __iter__(self) -> Iterator[SampleKey]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
-        order = torch.randperm(len(self.dataset), generator=generator)[: self.total_size].tolist()
-        mine = order[self.rank :: self.num_replicas]
-        return iter([SampleKey(self.epoch, index) for index in mine[self.start :]])
+        order = torch.randperm(self.size, generator=generator)[: self.total_size].tolist()
+        own = order[self.rank :: self.num_replicas]
+        return iter([SampleKey(self.epoch, sample) for sample in own[self.start :]])
 
 
 class OverfitSampler(SequentialSampler):
-    """The first samples, in the same order and with the same augmentation in each epoch, for `trainer.overfit_batches`.
+    """The first samples, with equal order and augmentation in each epoch, for `trainer.overfit_batches`.
+
+    A SequentialSampler, because Lightning replaces all others.
 
     Args:
         dataset: The dataset.
         global_batch: Samples of one step over all processes.
         num_replicas: Number of processes.
-        rank: This process's number.
+        rank: Rank of this process.
     """
 
-    def __init__(self, dataset: Dataset, global_batch: int, num_replicas: int, rank: int):
+    def __init__(self, dataset: AugmentedDataset, global_batch: int, num_replicas: int, rank: int):
         require_one_batch(dataset, global_batch)
         super().__init__(dataset)
         self.indices = range(rank, len(dataset) // global_batch * global_batch, num_replicas)
@@ -69,27 +67,33 @@ class OverfitSampler(SequentialSampler):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __iter__(self) -> Iterator[SampleKey]:
+    def __iter__(self) -> Iterator[Any]:  # of SampleKey, but torch annotates the keys of a SequentialSampler as int
         return iter([SampleKey(0, index) for index in self.indices[self.start :]])
 
 
-class EvaluationSampler(DistributedSampler, SequentialSampler):
-    """Every sample exactly once, in order; whole batches are dealt to the processes in turn.
+class EvaluationSampler(DistributedSampler[int], SequentialSampler):
+    """Every sample exactly once, in order; whole batches are assigned to the processes in turn.
 
-    Both of its base classes tell Lightning to leave it as it is: it replaces others to distribute and to overfit.
+    Batches stay whole, so that they hold the same samples on any number of processes and their scores are bit-equal.
+    Lightning's default sampler repeats samples until all processes have equally many, and would count those twice.
 
-    Whole ones, so that a batch holds the same samples on any number of processes and its scores are the same to the last bit.
-    Lightning's own choice repeats samples until all processes have equally many, and would count those twice.
+    It has both base classes because Lightning replaces other samplers, to distribute and to overfit.
+
+    Args:
+        dataset: The dataset.
+        batch: Samples per batch and process.
+        num_replicas: Number of processes.
+        rank: Rank of this process.
 
     Raises:
         DataError: There are fewer batches than processes.
     """
 
-    def __init__(self, dataset: Dataset, batch: int, num_replicas: int, rank: int):
+    def __init__(self, dataset: SegmentationDataset, batch: int, num_replicas: int, rank: int):
         batches = -(-len(dataset) // batch)
         if batches < num_replicas:
             raise DataError(
-                f"{len(dataset)} pictures in batches of {batch} are {batches} batches, too few for {num_replicas} processes; "
+                f"{len(dataset)} images in batches of {batch} are {batches} batches, too few for {num_replicas} processes; "
                 "use fewer devices, or lower data.evaluation_batch"
             )
         DistributedSampler.__init__(self, dataset, num_replicas=num_replicas, rank=rank, shuffle=False)
@@ -102,30 +106,34 @@ class EvaluationSampler(DistributedSampler, SequentialSampler):
         return iter(self.indices)
 
 
-def require_one_batch(dataset: Dataset, global_batch: int) -> None:
-    """Raise a DataError if a dataset is smaller than one batch, of which a training would have no step."""
+def require_one_batch(dataset: AugmentedDataset, global_batch: int) -> None:
+    """Check that a dataset has at least one batch, without which training has no step.
+
+    Raises:
+        DataError: It is smaller.
+    """
     if len(dataset) < global_batch:
         raise DataError(
-            f"the training split holds {len(dataset)} samples, fewer than one batch of {global_batch}; lower data.global_batch"
+            f"the training split has {len(dataset)} samples, fewer than one batch of {global_batch}; lower data.global_batch"
         )
 
 
 def device_batch(global_batch: int, processes: int, accumulation: int) -> int:
-    """Samples that one process takes at a time.
+    """Compute the batch size of one process.
 
     Args:
         global_batch: Samples of one optimizer step over all processes.
         processes: Number of processes.
-        accumulation: Batches of one process that make one step.
+        accumulation: Batches per process and step.
 
     Raises:
-        DataError: The global batch cannot be shared evenly; the message has the arithmetic.
+        DataError: The global batch cannot be divided evenly.
     """
     shares = processes * accumulation
     if global_batch % shares:
         across = f"{processes} processes" + (f" x {accumulation} accumulated batches" if accumulation > 1 else "")
         raise DataError(
-            f"a global batch of {global_batch} cannot be shared by {across}: {global_batch} / {shares} = "
+            f"a global batch of {global_batch} cannot be divided among {across}: {global_batch} / {shares} = "
             f"{global_batch / shares:.2f}; use a number of devices (trainer.devices, trainer.num_nodes) or of accumulated "
             "batches (trainer.accumulate_grad_batches) that divides it"
         )

@@ -1,7 +1,6 @@
-"""From a dataset on disk to batches."""
+"""Data module: batches of a dataset on disk."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 from lightning import LightningDataModule
@@ -18,28 +17,28 @@ class SegmentationDataModule(LightningDataModule):
     """Batches of a dataset, for any number of processes.
 
     A batch is a dict of `image`, uint8 (N, 3, H, W), `mask`, int64 (N, H, W), and `name`, a list of str. Training batches
-    are augmented crops, and have `seeds`, a list of int, from which each sample's dropout is drawn; evaluation batches are
-    whole images at their own size, each seen exactly once.
+    are augmented crops, and have `seeds`, a list of int, from which each sample's dropout is sampled. Evaluation batches are
+    whole images at their own size; each image occurs exactly once.
 
     Args:
         dataset: Name of a dataset, or import path of a class.
-        root: Folder of its files; None for one that needs none.
+        root: Folder of its files; None for a dataset without files.
         dataset_options: Further arguments of the dataset's class.
-        train_split: The split to train on.
-        val_split: The split that is scored while training.
-        test_split: The split that `test` scores. If it is the one that is scored while training, as for many published figures,
-            `test` scores the network at the end of training, because the best one would be chosen on its own test images.
-        global_batch: Training samples an optimizer step: devices x batch x accumulation. Each process takes its share at a
-            time; one that is not a whole number is refused.
+        train_split: Split to train on.
+        val_split: Split to validate on during training.
+        test_split: Split that `test` scores. If it is also `val_split`, as for many published scores, `test` scores the last
+            checkpoint, because the best one would be selected on its own test images.
+        global_batch: Training samples per optimizer step: devices x batch x accumulation. It must be divisible by the number of
+            processes and accumulated batches.
         crop_size: (height, width) of training crops.
-        short_edge: Min and max short edge, in pixels, that training images are resized to before anything else; None
-            to leave them as they are. (450, 1100) in the authors' code.
-        scales: Factors that training images are resized by, one drawn for each.
-        flip: Whether half of the training images are horizontally flipped.
+        short_edge: Min and max short edge, in pixels, that training images are first resized to; None to keep their size.
+            (450, 1100) in the authors' code.
+        scales: Factors that training images are resized by, one sampled for each image.
+        flip: Flip half of the training images horizontally.
         color_jitter: Strength of color changes; 0 for none.
-        evaluation_batch: Images a batch and process in evaluation; more than 1 needs images of one size.
-        num_workers: Processes that load data, for each training process.
-        seed: Of order and augmentation.
+        evaluation_batch: Images per batch and process in evaluation; more than 1 requires images of one size.
+        num_workers: Data loading processes of each training process.
+        seed: Seed of order and augmentation.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -56,7 +55,7 @@ class SegmentationDataModule(LightningDataModule):
         global_batch: int = 8,
         crop_size: tuple[int, int] = (400, 400),
         short_edge: tuple[int, int] | None = None,
-        scales: list[float] = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3),
+        scales: Sequence[float] = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3),
         flip: bool = True,
         color_jitter: float = 0.0,
         evaluation_batch: int = 1,
@@ -75,7 +74,7 @@ class SegmentationDataModule(LightningDataModule):
             ("short_edge", short_edge, 1 <= edges[0] <= edges[1], "min and max, in this order, of 1 or more"),
         ):
             if not is_right:
-                raise ValueError(f"data.{option} is {value}; it can be {range_}")
+                raise ValueError(f"data.{option} is {value}; it must be {range_}")
         self.dataset_class = find_dataset(dataset)
         self.root = root
         self.classes = self.dataset_class.classes_of(root)
@@ -91,11 +90,11 @@ class SegmentationDataModule(LightningDataModule):
         self.transform = training_transform(crop_size, scales, flip, color_jitter, self.classes.ignore_index, short_edge)
 
     def split(self, name: str) -> SegmentationDataset:
-        """One split, without augmentation."""
+        """Open a split, without augmentation."""
         return self.dataset_class(root=self.root, split=name, **self.dataset_options)
 
     def setup(self, stage: str) -> None:
-        # Opened here, so that bad data ends the run before anything is trained.
+        """Open the splits of a stage, so that invalid data ends the run before training."""
         if stage == "fit":
             self.training = AugmentedDataset(self.split(self.splits["train"]), self.transform, self.seed)
         if stage == "validate" or (stage == "fit" and self._validates()):
@@ -103,49 +102,57 @@ class SegmentationDataModule(LightningDataModule):
         if stage == "test":
             self.testing = self.split(self.splits["test"])
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> TrainingLoader:
+        """Loader of augmented batches, at the restored position if the run resumes."""
         world_size, rank = self._process()
         accumulation = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
         batch = device_batch(self.global_batch, world_size, accumulation)
-        if self.trainer is not None and self.trainer.overfit_batches:
+        sampler: TrainingSampler | OverfitSampler
+        # Lightning sets the attribute outside the class.
+        if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]
             sampler = OverfitSampler(self.training, self.global_batch, world_size, rank)
         else:
             sampler = TrainingSampler(self.training, self.global_batch, world_size, rank, self.seed)
-        self.training_loader = self._loader(partial(TrainingLoader, collate_fn=collate), self.training, sampler, batch)
+        loader = TrainingLoader(self.training, batch, sampler=sampler, collate_fn=collate, **self._loader_arguments())
         if self.resumed is not None:
-            self.training_loader.load_state_dict(self.resumed)
+            loader.load_state_dict(self.resumed)
             self.resumed = None
-        return self.training_loader
+        self.training_loader = loader
+        return loader
 
-    # Lightning would hand the loader its state itself, but forgets to if the schedule has asked for the number of steps.
     def state_dict(self) -> dict[str, int]:
+        """Return the training loader's position.
+
+        Lightning does not restore that of the loader itself if the schedule has requested the number of steps.
+        """
         if self.training_loader is None:
             return {}
         return self.training_loader.state_dict(None if self.trainer is None else self.trainer.num_training_batches)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        """Keep the position for the next `train_dataloader`."""
         self.resumed = state or None
 
     def val_dataloader(self) -> DataLoader:
+        """Loader of the validation split."""
         return self._evaluation_loader(self.validation)
 
     def test_dataloader(self) -> DataLoader:
+        """Loader of the test split."""
         return self._evaluation_loader(self.testing)
 
     def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader:
-        sampler = EvaluationSampler(dataset, self.evaluation_batch, *self._process())
-        return self._loader(partial(DataLoader, collate_fn=collate_evaluation), dataset, sampler, self.evaluation_batch)
+        batch, arguments = self.evaluation_batch, self._loader_arguments()
+        sampler = EvaluationSampler(dataset, batch, *self._process())
+        return DataLoader(dataset, batch, sampler=sampler, collate_fn=collate_evaluation, **arguments)
 
-    def _loader(self, kind: Callable[..., DataLoader], dataset, sampler, batch_size: int) -> DataLoader:
-        return kind(
-            dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            worker_init_fn=ignore_termination,
-            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-        )
+    def _loader_arguments(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "worker_init_fn": ignore_termination,
+            "pin_memory": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        }
 
     def _validates(self) -> bool:
         return self.trainer is None or self.trainer.limit_val_batches != 0

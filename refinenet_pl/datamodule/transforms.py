@@ -1,7 +1,7 @@
-"""Augmentation of the paper: random scale, crop and flip, sampled from (seed, epoch, index) and nothing else."""
+"""Augmentation of the paper: random scale, crop and flip, sampled from (seed, epoch, index) only."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import Dataset
@@ -9,15 +9,32 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from refinenet_pl.datamodule.samplers import SampleKey
+from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.datasets.short_edge import short_edge_factor
 from refinenet_pl.seeds import derive_seed
 
-GRAY = 127  # Padding beyond the image's edge: near zero once normalized.
+GRAY = 127  # Padding outside the image: near zero after normalization.
+
+
+class SampleKey(NamedTuple):
+    """One visit to a training sample; its augmentation is sampled from this key.
+
+    Attributes:
+        epoch: Number of the epoch, from 0.
+        sample: Index of the sample in the dataset.
+    """
+
+    epoch: int
+    sample: int
 
 
 class RandomScale(v2.Transform):
-    """Resize image and mask by a factor sampled evenly from a list, after the one that brings the short edge within limits."""
+    """Resize image and mask by a factor sampled uniformly from a list.
+
+    Args:
+        scales: The factors.
+        short_edge: Min and max short edge, in pixels, that images are resized to before; None for no limits.
+    """
 
     def __init__(self, scales: Sequence[float], short_edge: tuple[int, int] | None = None):
         super().__init__()
@@ -25,6 +42,7 @@ class RandomScale(v2.Transform):
         self.short_edge = short_edge
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Sample the size."""
         height, width = F.get_size(next(x for x in flat_inputs if isinstance(x, tv_tensors.Image)))
         scale = self.scales[int(torch.randint(len(self.scales), ()))]
         if self.short_edge is not None:
@@ -32,8 +50,9 @@ class RandomScale(v2.Transform):
         return {"size": [max(1, round(height * scale)), max(1, round(width * scale))]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resize an image bilinearly, a mask to the nearest pixel; other inputs are returned unchanged."""
         if isinstance(inpt, tv_tensors.Mask):
-            # torchvision's own kernel for masks rounds down and so shifts them by half a pixel against the image.
+            # torchvision's kernel for masks rounds down, which shifts them by half a pixel relative to the image.
             resized = F.resize_image(inpt[None], params["size"], interpolation=InterpolationMode.NEAREST_EXACT)
             return tv_tensors.wrap(resized[0], like=inpt)
         return F.resize(inpt, params["size"], antialias=True) if isinstance(inpt, tv_tensors.Image) else inpt
@@ -47,16 +66,16 @@ def training_transform(
     ignore_index: int,
     short_edge: tuple[int, int] | None = None,
 ) -> v2.Transform:
-    """The paper's augmentation (implementation details), and optional color jitter.
+    """Build the paper's augmentation (section "Implementation details") with optional color jitter.
 
     Args:
         crop_size: (height, width) of training crops. Smaller images are padded with gray, their masks with
             `ignore_index`.
-        scales: Factors to draw from; 0.7 to 1.3 in the paper.
-        flip: Whether half of the images are horizontally flipped.
+        scales: Factors to sample from; 0.7 to 1.3 in the paper.
+        flip: Flip half of the images horizontally.
         color_jitter: Strength of changes in brightness, contrast and saturation; 0 in the paper.
-        ignore_index: The void id.
-        short_edge: Min and max short edge, in pixels, before all that; None for no limits.
+        ignore_index: Label of void pixels.
+        short_edge: See `RandomScale`.
     """
     fill = {tv_tensors.Image: GRAY, tv_tensors.Mask: ignore_index}
     steps: list[v2.Transform] = [
@@ -71,17 +90,17 @@ def training_transform(
 
 
 class AugmentedDataset(Dataset):
-    """A dataset whose sample (epoch, index) is always the same image, whatever process or worker makes it.
+    """A dataset whose augmented samples depend on the seed and their `SampleKey` only, in any process or worker.
 
-    The sample has one key more, `seed`: the integer that its augmentation was sampled from.
+    Samples have an additional key `seed`, the integer that their augmentation was sampled from.
 
     Args:
-        dataset: Samples by index.
-        transform: Draws from torch's global generator, as torchvision's transforms do.
-        seed: Of the augmentation.
+        dataset: The dataset.
+        transform: Transform that samples from torch's global generator, as torchvision's transforms do.
+        seed: Seed of the augmentation.
     """
 
-    def __init__(self, dataset: Dataset, transform: v2.Transform, seed: int):
+    def __init__(self, dataset: SegmentationDataset, transform: v2.Transform, seed: int):
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
@@ -89,18 +108,19 @@ class AugmentedDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: SampleKey) -> dict:
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         epoch, index = key
         sample = self.dataset[index]
         image, mask = sample["image"], sample["mask"]
         if not (isinstance(image, tv_tensors.Image) and isinstance(mask, tv_tensors.Mask)):
-            # torchvision would turn and crop the one and leave the other as it is.
+            # torchvision would transform one and leave the other unchanged.
             raise TypeError(
-                f"{type(self.dataset).__name__} gives an image of {type(image).__name__} and a mask of {type(mask).__name__}; "
-                "they must be tv_tensors.Image and tv_tensors.Mask, or they are not augmented alike. Override `read` instead"
+                f"{type(self.dataset).__name__} returns an image of type {type(image).__name__} and a mask of type "
+                f"{type(mask).__name__}; they must be tv_tensors.Image and tv_tensors.Mask to be augmented together; override "
+                "`read`, not `__getitem__`"
             )
         seed = derive_seed(self.seed, epoch, index)
         with torch.random.fork_rng(devices=[]):
-            # The one that the transforms draw from. torch.manual_seed would also note, with a traceback, to seed the GPUs.
+            # The generator of the transforms. torch.manual_seed would also queue the seeding of GPUs, with a traceback.
             torch.default_generator.manual_seed(seed)
             return self.transform(sample) | {"seed": seed}

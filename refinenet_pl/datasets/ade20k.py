@@ -1,4 +1,4 @@
-"""ADE20K as the scene parsing challenge has it (SceneParse150): 22,210 photographs of all sorts of scenes, 150 classes."""
+"""ADE20K in the version of the scene parsing challenge (SceneParse150): 22,210 images of all kinds of scenes, 150 classes."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ _FOLDERS = {"train": "training", "val": "validation"}
 
 
 class ADE20K(PairedDataset):
-    """The scene parsing challenge's part of ADE20K, where 0 in a mask is everything that is none of the 150 classes.
+    """The part of ADE20K that the scene parsing challenge uses. In a mask, 0 means none of the 150 classes.
 
-    `root` holds `ADEChallengeData2016`, or is that folder. A split is what its folder holds, in the order of the names.
+    `root` contains `ADEChallengeData2016` or is that folder. A split consists of the files in its folder, sorted by name.
 
-    Evaluation (the challenge): pixels of value 0 are dropped, at the images' own sizes; pixel accuracy, mean over 150
-    classes, and the mean of these two.
+    Evaluation (challenge): at the images' own sizes, pixels with value 0 are ignored; pixel accuracy, mean IoU over 150
+    classes, and the mean of the two.
     """
 
     title = "ADE20K"
-    # The first name on each line of objectInfo150.txt, and the row of color150.mat, in their order.
+    # First name on each line of objectInfo150.txt and rows of color150.mat, in their order.
     classes = Classes(
         names=(
             "wall", "building", "sky", "floor", "tree", "ceiling", "road", "bed", "windowpane", "grass", "cabinet",
@@ -65,28 +65,30 @@ class ADE20K(PairedDataset):
         ),
     )  # fmt: skip
     split_sizes = {"train": 20210, "val": 2000}
-    unlabelled_sizes = {"test": 3352}
+    unlabeled_sizes = {"test": 3352}
     values = LabelValues.plain(150, first=1, void=(0,))
     void_channel = "first"
-    source = "ADEChallengeData2016.zip of http://sceneparsing.csail.mit.edu, unpacked"
-    licence = "BSD 3-clause for the labels; the pictures for research and teaching that is not commercial"
+    source = "ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu, unpacked"
+    license = "BSD 3-clause for the labels; images for non-commercial research and teaching"
 
     def find_samples(self) -> list[Sample]:
+        """Pair the images and annotations in the split's folders."""
         part = _FOLDERS[self.split]
         images = find_folder(self.root, f"ADEChallengeData2016/images/{part}", f"images/{part}", source=self.source)
         masks = find_folder(images.parent.parent, f"annotations/{part}", source=self.source)
-        # By the names' beginning, for some systems put hidden files of the same endings beside.
-        stems, labelled = {path.stem for path in images.glob("ADE_*.jpg")}, {path.stem for path in masks.glob("ADE_*.png")}
-        _require_pairs(images, stems, masks, labelled)
+        # The prefix excludes hidden files with the same extensions, which some file managers create.
+        stems, labeled = {path.stem for path in images.glob("ADE_*.jpg")}, {path.stem for path in masks.glob("ADE_*.png")}
+        _require_pairs(images, stems, masks, labeled)
         return [Sample(stem, images / f"{stem}.jpg", masks / f"{stem}.png") for stem in sorted(stems)]
 
 
-def _require_pairs(images: Path, stems: set[str], masks: Path, labelled: set[str]) -> None:
-    """Raise a DataError that names the first of the files that are half a pair."""
-    alone = sorted(stems ^ labelled)
-    if alone:
-        there, lacking = (f"{images / alone[0]}.jpg", masks) if alone[0] in stems else (f"{masks / alone[0]}.png", images)
+def _require_pairs(images: Path, stems: set[str], masks: Path, labeled: set[str]) -> None:
+    """Raise a DataError that names the first unpaired file."""
+    unpaired = sorted(stems ^ labeled)
+    if unpaired:
+        name = unpaired[0]
+        present, other_folder = (f"{images / name}.jpg", masks) if name in stems else (f"{masks / name}.png", images)
         raise DataError(
-            f"{there}: its counterpart is missing in {lacking} ({len(alone)} files of this split are without one); is the copy "
-            "complete? Unpack it anew"
+            f"{present}: no counterpart in {other_folder} (unpaired files in this split: {len(unpaired)}); is the copy "
+            "complete? Unpack it again"
         )

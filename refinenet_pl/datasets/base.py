@@ -1,6 +1,7 @@
-"""The base class of all datasets: names, colors, split sizes, origin, and samples."""
+"""Base class of all datasets: names, colors, split sizes, origin, and samples."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -15,55 +16,55 @@ from refinenet_pl.files import expand_path
 
 
 class SegmentationDataset(Dataset, ABC):
-    """One split of a dataset.
+    """One split of a segmentation dataset.
 
-    A subclass says what it is in class attributes and reads one sample in `read`; everything else is the same for all.
+    A subclass states its facts in class attributes and reads one sample in `read`; the base class does the rest.
 
     Attributes:
-        title: Its name in print.
-        classes: Names, palette and void id.
-        split_sizes: Published number of samples of each split that has labels; None where every copy has its own.
-        unlabelled_sizes: The same for splits whose labels are kept by an evaluation server.
-        source: Origin of the data and instructions to unpack them, in words.
-        licence: License of the data, in a few words.
+        title: Display name.
+        classes: Names, palette and void id. Set by each instance if the copy on disk defines them.
+        split_sizes: Published number of samples of each split with public labels; None if it differs between copies.
+        unlabeled_sizes: Published number of samples of each split whose labels only an evaluation server has.
+        source: Origin of the data and instructions to unpack them.
+        license: License of the data, in a few words.
         void_channel: Position of the void output of the authors' network (`protocol: paper`), before or after the classes;
             None if there is none.
-        short_edge: Min and max short edge, in pixels, that the authors' test code resizes images to.
+        short_edge: Min and max short edge, in pixels, to which the authors' test code resizes images.
         class_weights: Weight of each class in the loss, for recipes with `model.class_weights: dataset`; None for equal ones.
-        split: The split that this object holds.
+        split: Name of the split.
         root: The folder, with `~` and environment variables expanded; None for a dataset without files.
-        left_out: Description of the files beside the split's that do not count; empty if there are none or nobody looked.
+        left_out: Description of the files that were found next to the split's and ignored; empty if there are none.
 
     Raises:
-        DataError: There is no such split, the root names an environment variable that is not set, or (by the subclass) the data
-            on disk is not as it should be.
+        DataError: The split does not exist or has no public labels, `root` names an environment variable that is not set, or
+            (raised by the subclass) the data on disk are not as expected.
     """
 
     title: ClassVar[str]
-    classes: ClassVar[Classes]
-    split_sizes: ClassVar[dict[str, int | None]]
-    unlabelled_sizes: ClassVar[dict[str, int]] = {}
+    classes: Classes
+    split_sizes: ClassVar[Mapping[str, int | None]]
+    unlabeled_sizes: ClassVar[Mapping[str, int]] = {}
     source: ClassVar[str]
-    licence: ClassVar[str]
+    license: ClassVar[str]
     void_channel: ClassVar[Literal["first", "last"] | None] = "last"
     short_edge: ClassVar[tuple[int, int]] = (450, 800)
     class_weights: ClassVar[tuple[float, ...] | None] = None
     left_out: str = ""
 
     def __init__(self, root: str | Path | None, split: str):
-        if split in self.unlabelled_sizes:
+        if split in self.unlabeled_sizes:
             raise DataError(
-                f"the labels of {type(self).__name__}'s split {split!r} are not public; score another split, or write this "
-                "one's predictions for the evaluation server (predict --submission)"
+                f"the labels of {type(self).__name__}'s split {split!r} are not public; evaluate on another split, or write "
+                "predictions for the evaluation server (predict --submission)"
             )
         if split not in self.split_sizes:
-            raise DataError(f"{type(self).__name__} has no split {split!r}; it has {', '.join(self.split_sizes)}")
+            raise DataError(f"{type(self).__name__} has no split {split!r}; choose one of {', '.join(self.split_sizes)}")
         self.root = None if root is None else expand_path(root, DataError)
         self.split = split
 
     @classmethod
     def classes_of(cls, root: str | Path | None) -> Classes:
-        """The label alphabet of the copy at `root`; the same for every copy unless a subclass reads it from there."""
+        """Classes of the copy at `root`; `cls.classes` unless a subclass reads them from there."""
         return cls.classes
 
     @abstractmethod
@@ -71,7 +72,7 @@ class SegmentationDataset(Dataset, ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """The sample's name: unique in the split, usable as a file name."""
+        """Name of a sample: unique in the split, usable as a file name."""
 
     @abstractmethod
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +83,7 @@ class SegmentationDataset(Dataset, ABC):
             `classes.ignore_index`.
 
         Raises:
-            DataError: A file is missing, damaged or holds a label outside the classes; the message names it.
+            DataError: A file is missing, damaged or contains a label outside the classes; the message names the file.
         """
 
     def __getitem__(self, index: int) -> dict:

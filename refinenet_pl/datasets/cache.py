@@ -1,4 +1,4 @@
-"""Slow files read once: masks in .mat and HDF5 files become PNGs beside the data."""
+"""Conversion cache: masks in .mat and HDF5 files, which are slow to read, are converted to PNGs once."""
 
 import contextlib
 import fcntl
@@ -18,17 +18,17 @@ from refinenet_pl.cpu import cores
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path, replaced
 
-# Below this, starting processes takes longer than the work.
+# Up to this number of files, starting processes takes longer than the conversion.
 FEW = 32
 
 
 class Conversion(NamedTuple):
-    """One PNG to make.
+    """One PNG to create.
 
     Attributes:
         target: The PNG.
-        sources: The file that the converting function reads, and others that its result depends on; the PNG is made again if
-            one of them is newer.
+        sources: The file that the converting function reads, followed by other files on which the result depends. The PNG is
+            recreated if one of them is newer.
         arguments: Further arguments of the converting function.
     """
 
@@ -38,7 +38,7 @@ class Conversion(NamedTuple):
 
 
 def cache_folder(root: Path, given: str | Path | None, name: str) -> Path:
-    """The folder of a dataset's converted files: `refinenet_pl_cache/NAME` in its own folder, or NAME in the one given.
+    """Folder for a dataset's converted files: `NAME` in the given folder, or in `refinenet_pl_cache` in its root.
 
     Raises:
         DataError: The given path names an environment variable that is not set.
@@ -47,25 +47,25 @@ def cache_folder(root: Path, given: str | Path | None, name: str) -> Path:
 
 
 def convert(conversions: list[Conversion], function: Callable[..., np.ndarray], description: str) -> None:
-    """Make the PNGs that are missing, by several processes.
+    """Create the PNGs that are missing or outdated, in parallel.
 
-    Each PNG appears whole or not at all, so an interrupted conversion resumes. Of several training processes one converts and
-    the others wait.
+    Each PNG appears completely or not at all, so that an interrupted conversion resumes. If several processes call this at the
+    same time, one converts and the others wait.
 
     Args:
         conversions: The PNGs; all targets are in one folder.
-        function: Maps the first source and the arguments to uint8 (height, width) or (height, width, 3). Defined at a module's
-            top level, since it is sent to other processes.
-        description: Of the progress bar.
+        function: Maps the first source and the arguments to uint8 (height, width) or (height, width, 3). Defined at module
+            level, because it is sent to other processes.
+        description: Label of the progress bar.
 
     Raises:
-        DataError: The function raised it, or the folder cannot be written.
+        DataError: A source is missing, the function raised a DataError, a process died, or the folder is not writable.
     """
     if not _missing(conversions):
         return
     folder = conversions[0].target.parent
     with _locked(folder):
-        missing = _missing(conversions)  # another process may have made them while this one waited
+        missing = _missing(conversions)  # another process may have created them in the meantime
         if len(missing) <= FEW:
             for conversion in missing:
                 _make(function, conversion)
@@ -76,28 +76,32 @@ def convert(conversions: list[Conversion], function: Callable[..., np.ndarray], 
                 deque(tqdm(made, total=len(missing), desc=description, unit="file", disable=None), maxlen=0)
             except BrokenProcessPool:
                 raise DataError(
-                    f"{folder}: a process that converts {description} died, for lack of memory, or because a damaged file "
-                    "made scipy crash; what was converted is kept. Start again with more memory, or copy the files anew"
+                    f"{folder}: a process that converts {description} died, either out of memory or because scipy crashed on a "
+                    "damaged file; the files converted so far are kept. Start again with more memory, or copy the files again"
                 ) from None
 
 
 def _missing(conversions: list[Conversion]) -> list[Conversion]:
-    def age(path: Path) -> float | None:
-        try:
-            return path.stat().st_mtime
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    ages = {source: age(source) for source in {source for conversion in conversions for source in conversion.sources}}
-    for source, changed in ages.items():
-        if changed is None:
-            raise DataError(f"{source}: no such file; the official download holds it, is the copy complete?")
-    made = [age(conversion.target) for conversion in conversions]
+    """The conversions whose target is missing or older than a source."""
+    changed = {}
+    for source in {source for conversion in conversions for source in conversion.sources}:
+        time = _modification_time(source)
+        if time is None:
+            raise DataError(f"{source}: no such file, but part of the official download; is the copy complete?")
+        changed[source] = time
+    made = [_modification_time(conversion.target) for conversion in conversions]
     return [
         conversion
-        for conversion, when in zip(conversions, made, strict=True)
-        if when is None or when < max(ages[source] for source in conversion.sources)
+        for conversion, time in zip(conversions, made, strict=True)
+        if time is None or time < max(changed[source] for source in conversion.sources)
     ]
+
+
+def _modification_time(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _make(function: Callable[..., np.ndarray], conversion: Conversion) -> None:
@@ -111,7 +115,7 @@ def _make(function: Callable[..., np.ndarray], conversion: Conversion) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process, however that ends."""
+    """Hold the folder's lock, which the system releases when the process ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below
@@ -124,6 +128,6 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
     return DataError(
-        f"{folder}: converted masks cannot be written there ({error.strerror or error}); give another folder with "
-        'the option cache of the data set, in a recipe --data.dataset_options=\'{"cache": "FOLDER"}\''
+        f"{folder}: converted files cannot be written there ({error.strerror or error}); choose another folder with the "
+        'dataset option cache, in a recipe --data.dataset_options=\'{"cache": "FOLDER"}\''
     )

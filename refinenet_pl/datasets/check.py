@@ -1,4 +1,4 @@
-"""Every image and mask of a dataset, opened and counted."""
+"""Integrity check: open every image and mask of a dataset and count the pixels of each class."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,19 +15,22 @@ from refinenet_pl.errors import DataError
 
 _Contents = tuple[np.ndarray, tuple[int, int], bytes]
 
+# The dataset of a process of the pool; sent with each task, it would be pickled for each.
+_kept: SegmentationDataset
+
 
 @dataclass
 class SplitContents:
     """Contents of a split's files.
 
     Attributes:
-        split: Its name.
-        samples: Number of samples, the bad ones among them.
-        pixels: Pixels of each class, and of void at the end: int64 (classes + 1,).
-        widths: Min and max width of an image in pixels; None if no sample can be read.
-        heights: The same of the heights.
-        digests: Digest of each image that can be read, by its name: equal for equal pixels.
-        faults: The message about each sample that cannot be used.
+        split: Name of the split.
+        samples: Number of samples, including those that cannot be used.
+        pixels: Pixels of each class, followed by those of void: int64 (classes + 1,).
+        widths: Min and max width of the images in pixels; None if no sample can be read.
+        heights: Min and max height of the images in pixels; None if no sample can be read.
+        digests: Digest of each readable image, by the sample's name; equal for equal pixels.
+        faults: Error message of each sample that cannot be used.
     """
 
     split: str
@@ -40,18 +43,18 @@ class SplitContents:
 
 
 def check_split(dataset: SegmentationDataset, workers: int | None = None) -> SplitContents:
-    """Read every sample of a split, in several processes, with a progress bar; a bad sample does not end it.
+    """Read every sample of a split in parallel, with a progress bar. Samples that cannot be used are reported in the result.
 
     Args:
         dataset: The split.
-        workers: Number of processes; None for one a core.
+        workers: Number of processes; None for one per core.
 
     Raises:
-        DataError: A process was killed from outside.
+        DataError: A process was killed.
     """
     contents = SplitContents(dataset.split, len(dataset), np.zeros(len(dataset.classes) + 1, np.int64))
     shapes = []
-    bar = tqdm(_samples(dataset, workers), total=len(dataset), desc=dataset.split, unit="picture")
+    bar = tqdm(_samples(dataset, workers), total=len(dataset), desc=dataset.split, unit="image")
     for index, found in enumerate(bar):
         if isinstance(found, str):
             contents.faults.append(found)
@@ -64,11 +67,11 @@ def check_split(dataset: SegmentationDataset, workers: int | None = None) -> Spl
     return contents
 
 
-def shared_pictures(first: SplitContents, second: SplitContents) -> tuple[list[str], list[str]]:
-    """Names that occur in two splits.
+def shared_images(first: SplitContents, second: SplitContents) -> tuple[list[str], list[str]]:
+    """Names that occur in both splits.
 
     Returns:
-        The names of images that are equal in both, and the names of different images.
+        The names whose images are equal in both, and the names of different images.
     """
     names = [name for name in first.digests if name in second.digests]
     same = [name for name in names if first.digests[name] == second.digests[name]]
@@ -76,24 +79,22 @@ def shared_pictures(first: SplitContents, second: SplitContents) -> tuple[list[s
 
 
 def _samples(dataset: SegmentationDataset, workers: int | None) -> Iterator[str | _Contents]:
-    # For a handful of images, starting a process takes longer than its work.
+    # For a handful of images, starting a process takes longer than reading them.
     workers = min(workers or cores(), len(dataset) // 8)
     if workers <= 1:
         yield from (_look(dataset, index) for index in range(len(dataset)))
         return
     with ProcessPoolExecutor(workers, initializer=_keep, initargs=(dataset,)) as pool:
         try:
-            # Short chunks, because the bar moves on a chunk at a time.
+            # Short chunks, because the bar advances by one chunk at a time.
             yield from pool.map(_look_kept, range(len(dataset)), chunksize=4)
         except BrokenProcessPool:
             raise DataError(
-                f"{dataset.split}: a process that reads pictures was killed, for lack of memory as a rule; read with fewer "
-                "(--workers)"
+                f"{dataset.split}: a process that reads images was killed, usually for lack of memory; use fewer (--workers)"
             ) from None
 
 
 def _keep(dataset: SegmentationDataset) -> None:
-    """Take over the dataset in a process of the pool; sent with each task, it would be pickled for each."""
     global _kept
     _kept = dataset
 
@@ -103,19 +104,20 @@ def _look_kept(index: int) -> str | _Contents:
 
 
 def _look(dataset: SegmentationDataset, index: int) -> str | _Contents:
-    """The pixels of each class, the size and the digest of a sample, or the fault of one that cannot be used."""
+    """Pixels of each class, size and digest of a sample, or the error message of one that cannot be used."""
     try:
         image, mask = dataset.read(index)
-        if image.dtype != np.uint8 or image.shape != (*mask.shape, 3):
+        if image.dtype != np.uint8 or mask.ndim != 2 or image.shape != (*mask.shape, 3):
             raise ValueError(
-                f"the picture is {image.dtype} {image.shape} and the mask {mask.shape}; see SegmentationDataset.read"
+                f"the image is {image.dtype} {image.shape} and the mask {mask.shape}; see SegmentationDataset.read"
             )
+        height, width = mask.shape
         pixels = _count(mask, len(dataset.classes), dataset.classes.ignore_index)
     except DataError as error:
         return str(error)
-    except Exception as error:  # of a dataset that is not this package's; the next sample may be right
+    except Exception as error:  # raised by a dataset of another package; the next sample may be usable
         return f"{dataset.name(index)}: {type(error).__name__}: {error}"
-    return pixels, mask.shape, hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest()
+    return pixels, (height, width), hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
 
 
 def _count(mask: np.ndarray, classes: int, void: int) -> np.ndarray:

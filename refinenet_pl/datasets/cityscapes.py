@@ -1,4 +1,4 @@
-"""Cityscapes with fine labels: 5,000 street photographs of 2048x1024 from 50 cities, 19 classes."""
+"""Cityscapes with fine labels: 5,000 street images of 2048x1024 from 50 cities, 19 classes."""
 
 from pathlib import Path
 
@@ -13,44 +13,45 @@ from refinenet_pl.errors import DataError
 _SCORED = sorted((label for label in datasets.Cityscapes.classes if not label.ignore_in_eval), key=lambda label: label.train_id)
 
 LABEL_IDS: tuple[int, ...] = tuple(label.id for label in _SCORED)
-"""The official label id of each of the 19 classes; the evaluation server takes these."""
+"""Official label id of each of the 19 classes, as the evaluation server expects them."""
 
 
 class Cityscapes(PairedDataset):
-    """The images with fine labels, read by their official label ids (`_labelIds.png`).
+    """The images with fine labels; masks are read from the official label ids (`_labelIds.png`).
 
-    `root` holds `leftImg8bit` and `gtFine`. Class ids are the official train ids; all other labels are void, and so is 255,
-    which stands for the license plate's -1 where a file holds it.
+    `root` contains `leftImg8bit` and `gtFine`. Class ids are the official train ids. All other labels are void, including
+    255, which some files contain in place of the license plate's -1.
 
-    Evaluation (cityscapesScripts): at full resolution, pixels with a void label are dropped, mean over 19 classes.
+    Evaluation (cityscapesScripts): at full resolution, pixels with a void label are ignored, mean IoU over 19 classes.
     """
 
     title = "Cityscapes"
     classes = Classes(names=tuple(label.name for label in _SCORED), palette=tuple(label.color for label in _SCORED))
     split_sizes = {"train": 2975, "val": 500}
-    unlabelled_sizes = {"test": 1525}
+    unlabeled_sizes = {"test": 1525}
     values = LabelValues(
         {label_id: class_id for class_id, label_id in enumerate(LABEL_IDS)},
         void=(*(label.id for label in datasets.Cityscapes.classes if label.ignore_in_eval and label.id >= 0), VOID),
     )
     short_edge = (600, 1100)
     source = (
-        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of https://www.cityscapes-dataset.com (after registration), "
-        "unpacked into one folder"
+        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from https://www.cityscapes-dataset.com (after "
+        "registration), unpacked into one folder"
     )
-    licence = "its own: research, teaching and private use that is not commercial"
+    license = "Cityscapes terms: non-commercial research, teaching and personal use"
 
     def find_samples(self) -> list[Sample]:
+        """Pair the images and label files in the split's folders."""
         images, labels = (
             find_folder(self.root, f"{part}/{self.split}", source=self.source) for part in ("leftImg8bit", "gtFine")
         )
         names = _names(images, "_leftImg8bit.png")
-        # Otherwise, if an image is missing, the split is smaller and nobody knows.
-        alone = sorted(set(_names(labels, "_gtFine_labelIds.png")).difference(names))
-        if alone:
+        # Otherwise a missing image would go unnoticed: the split would only be smaller.
+        unpaired = sorted(set(_names(labels, "_gtFine_labelIds.png")).difference(names))
+        if unpaired:
             raise DataError(
-                f"{labels / alone[0]}_gtFine_labelIds.png: has no picture in {images} ({len(alone)} label files of this split "
-                "have none); is the copy complete? Unpack it again"
+                f"{labels / unpaired[0]}_gtFine_labelIds.png: no image in {images} (unpaired label files in this split: "
+                f"{len(unpaired)}); is the copy complete? Unpack it again"
             )
         return [
             Sample(Path(name).name, images / f"{name}_leftImg8bit.png", labels / f"{name}_gtFine_labelIds.png")
@@ -59,7 +60,7 @@ class Cityscapes(PairedDataset):
 
 
 def _names(folder: Path, ending: str) -> list[str]:
-    """CITY/NAME of the files below a split's folder whose names end like this."""
+    """CITY/NAME of the files in a split's folder whose names have this ending."""
     files, left_out = find_files(folder, (".png",))
     left_out.refuse_unreadable()
     return [str(file.relative_to(folder)).removesuffix(ending) for file in files if file.name.endswith(ending)]

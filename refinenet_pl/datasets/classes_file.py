@@ -1,8 +1,9 @@
-"""The file that names the classes of one's own images, and the class ids of masks by it."""
+"""`classes.yaml`, which defines the classes of a custom dataset, and the decoding of masks by it."""
 
 from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import yaml
@@ -16,6 +17,7 @@ KEYS = ("names", "colors", "values", "void", "masks")
 MOST_CLASSES = 254
 
 Color = tuple[int, int, int]
+_Entry = TypeVar("_Entry", bound=Hashable)
 
 
 class ClassesFile(NamedTuple):
@@ -24,32 +26,34 @@ class ClassesFile(NamedTuple):
     Attributes:
         path: The file.
         classes: Names, colors and void id.
-        by_color: Whether masks are read by color.
-        own_colors: Whether the file gives the colors.
-        values: Representation of each class in the masks: a value, or a color if masks are read by color.
-        void: The same of void.
+        own_colors: True if the file lists colors.
+        by_color: True if masks are read by color, in which case the palette gives the color of each class.
+        values: Value of each class in the masks; empty if they are read by color.
+        void: Values of void in the masks; empty if they are read by color.
+        void_colors: Colors of void in the masks; empty if they are read by value.
     """
 
     path: Path
     classes: Classes
-    by_color: bool
     own_colors: bool
-    values: tuple[int, ...] | tuple[Color, ...]
-    void: tuple[int, ...] | tuple[Color, ...]
+    by_color: bool
+    values: tuple[int, ...] = ()
+    void: tuple[int, ...] = ()
+    void_colors: tuple[Color, ...] = ()
 
 
 def read_classes(path: Path) -> ClassesFile:
-    """Read a file `classes.yaml`; its keys are those that `Folder` describes.
+    """Read a file `classes.yaml`; `Folder` describes its keys.
 
     Raises:
-        DataError: The file is missing or no YAML, or a key is unknown, of a wrong type or in contradiction with another.
+        DataError: The file is missing or not YAML, or a key is unknown, has a wrong type or contradicts another.
     """
     if not path.exists():
-        raise DataError(f"{path}: no such file; it gives the classes, with a line such as `names: [background, road, car]`")
+        raise DataError(f"{path}: no such file; it defines the classes, with a line such as `names: [background, road, car]`")
     try:
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
-        raise DataError(f"{path}: is not YAML ({error}); write for example `names: [background, road, car]`") from error
+        raise DataError(f"{path}: not YAML ({error}); write for example `names: [background, road, car]`") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: must consist of keys with values, such as `names: [background, road, car]`")
     unknown = [str(key) for key in content if key not in KEYS]
@@ -59,110 +63,119 @@ def read_classes(path: Path) -> ClassesFile:
     names = keys.names()
     if content.get("masks", "values") not in ("values", "colors"):
         raise keys.error("masks", "must be `values` or `colors`")
-    by_color = content.get("masks") == "colors"
     own_colors = "colors" in content
-    colors = keys.each("colors", keys.color, len(names)) if own_colors else VOC_PALETTE[: len(names)]
-    if not by_color:
-        values = keys.each("values", keys.value, len(names)) if "values" in content else tuple(range(len(names)))
-        void = content.get("void", VOID)
-        void = keys.each("void", keys.value, given=void if isinstance(void, list) else [void])
-    elif "values" in content:
-        raise keys.error("values", "has no meaning with `masks: colors`; remove one of the two")
-    else:
-        values = colors
-        void = keys.each("void", keys.color, given=content.get("void", []))
-    both = [value for value in void if value in values]
-    if both:
-        default = "" if "void" in content else ", which is the default,"
-        raise keys.error(
-            "void", f"{both[0]}{default} also stands for {names[values.index(both[0])]!r}; give another, or [] for no void"
-        )
-    return ClassesFile(path, Classes(names, colors, VOID), by_color, own_colors, values, void)
+    colors = keys.each("colors", content["colors"], keys.color, len(names)) if own_colors else VOC_PALETTE[: len(names)]
+    classes = Classes(names, colors, VOID)
+    if content.get("masks") == "colors":
+        if "values" in content:
+            raise keys.error("values", "has no meaning with `masks: colors`; remove one of the two")
+        void_colors = keys.each("void", content.get("void", []), keys.color)
+        keys.refuse_void_class(void_colors, colors, names)
+        return ClassesFile(path, classes, own_colors, by_color=True, void_colors=void_colors)
+    values = tuple(range(len(names)))
+    if "values" in content:
+        values = keys.each("values", content["values"], keys.value, len(names))
+    given = content.get("void", VOID)
+    void = keys.each("void", given if isinstance(given, list) else [given], keys.value)
+    keys.refuse_void_class(void, values, names)
+    return ClassesFile(path, classes, own_colors, by_color=False, values=values, void=void)
 
 
 class _Keys:
-    """Checks of the values in a classes file; errors name file and key."""
+    """Checks of the values in a classes file; errors name the file and the key."""
 
     def __init__(self, path: Path, content: dict[str, Any]):
         self.path = path
         self.content = content
 
-    def error(self, key: str, what: str) -> DataError:
-        return DataError(f"{self.path}: {key}: {what}")
+    def error(self, key: str, problem: str) -> DataError:
+        return DataError(f"{self.path}: {key}: {problem}")
 
     def names(self) -> tuple[str, ...]:
         if "names" not in self.content:
-            raise self.error("names", "is missing; give a list such as `names: [background, road, car]`")
-        names = self.each("names", self.name)
+            raise self.error("names", "missing; give a list such as `names: [background, road, car]`")
+        names = self.each("names", self.content["names"], self.name)
         if not 2 <= len(names) <= MOST_CLASSES:
-            raise self.error(
-                "names", f"{len(names)} of them, but there can be 2 to {MOST_CLASSES}; what is not looked for is a class too"
-            )
+            raise self.error("names", f"{len(names)} classes, but 2 to {MOST_CLASSES} are possible; background is a class too")
         return names
 
-    def each(self, key: str, convert, number: int | None = None, given: Any = None) -> tuple:
-        """The entries of a list, converted; they must differ, and be as many as there are classes where that is given."""
-        entries = self.content[key] if given is None else given
+    def each(
+        self, key: str, entries: Any, convert: Callable[[str, Any], _Entry], number: int | None = None
+    ) -> tuple[_Entry, ...]:
+        """The entries of a list, converted; they must be distinct, and as many as `number` if it is given."""
         if not isinstance(entries, list):
             raise self.error(key, f"must be a list, not {entries!r}")
         if number not in (None, len(entries)):
-            raise self.error(key, f"has {len(entries)} entries for {number} names; give one for each name")
+            raise self.error(key, f"has {len(entries)} entries for {number} names; give one per name")
         converted = tuple(convert(key, entry) for entry in entries)
-        twice = [entry for entry, count in Counter(converted).items() if count > 1]
-        if twice:
-            raise self.error(key, f"{_shown(twice[0])} is there more than once")
+        repeated = [entry for entry, count in Counter(converted).items() if count > 1]
+        if repeated:
+            raise self.error(key, f"{_shown(repeated[0])} occurs more than once")
         return converted
 
     def name(self, key: str, entry: Any) -> str:
         if not isinstance(entry, str) or not entry.strip():
-            raise self.error(
-                key, f"{entry!r} is not a name; put words that YAML reads as something else (yes, no, 1) in quotes"
-            )
+            raise self.error(key, f"{entry!r} is not a name; quote words that YAML reads as another type (yes, no, 1)")
         return composed(entry.strip())
 
     def value(self, key: str, entry: Any) -> int:
         if type(entry) is not int or not 0 <= entry <= 65535:
-            raise self.error(key, f"{entry!r} is not a value in a mask, which are whole numbers from 0 to 65535")
+            raise self.error(key, f"{entry!r} is not a mask value, an integer from 0 to 65535")
         return entry
 
     def color(self, key: str, entry: Any) -> Color:
-        if (
-            not isinstance(entry, list)
-            or len(entry) != 3
-            or any(type(part) is not int or not 0 <= part <= 255 for part in entry)
-        ):
-            raise self.error(key, f"{entry!r} is not a colour, which is [red, green, blue] with whole numbers from 0 to 255")
-        return tuple(entry)
+        match entry:
+            case [int(red), int(green), int(blue)] if all(type(part) is int and 0 <= part <= 255 for part in entry):
+                return red, green, blue
+        raise self.error(key, f"{entry!r} is not a color, [red, green, blue] with integers from 0 to 255")
+
+    def refuse_void_class(self, void: Sequence[_Entry], of_classes: Sequence[_Entry], names: Sequence[str]) -> None:
+        """Raise a DataError if void has the value or color of a class."""
+        for entry in void:
+            if entry in of_classes:
+                default = "" if "void" in self.content else ", the default,"
+                name = names[of_classes.index(entry)]
+                raise self.error("void", f"{_shown(entry)}{default} also means {name!r}; choose another, or [] for no void")
 
 
-def _shown(entry: Any) -> str:
+def _shown(entry: Hashable) -> str:
     return str(list(entry)) if isinstance(entry, tuple) else repr(entry)
 
 
 class FileValues(LabelValues):
-    """The values that a classes file gives; errors name that file."""
+    """The values that a classes file defines; errors name that file.
+
+    Args:
+        file: Content of the file.
+    """
 
     def __init__(self, file: ClassesFile):
         super().__init__({value: index for index, value in enumerate(file.values)}, file.void)
         self._file = file
 
-    def encode(self, values: np.ndarray, path: Path) -> np.ndarray:
+    def encode(self, values: np.ndarray, place: Path | str) -> np.ndarray:
+        """Class ids of a mask's values; see `LabelValues.encode`."""
         try:
-            return super().encode(values, path)
+            return super().encode(values, place)
         except DataError as error:
             raise DataError(
-                f"{error} {self._file.path} has {len(self._file.classes)} `names`; add those that are missing, or say with "
-                "`values` and `void` what stands for what"
+                f"{error} {self._file.path} has {len(self._file.classes)} `names`; add the missing ones, or define the values "
+                "with `values` and `void`"
             ) from None
 
 
 class FileColors:
-    """The colors that a classes file gives."""
+    """The colors that a classes file defines.
+
+    Args:
+        file: Content of the file.
+    """
 
     def __init__(self, file: ClassesFile):
         self._file = file
-        codes = _packed(np.array([*file.values, *file.void], np.uint8))
-        ids = np.array([*range(len(file.values)), *[VOID] * len(file.void)], np.uint8)
+        palette = file.classes.palette
+        codes = _packed(np.array([*palette, *file.void_colors], np.uint8))
+        ids = np.array([*range(len(palette)), *[VOID] * len(file.void_colors)], np.uint8)
         order = np.argsort(codes)
         self._codes, self._ids = codes[order], ids[order]
 
@@ -177,7 +190,7 @@ class FileColors:
             uint8 (height, width).
 
         Raises:
-            DataError: A color stands for nothing.
+            DataError: A color is neither that of a class nor void.
         """
         packed = _packed(colors)
         places = np.searchsorted(self._codes, packed).clip(max=len(self._codes) - 1)
@@ -188,21 +201,20 @@ class FileColors:
 
     def _explain(self, unknown: np.ndarray) -> str:
         colors, counts = np.unique(unknown, axis=0, return_counts=True)
-        known = np.array(self._file.values, int)
+        names, palette = self._file.classes.names, self._file.classes.palette
         lines = []
         for index in np.argsort(-counts, kind="stable")[:5]:
-            nearest = int(((known - colors[index]) ** 2).sum(1).argmin())
-            name = self._file.classes.names[nearest]
+            nearest = int(((np.array(palette) - colors[index]) ** 2).sum(1).argmin())
             lines.append(
-                f"{colors[index].tolist()} in {counts[index]} pixels (nearest: {name!r}, {list(self._file.values[nearest])})"
+                f"{colors[index].tolist()} in {counts[index]} pixels (nearest: {names[nearest]!r}, {list(palette[nearest])})"
             )
-        more = f" and {len(colors) - 5} more colours" if len(colors) > 5 else ""
+        more = f" and {len(colors) - 5} more colors" if len(colors) > 5 else ""
         gray = (colors == colors[:, :1]).all()
-        by_value = ", or put `masks: values` if its grey values are class ids" if gray else ""
+        by_value = ", or set `masks: values` if its gray values are class ids" if gray else ""
         return (
-            f"colours that are neither a class's nor void in {self._file.path}: {'; '.join(lines)}{more}; add them to `colors` "
-            f"or `void` there{by_value}; if they lie along outlines, the mask was drawn with soft edges, resized with "
-            "interpolation or compressed, and must be saved anew"
+            f"colors that are neither a class nor void in {self._file.path}: {'; '.join(lines)}{more}; add them to `colors` or "
+            f"`void` there{by_value}. If they occur along outlines, the mask was antialiased, resized with interpolation or "
+            "compressed with loss: save it again from the original labels"
         )
 
 

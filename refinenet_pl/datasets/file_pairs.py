@@ -1,4 +1,4 @@
-"""Datasets with an image file and a mask file for each sample, as all on disk."""
+"""Base class of the datasets on disk: one image file and one mask file per sample."""
 
 import os
 from abc import abstractmethod
@@ -27,35 +27,37 @@ class Sample(NamedTuple):
 class PairedDataset(SegmentationDataset):
     """A split whose samples are pairs of files.
 
-    A subclass finds the pairs in `find_samples`. Options of its own are set before it calls this constructor.
+    A subclass finds the pairs in `find_samples`, and sets its own options before it calls this constructor.
 
     Attributes:
+        root: The folder, with `~` and environment variables expanded.
         values: Class of each value in the mask files.
-        mask_palette: Colors that palette masks must have, if the dataset prescribes them.
+        mask_palette: Colors required of palette masks; None if the dataset prescribes none.
         strict_orientation: See `read_pair`; False for datasets labeled with MATLAB.
-        samples: The split's samples, in a fixed order.
+        samples: Samples of the split, in a fixed order.
 
     Raises:
-        DataError: The folder, a list, or a file that a list names is missing.
+        DataError: The folder, a list, or a file named by a list is missing.
     """
 
+    root: Path
     values: LabelValues
     mask_palette: tuple[tuple[int, int, int], ...] | None = None
     strict_orientation: bool = False
 
     def __init__(self, root: str | Path | None, split: str):
         super().__init__(root, split)
-        if self.root is None:
-            raise DataError(f"{type(self).__name__} is read from disk: give its folder as root; {self.source}")
+        if root is None:
+            raise DataError(f"{type(self).__name__} is read from disk; give its folder as root: {self.source}")
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder; {self.source}")
         self.samples = locate(self.find_samples())
         if not self.samples:
-            raise DataError(f"{self.root}: the split {split} names no pictures; is the copy complete? {self.source}")
+            raise DataError(f"{self.root}: the split {split} has no images; is the copy complete? {self.source}")
 
     @abstractmethod
     def find_samples(self) -> list[Sample]:
-        """The split's samples. That their files exist is checked afterwards; that lists and folders do is for this method.
+        """List the split's samples. The constructor checks that their files exist.
 
         Raises:
             DataError: A list or folder is missing or malformed; the message names it.
@@ -65,9 +67,11 @@ class PairedDataset(SegmentationDataset):
         return len(self.samples)
 
     def name(self, index: int) -> str:
+        """Name of a sample."""
         return self.samples[index].name
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read the files of a sample."""
         sample = self.samples[index]
         mask = self.read_mask(sample.mask)
         return read_pair(sample.image, mask, sample.mask, self.strict_orientation), mask
@@ -78,17 +82,17 @@ class PairedDataset(SegmentationDataset):
 
 
 def listed_samples(listing: Path, images: Path, masks: Path) -> list[Sample]:
-    """The samples of a list of names: NAME.jpg and NAME.png in their folders."""
+    """Samples of a list of names: `NAME.jpg` in the images' folder and `NAME.png` in the masks' folder."""
     return [Sample(name, images / f"{name}.jpg", masks / f"{name}.png") for (name,) in read_list(listing)]
 
 
 def locate(samples: list[Sample]) -> list[Sample]:
-    """Find each sample's files as their folders spell them: lists and folders may differ in the Unicode form of names.
+    """Replace each path by its spelling on disk, because lists and folders may use different Unicode forms.
 
-    Folders are listed once, because asking for each of 40,000 files takes minutes on a network disk.
+    Each folder is listed once, because testing 40,000 files one by one takes minutes on a network disk.
 
     Raises:
-        DataError: Files are missing; the message names the first and gives their number.
+        DataError: Files are missing; the message names the first one and their number.
     """
 
     @cache
@@ -118,18 +122,18 @@ def locate(samples: list[Sample]) -> list[Sample]:
     if missing:
         more = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""
         if missing[0].is_symlink():
-            raise DataError(f"{missing[0]}{more}: is a link to a file that is not there; is the disk that holds it connected?")
+            raise DataError(f"{missing[0]}{more}: is a link to a missing file; is the disk that holds it connected?")
         raise DataError(f"{missing[0]}{more}: missing, but listed in this split; is the copy complete? Unpack it again")
     return found
 
 
 def find_folder(root: Path, *candidates: str, source: str) -> Path:
-    """The first of several places, relative to `root`, that is a folder.
+    """First of several candidates, relative to `root`, that is a folder.
 
     Raises:
-        DataError: None is.
+        DataError: None of them is.
     """
     for candidate in candidates:
         if (root / candidate).is_dir():
             return root / candidate
-    raise DataError(f"{root}: holds no folder {' or '.join(map(repr, candidates))}; {source}")
+    raise DataError(f"{root}: contains no folder {' or '.join(map(repr, candidates))}; {source}")

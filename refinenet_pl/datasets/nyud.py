@@ -1,4 +1,4 @@
-"""NYU Depth v2: 1,449 photographs of rooms, 640x480, 40 classes."""
+"""NYU Depth v2: 1,449 images of rooms, 640x480, 40 classes."""
 
 from pathlib import Path
 from typing import Literal
@@ -18,10 +18,10 @@ NYU_CLASSES = (
     "television", "paper", "towel", "shower curtain", "box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp",
     "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop",
 )  # fmt: skip
-"""The 40 classes in the order of classMapping40.mat, spelled as there."""
+"""The 40 classes, in the order and spelling of classMapping40.mat."""
 
 RAW_LABELS = 894
-"""The labels that classMapping40.mat maps to the 40 classes; 0 is none."""
+"""Number of labels that classMapping40.mat maps to the 40 classes; 0 means unlabeled."""
 
 _SIZE = (480, 640)
 _CROPS = {"border": np.s_[6:474, 7:632], "valid": np.s_[44:471, 40:601]}
@@ -29,24 +29,24 @@ _VARIABLES = {"train": "trainNdxs", "test": "testNdxs"}
 
 
 class NYUDv2(PairedDataset):
-    """The labeled part of the NYU Depth dataset, version 2; its depths are not read.
+    """The labeled part of the NYU Depth dataset, version 2; depths are not read.
 
-    `root` holds `nyu_depth_v2_labeled.mat`, `splits.mat` and `classMapping40.mat`. Images and masks are converted to PNGs
-    when a split is first opened. Samples are called by their number in the file, from 0001.
+    `root` contains `nyu_depth_v2_labeled.mat`, `splits.mat` and `classMapping40.mat`. Images and masks are converted to PNGs
+    when a split is first opened. Sample names are their numbers in the file, from 0001.
 
-    Evaluation: unlabeled pixels are dropped, one confusion matrix over the 654 test images, mean over 40 classes.
+    Evaluation: unlabeled pixels are ignored, one confusion matrix over the 654 test images, mean IoU over 40 classes.
 
     Args:
         root: The folder.
         split: `train` or `test`.
-        crop: The part of each 640x480 image and mask to keep; None keeps everything.
+        crop: Part of each 640x480 image and mask to keep; None keeps everything.
             `border` (625x468) removes the white border, as in the images of RefineNet's authors and of its PyTorch port.
-            `valid` (561x427) is the region with a valid depth projection, which the dataset's toolbox advises.
-        cache: Folder for the PNGs, about 1 GB; `refinenet_pl_cache` in `root` if not given.
-        crop_border: Former name of `crop`; refused.
+            `valid` (561x427) is the region with a valid depth projection, as recommended by the dataset's toolbox.
+        cache: Folder for the PNGs, about 1 GB; None for `refinenet_pl_cache` in `root`.
+        crop_border: Former name of `crop`; raises an error that names the replacement.
 
     Raises:
-        DataError: Also for an unknown crop, and for `crop_border`.
+        DataError: In addition, `crop` is unknown or `crop_border` is given.
     """
 
     title = "NYUDv2"
@@ -54,10 +54,10 @@ class NYUDv2(PairedDataset):
     split_sizes = {"train": 795, "test": 654}
     values = LabelValues.plain(40)
     source = (
-        "nyu_depth_v2_labeled.mat (2.8 GB) of https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html, and beside it splits.mat "
-        "and classMapping40.mat, for instance of https://github.com/VainF/nyuv2-python-toolkit"
+        "nyu_depth_v2_labeled.mat (2.8 GB) from https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html, and in the same folder "
+        "splits.mat and classMapping40.mat, for example from https://github.com/VainF/nyuv2-python-toolkit"
     )
-    licence = "none is given; its authors ask to be cited"
+    license = "not stated; the authors ask for citation"
 
     def __init__(
         self,
@@ -69,45 +69,47 @@ class NYUDv2(PairedDataset):
     ):
         if crop_border is not None:
             raise DataError(
-                "NYUDv2: the option crop_border is now called crop; write crop: border (625x468, as the images of RefineNet's "
+                "NYUDv2: the option crop_border is now named crop; write crop: border (625x468, as the images of RefineNet's "
                 "authors), crop: valid (561x427, as crop_border: true) or nothing (640x480, as crop_border: false)"
             )
         if crop not in (None, *_CROPS):
-            raise DataError(f"NYUDv2 has no crop {crop!r}; it has {' and '.join(_CROPS)}, or null to keep everything")
+            raise DataError(f"NYUDv2 has no crop {crop!r}; choose {' or '.join(_CROPS)}, or null to keep everything")
         self.crop = crop
         self.cache = cache
         super().__init__(root, split)
 
     def find_samples(self) -> list[Sample]:
-        labelled, mapping = self.root / "nyu_depth_v2_labeled.mat", self.root / "classMapping40.mat"
-        numbers = _read_numbers(self.root / "splits.mat", _VARIABLES[self.split], _count(labelled))
+        """Read the numbers of the split's samples, and convert those that are not in the cache yet."""
+        labeled, mapping = self.root / "nyu_depth_v2_labeled.mat", self.root / "classMapping40.mat"
+        numbers = _read_numbers(self.root / "splits.mat", _VARIABLES[self.split], _count(labeled))
         values = _read_mapping(mapping)
         folder = cache_folder(self.root, self.cache, "nyudv2")
         samples = [
-            Sample(f"{number:04}", folder / "pictures" / f"{number:04}.png", folder / "masks" / f"{number:04}.png")
+            Sample(f"{number:04}", folder / "images" / f"{number:04}.png", folder / "masks" / f"{number:04}.png")
             for number in numbers
         ]
         numbered = list(zip(numbers, samples, strict=True))
-        pictures = [Conversion(sample.image, (labelled,), (number,)) for number, sample in numbered]
-        masks = [Conversion(sample.mask, (labelled, mapping), (number, values)) for number, sample in numbered]
-        convert(pictures, _read_picture, f"{self.title} {self.split} pictures")
+        images = [Conversion(sample.image, (labeled,), (number,)) for number, sample in numbered]
+        masks = [Conversion(sample.mask, (labeled, mapping), (number, values)) for number, sample in numbered]
+        convert(images, _read_image, f"{self.title} {self.split} images")
         convert(masks, _read_labels, f"{self.title} {self.split} masks")
         return samples
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read the files of a sample and crop them."""
         image, mask = super().read(index)
         if self.crop is None:
             return image, mask
         if mask.shape != _SIZE:
             raise DataError(
                 f"{self.samples[index].image}: crop: {self.crop} is for images of 640x480, but this one is "
-                f"{mask.shape[1]}x{mask.shape[0]}; leave crop out"
+                f"{mask.shape[1]}x{mask.shape[0]}; omit crop"
             )
         kept = _CROPS[self.crop]
         return image[kept], mask[kept]
 
 
-def _read_picture(file: Path, number: int) -> np.ndarray:
+def _read_image(file: Path, number: int) -> np.ndarray:
     """uint8 (height, width, 3)."""
     with open_hdf5(file) as content:
         return content["images"][number - 1].transpose(2, 1, 0)
@@ -121,7 +123,11 @@ def _read_labels(file: Path, number: int, values: LabelValues) -> np.ndarray:
 
 
 def _count(file: Path) -> int:
-    """The number of images in the file; a DataError if they or their labels are not as expected."""
+    """Number of images in the file.
+
+    Raises:
+        DataError: The images or labels have an unexpected shape or dtype.
+    """
     with open_hdf5(file) as content:
         images, labels = content["images"], content["labels"]
         count, *channels_and_size = images.shape
@@ -134,18 +140,18 @@ def _count(file: Path) -> int:
         ):
             raise DataError(
                 f"{file}: expected uint8 images (N, 3, width, height) and unsigned labels (N, width, height), found "
-                f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}; is this the official file? Copy it anew"
+                f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}; is this the official file? Copy it again"
             )
     return count
 
 
 def _read_numbers(file: Path, variable: str, count: int) -> list[int]:
-    """Numbers of a split's samples, from 1."""
+    """Numbers of a split's samples, counted from 1."""
     numbers = np.atleast_1d(read_mat(file, variable)[variable])
     if numbers.ndim != 1 or not np.isin(numbers, np.arange(1, count + 1)).all() or len(set(numbers.tolist())) < len(numbers):
         raise DataError(
-            f"{file}: {variable} is to hold each number once, within 1..{count}, the pictures of nyu_depth_v2_labeled.mat; is "
-            "this the official file? Copy both anew"
+            f"{file}: {variable} must contain distinct numbers in 1..{count}, those of the images in nyu_depth_v2_labeled.mat; "
+            "is this the official file? Copy both again"
         )
     return [int(number) for number in numbers]
 
@@ -154,6 +160,6 @@ def _read_mapping(file: Path) -> LabelValues:
     mapping = read_mat(file, "mapClass")["mapClass"]
     if np.shape(mapping) != (RAW_LABELS,) or not np.isin(mapping, np.arange(1, 41)).all():
         raise DataError(
-            f"{file}: mapClass is to hold {RAW_LABELS} numbers within 1..40; is this the official file? Copy it anew"
+            f"{file}: mapClass must contain {RAW_LABELS} numbers in 1..40; is this the official file? Copy it again"
         )
     return LabelValues({label: int(number) - 1 for label, number in enumerate(mapping, start=1)}, void=(0,))

@@ -1,4 +1,4 @@
-"""PASCAL-Context: the photographs of VOC 2010 with every pixel labeled, 59 classes and background."""
+"""PASCAL-Context: the images of VOC 2010 with labels for every pixel, 59 classes and background."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -22,52 +22,52 @@ CONTEXT_CLASSES = (
     "ground", "keyboard", "light", "mountain", "mouse", "curtain", "platform", "sign", "plate", "road", "rock", "shelves",
     "sidewalk", "sky", "snow", "bedclothes", "track", "tree", "truck", "wall", "water", "window", "wood",
 )  # fmt: skip
-"""Background and the 59 classes, in the order of the task, spelled as in labels.txt."""
+"""Background and the 59 classes, in the order of the task and the spelling of labels.txt."""
 
 LABELS = 459
-"""Number of labels of the dataset; a LabelMap holds their numbers, from 1."""
+"""Number of labels of the dataset; a LabelMap contains their numbers, from 1."""
 
 _NUMBERS = (
     0, 2, 23, 25, 31, 34, 45, 59, 65, 72, 98, 397, 113, 207, 258, 284, 308, 347, 368, 416, 427, 9, 18, 22, 33, 44, 46, 68, 80,
     85, 104, 115, 144, 158, 159, 162, 187, 189, 220, 232, 259, 260, 105, 296, 355, 295, 324, 326, 349, 354, 360, 366, 19, 415,
     420, 424, 440, 445, 454, 458,
 )  # fmt: skip
-"""The label of each class; all others are background."""
+"""Label of each class; all other labels are background."""
 
 _OFFICIAL = LabelValues(dict.fromkeys(range(LABELS + 1), 0) | {number: label for label, number in enumerate(_NUMBERS)}, void=())
-# The task's own list of names differs from labels.txt in these.
+# Names that the task's own list spells differently from labels.txt.
 _ALIASES = {"table": "diningtable", "bedclothes": "bedcloth", "cloth": "clothes"}
 
 _STORED = LabelValues.plain(len(CONTEXT_CLASSES))
 _TASK_ORDER = np.arange(256, dtype=np.uint8)
-# labels.txt is sorted by name, so ranks of its numbers are ranks of names.
+# labels.txt is sorted by name, so that ranks of its numbers are ranks of names.
 _ALPHABETICAL_ORDER = _TASK_ORDER.copy()
 _ALPHABETICAL_ORDER[: len(_NUMBERS)] = np.argsort(_NUMBERS)
 
-# Images looked at to distinguish the two orders, the min number of objects that must speak for one, and how many times as
-# many for it as for the other. In an image with an object of a class, the wrong order alone has its id by rare chance, so a
-# smaller majority would mean masks of both orders in one folder.
-_PICTURES, _VOTES, _MAJORITY = 300, 5, 9
+# To distinguish the two orders: number of images to read, min number of objects that support an order, and min ratio of the
+# objects that support it to those that support the other. The wrong order rarely fits an object by chance, so a smaller ratio
+# would mean a folder with masks of both orders.
+_IMAGES, _VOTES, _MAJORITY = 300, 5, 9
 
 
 class PascalContext(PairedDataset):
-    """The 60 classes of PASCAL-Context (Mottaghi et al., 2014), background among them.
+    """PASCAL-Context (Mottaghi et al., 2014) with 60 classes, including background.
 
-    `root` holds the images, `VOCdevkit` with `VOC2010` (or is that folder), and the masks in one of two forms:
+    `root` contains the images, `VOCdevkit` with `VOC2010` (or is that folder), and the masks in one of two forms:
 
-    - `trainval`, the dataset itself, a .mat file an image, which is taken where it is there. The splits are those of VOC
-      2010. Masks are converted to PNGs when a split is first opened. Where `labels.txt` lies beside it, its names are checked.
-    - `VOC2010/SegmentationClassContext` and `VOC2010/ImageSets/SegmentationContext`, as MMSegmentation's converter writes them
-      from the labels of PASCAL in Detail. It sorts classes by name, but its masks are widely used with names in the order of
-      the task. Which order the PNGs have is found by the objects that VOC 2010 lists for each image, and ids become those of
-      the task. These lists are a few images shorter.
+    - `trainval`, the original dataset with one .mat file per image, which has priority. The splits are those of VOC 2010.
+      Masks are converted to PNGs when a split is first opened. If `labels.txt` is next to the folder, its names are checked.
+    - `VOC2010/SegmentationClassContext` and `VOC2010/ImageSets/SegmentationContext`, written by MMSegmentation's converter from
+      the labels of PASCAL in Detail. It sorts classes by name, but its masks are widely used with names in the order of the
+      task. The order of the PNGs is detected from the objects that VOC 2010 lists for each image, and ids are converted to the
+      order of the task. The splits are a few images smaller.
 
-    Evaluation (the paper's): one confusion matrix over the images of `val`, mean over 60 classes.
+    Evaluation (RefineNet paper): one confusion matrix over the images of `val`, mean IoU over 60 classes.
 
     Args:
         root: The folder.
         split: `train` or `val`.
-        cache: Folder for the PNGs made from .mat files; `refinenet_pl_cache` in `root` if not given.
+        cache: Folder for the PNGs of the .mat files; None for `refinenet_pl_cache` in `root`.
     """
 
     title = "PASCAL-Context"
@@ -76,32 +76,34 @@ class PascalContext(PairedDataset):
     values = LabelValues.plain(60)
     void_channel = None
     source = (
-        "trainval.tar.gz and labels.txt of https://cs.stanford.edu/~roozbeh/pascal-context, the first unpacked to trainval, "
-        "and beside them VOCtrainval_03-May-2010.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2010, which unpacks to "
-        "VOCdevkit"
+        "trainval.tar.gz and labels.txt from https://cs.stanford.edu/~roozbeh/pascal-context, the former unpacked to trainval, "
+        "and in the same folder VOCtrainval_03-May-2010.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2010, which unpacks "
+        "to VOCdevkit"
     )
-    licence = "pictures of Flickr, under its terms of use; for research"
+    license = "images from Flickr, under its terms of use; for research"
 
     def __init__(self, root: str | Path | None, split: str, cache: str | None = None):
         self.cache = cache
         super().__init__(root, split)
 
     def find_samples(self) -> list[Sample]:
+        """Find the masks, convert them if they are .mat files, and detect the order of their classes otherwise."""
         devkit = find_folder(self.root, "VOCdevkit/VOC2010", "VOC2010", source=self.source)
         self._order = _TASK_ORDER
         for folder in self.root / "trainval", devkit / "trainval":
-            # Pascal-Part may be unpacked beside it, to a folder of the same name with another inside.
+            # PASCAL-Part unpacks to a folder of the same name, but with a subfolder in place of files.
             if next(folder.glob("[!.]*.mat"), None):
                 return self._official_samples(devkit, folder)
         masks = devkit / "SegmentationClassContext"
         if not masks.is_dir():
-            raise DataError(f"{self.root}: holds neither 'trainval' with .mat files nor {masks}; {self.source}")
+            raise DataError(f"{self.root}: contains neither 'trainval' with .mat files nor {masks}; {self.source}")
         samples = self._samples(devkit, "SegmentationContext", masks)
         if _are_alphabetical(samples, devkit / "ImageSets" / "Main", self.split):
             self._order = _ALPHABETICAL_ORDER
         return samples
 
     def read_mask(self, path: Path) -> np.ndarray:
+        """Class ids of a mask file in the order of the task, uint8 (height, width)."""
         return self.values.encode(self._order[read_mask(path, _STORED)], path)
 
     def _official_samples(self, devkit: Path, folder: Path) -> list[Sample]:
@@ -118,9 +120,9 @@ class PascalContext(PairedDataset):
 
 
 class PascalContext59(PascalContext):
-    """PASCAL-Context without background, as many later papers have it: the pixels of background are void, 59 classes remain.
+    """PASCAL-Context with 59 classes, as used in many later papers: background is void.
 
-    Files, splits and PNGs are those of `PascalContext`.
+    Files, splits and cache are those of `PascalContext`.
     """
 
     title = "PASCAL-Context (59 classes)"
@@ -135,53 +137,53 @@ def _read_labels(file: Path) -> np.ndarray:
 
 
 def _require_names(file: Path) -> None:
-    """Raise a DataError unless the labels of the 59 classes are called as expected."""
+    """Raise a DataError unless the labels of the 59 classes have the expected names."""
     found = {}
     for line in read_text(file).split("\n"):
-        number, _, name = line.partition(":")
-        found[number.strip()] = name.replace(" ", "")
+        label, _, name = line.partition(":")
+        found[label.strip()] = name.replace(" ", "")
     for number, name in zip(_NUMBERS[1:], CONTEXT_CLASSES[1:], strict=True):
         if found.get(str(number)) not in (name, _ALIASES.get(name, name)):
             raise DataError(
                 f"{file}: label {number} is {found.get(str(number), 'missing')}, but {name} in the official file, so the masks "
-                "may mean other classes; take trainval.tar.gz and labels.txt anew"
+                "may mean other classes; download trainval.tar.gz and labels.txt again"
             )
 
 
 def _are_alphabetical(samples: list[Sample], lists: Path, split: str) -> bool:
-    """True if the ids in the PNGs are ranks of sorted names, False if they are those of the task.
+    """Detect the order of the ids in the PNGs: True if classes are sorted by name, False if in the order of the task.
 
     Raises:
-        DataError: It cannot be told.
+        DataError: The objects in the images do not clearly support one of the two.
     """
     objects = _listed_objects(lists, split)
     known = [sample for sample in samples if sample.name in objects]
-    votes = Counter()
-    for sample in known[:: len(known) // _PICTURES + 1]:
+    votes: Counter[bool] = Counter()
+    for sample in known[:: len(known) // _IMAGES + 1]:
         present = set(np.unique(read_mask(sample.mask, _STORED)).tolist())
         for label in objects[sample.name]:
             alphabetical = int(np.flatnonzero(label == _ALPHABETICAL_ORDER)[0])
             if (label in present) != (alphabetical in present):
                 votes[alphabetical in present] += 1
-    for_it, against = votes[True], votes[False]
-    if max(for_it, against) < max(_VOTES, _MAJORITY * min(for_it, against)):
+    by_name, by_task = votes[True], votes[False]
+    if max(by_name, by_task) < max(_VOTES, _MAJORITY * min(by_name, by_task)):
         raise DataError(
-            f"{samples[0].mask.parent}: it cannot be told whether class ids follow the alphabet, as MMSegmentation's converter "
-            f"writes them, or the task: {for_it} objects that {lists} lists speak for the former, {against} for the latter. "
-            "Unpack VOCtrainval_03-May-2010.tar whole, whose lists are needed here, and convert all masks anew; or take the "
-            f"original masks: {PascalContext.source}"
+            f"{samples[0].mask.parent}: cannot determine whether class ids are sorted by name, as written by MMSegmentation's "
+            f"converter, or in the order of the task: of the objects listed in {lists}, {by_name} support the former and "
+            f"{by_task} the latter. Unpack all of VOCtrainval_03-May-2010.tar, whose lists are needed here, and convert all "
+            f"masks again; or use the original masks: {PascalContext.source}"
         )
-    return for_it > against
+    return by_name > by_task
 
 
 def _listed_objects(lists: Path, split: str) -> dict[str, list[int]]:
-    """The classes, of VOC's 20, that VOC says are in each image; they have the same ids in the task."""
+    """Those of VOC's 20 classes that VOC lists for each image; the task has the same ids for them."""
     objects = defaultdict(list)
     for label, name in enumerate(VOC_CLASSES[1:], start=1):
         for part in "trainval", split:
             if (lists / f"{name}_{part}.txt").is_file():
-                for picture, state in read_list(lists / f"{name}_{part}.txt", columns=2):
+                for image, state in read_list(lists / f"{name}_{part}.txt", columns=2):
                     if state == "1":
-                        objects[picture].append(label)
+                        objects[image].append(label)
                 break
     return objects

@@ -1,4 +1,4 @@
-"""The datasets by name."""
+"""Datasets by name."""
 
 import importlib
 import inspect
@@ -7,7 +7,7 @@ from typing import Any
 from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.errors import DataError
 
-# Import paths, so that only the one that is used is imported.
+# Import paths, so that only the selected dataset is imported.
 DATASETS: dict[str, str] = {
     "scenes": "refinenet_pl.datasets.scenes.Scenes",
     "camvid": "refinenet_pl.datasets.camvid.CamVid",
@@ -24,10 +24,10 @@ DATASETS: dict[str, str] = {
 
 
 def find_dataset(name: str) -> type[SegmentationDataset]:
-    """The dataset of that name.
+    """Import a dataset class.
 
     Args:
-        name: A key of `DATASETS`, or the import path of a `SegmentationDataset` of your own (`my_package.MyDataset`).
+        name: A key of `DATASETS`, or the import path of a `SegmentationDataset` (`my_package.MyDataset`).
 
     Raises:
         ValueError: There is no such dataset.
@@ -36,17 +36,23 @@ def find_dataset(name: str) -> type[SegmentationDataset]:
     try:
         dataset = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError):
-        if name in DATASETS:  # a package that it needs is missing
+        if name in DATASETS:  # a package that the dataset needs is missing
             raise
         known = ", ".join(DATASETS)
-        raise ValueError(f"no data set is called {name!r}; choose one of {known}, or give the import path of a class") from None
+        raise ValueError(f"unknown dataset {name!r}; choose one of {known}, or give the import path of a class") from None
     if not (isinstance(dataset, type) and issubclass(dataset, SegmentationDataset)):
         raise ValueError(f"{name} is not a SegmentationDataset")
     return dataset
 
 
 def require_options(name: str, options: dict[str, Any], place: str) -> None:
-    """Raise a DataError unless the dataset of that name has these options; `place` is where the user wrote them."""
+    """Raise a DataError unless the dataset accepts these options.
+
+    Args:
+        name: As for `find_dataset`.
+        options: Further arguments of the dataset's class.
+        place: Option or file that contains them, for the message.
+    """
     try:
         inspect.signature(find_dataset(name)).bind(root=None, split="train", **options)
     except TypeError as error:

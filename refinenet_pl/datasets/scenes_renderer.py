@@ -1,37 +1,37 @@
-"""The things that the scenes are drawn from; which of them an image holds is decided in scenes.py."""
+"""Renderer of the objects in synthetic scenes; scenes.py decides which of them an image contains."""
 
 from functools import lru_cache
 
 import numpy as np
 
-# How hard the images are. Light intensities run from 0 to 1; lengths are in pixels of an image of 128x128.
-PIXEL_NOISE = 0.07  # Standard deviation of the camera noise in every pixel.
-TEXTURE = 0.09  # Standard deviation of meadow and crop; above PIXEL_NOISE, or the two cannot be distinguished.
-GRAIN = 0.06  # The same for everything else.
-BRIGHTNESS = 0.18  # Spread of the images' brightness, as a logarithm.
-COLOR_CAST = 0.12  # Spread of the images' tints, as a logarithm.
-POLE_CONTRAST = (0.15, 0.35)  # How much darker or brighter than what is behind them poles and wires are.
-CUE_RADIUS = (7, 10)  # Sun and moon, which tell ball from lamp.
-FLAG_SIDE = (9, 12)  # Flags, which tell road from river.
+# Difficulty of the images. Intensities are in 0..1; lengths are in pixels of an image of 128x128.
+PIXEL_NOISE = 0.07  # Standard deviation of the camera noise per pixel.
+TEXTURE = 0.09  # Standard deviation of meadow and crop; above PIXEL_NOISE, or they cannot be distinguished.
+GRAIN = 0.06  # Standard deviation of all other textures.
+BRIGHTNESS = 0.18  # Standard deviation of the log brightness of an image.
+COLOR_CAST = 0.12  # Standard deviation of the log gain of each channel.
+POLE_CONTRAST = (0.15, 0.35)  # Contrast of poles and wires with their background.
+CUE_RADIUS = (7, 10)  # Sun and moon, the cue for balls and lamps.
+FLAG_SIDE = (9, 12)  # Flags, the cue for road and river.
 BALL_RADIUS = (4, 8.5)
-CUE_FLOOR, BALL_CEILING = 0.26, 0.59  # No cue below the one, no ball above the other, in image heights: 42 pixels between.
+CUE_FLOOR, BALL_CEILING = 0.26, 0.59  # Lower limit of cues and upper limit of balls, in image heights: 42 pixels apart.
 
-GRAY = np.full((3, 3), 1 / 3, np.float32)  # Turns colors into their mean.
+GRAY = np.full((3, 3), 1 / 3, np.float32)  # Projects a color to its mean.
 SKY, MEADOW, CROP, ROAD, RIVER, BUILDING, TREE, POLE, FLAG, BALL, LAMP = range(11)
 
 
 def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
-    """A color, float32 (3,) in 0..1; hue counts in turns."""
+    """RGB color, float32 (3,) in 0..1; hue is in turns."""
     ramps = (min(max(abs((hue * 6 + shift) % 6 - 3) - 1, 0), 1) for shift in (0, 4, 2))
     return np.array([value * (1 - saturation + saturation * ramp) for ramp in ramps], np.float32)
 
 
 @lru_cache(maxsize=32)
 def _noise(side: int, blur: float) -> np.ndarray:
-    """Smooth noise that every image takes its pieces from: making it again would cost more than all the rest.
+    """Smooth noise from which all images are cropped; cached, because its computation costs more than the rest of an image.
 
     Returns:
-        float32 (2 * side, 2 * side), mean 0, standard deviation 1, with lumps about `blur` pixels in radius.
+        float32 (2 * side, 2 * side), mean 0, standard deviation 1, with lumps of about `blur` pixels in radius.
     """
     white = np.random.default_rng(side).standard_normal((2 * side, 2 * side))
     frequency = np.fft.fftfreq(2 * side)
@@ -40,13 +40,17 @@ def _noise(side: int, blur: float) -> np.ndarray:
     return ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)
 
 
-class Landscape:
-    """One image in the making; what is drawn later stands in front.
+class SceneRenderer:
+    """Renderer of one image; objects that are rendered later cover earlier ones.
+
+    Args:
+        rng: Source of all random numbers.
+        size: Height and width in pixels.
 
     Attributes:
         image: float32 (size, size, 3), about 0..1.
         label: uint8 (size, size), class ids.
-        thing: uint8 (size, size), the number of the object seen at a pixel; 0 for sky, ground and poles.
+        thing: uint8 (size, size), number of the visible object; 0 for sky, ground and poles.
     """
 
     def __init__(self, rng: np.random.Generator, size: int):
@@ -63,32 +67,33 @@ class Landscape:
         self.ground_hue = rng.uniform(0.05, 0.4)
 
     def between(self, low: float, high: float) -> float:
-        """A length drawn evenly, in pixels of this image."""
+        """Uniformly sampled length, in pixels of this image."""
         return self.unit * (low + (high - low) * self.rng.random())
 
     def slots(self, count: int, of: int) -> np.ndarray:
-        """Columns that keep their distance, float64 (count,): the middles of `count` of `of` strips, a little shifted."""
+        """Columns with some distance between them, float64 (count,): one near the center of each of `count` of `of` slots."""
         return (self.rng.permutation(of)[:count] + self.rng.uniform(0.3, 0.7, count)) * self.size / of
 
     def lumps(self, shape: tuple[int, int], blur: float) -> np.ndarray:
-        """A piece of noise, float32 of that shape, which must not exceed the image's."""
+        """Random crop of smooth noise, float32 of that shape, which must not exceed the image's."""
         noise = _noise(self.size, blur * self.unit)
         top, left = self.rng.integers(0, self.size, 2)
         return noise[top : top + shape[0], left : left + shape[1]]
 
     def box(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice]:
-        """Rows and columns that hold a rectangle, cut off at the image's edges."""
-        return tuple(slice(max(int(low), 0), max(int(high) + 2, 0)) for low, high in ((top, bottom), (left, right)))
+        """Rows and columns that contain a rectangle, clipped to the image."""
+        rows, columns = (slice(max(int(low), 0), max(int(high) + 2, 0)) for low, high in ((top, bottom), (left, right)))
+        return rows, columns
 
     def paint(self, box: tuple[slice, slice], inside: np.ndarray, color: np.ndarray, label: int, thing: bool) -> None:
         """Fill a shape.
 
         Args:
-            box: The rows and columns, (height, width), that hold the shape.
+            box: Rows and columns, (height, width), that contain the shape.
             inside: bool (height, width).
             color: Broadcasts to (height, width, 3).
             label: Class id.
-            thing: Whether the shape is an object, with a void line around it.
+            thing: True for an object, which has a void line around it.
         """
         self.things += thing
         np.copyto(self.image[box], color, where=inside[..., None])
@@ -96,7 +101,7 @@ class Landscape:
         self.thing[box][inside] = self.things if thing else 0
 
     def sky(self, moon: bool, column: float) -> None:
-        """Clouds, and the sun or the moon, which belong to the sky. Day and night are equally bright."""
+        """Sky with clouds and a sun or moon, whose class is sky too. Day and night are equally bright."""
         hue, saturation, value = self.rng.uniform((-0.1, 0.1, 0.3), (0.7, 0.45, 0.7))
         self.image[:] = _rgb(hue, saturation, value) + GRAIN * self.lumps((self.size, self.size), 10)[..., None]
         radius = self.between(*CUE_RADIUS)
@@ -110,14 +115,14 @@ class Landscape:
         self.paint(box, inside, np.array((0.85, 0.95, 1.1) if moon else (1.1, 0.9, 0.45)), SKY, thing=False)
 
     def ground(self) -> None:
-        """Meadow and crop: patches of one color, distinguished by their texture alone (lumps, and rows of plants)."""
+        """Meadow and crop: patches of the same color that differ only in texture, lumps and rows of plants."""
         top = int(self.horizon)
         x, y = self.x, self.y[top:]
         patches = np.zeros((self.size - top, self.size), bool)
         for _ in range(2):
-            angle = self.rng.uniform(-0.7, 0.7) + self.rng.integers(2) * np.pi / 2
+            border = self.rng.uniform(-0.7, 0.7) + self.rng.integers(2) * np.pi / 2
             column, row = self.rng.uniform((0.3, 0.6), (0.7, 0.9)) * self.size
-            patches ^= (x - column) * np.sin(angle) + (y - row) * np.cos(angle) > 0
+            patches ^= (x - column) * np.sin(border) + (y - row) * np.cos(border) > 0
         angle, period = self.rng.uniform(0, np.pi), self.between(5, 8)
         bend = 0.5 * self.lumps(patches.shape, 10)
         rows = np.sqrt(2) * np.sin((x * np.sin(angle) + y * np.cos(angle)) * (2 * np.pi / period) + bend)
@@ -128,7 +133,7 @@ class Landscape:
         self.label[box][patches] = CROP
 
     def band(self, river: bool) -> None:
-        """A road or a river from the horizon to the foreground; they look the same."""
+        """Road or river from the horizon to the foreground; they look the same."""
         top = int(self.horizon)
         box = slice(top, self.size), slice(0, self.size)
         depth = (self.y[box[0]] - top) / (self.size - top)
@@ -140,7 +145,7 @@ class Landscape:
         self.paint(box, inside, color + GRAIN * self.lumps(inside.shape, 1)[..., None], RIVER if river else ROAD, thing=False)
 
     def building(self, column: float, base: float, scale: float) -> None:
-        """A house with windows, with a gable or a flat roof; its foot is at (column, base)."""
+        """House with windows and a gable or flat roof; its base is centered at (column, base)."""
         half = scale * self.between(7, 16)
         height = min(scale * self.between(16, 44), base - (CUE_FLOOR + 0.02) * self.size)
         gable = self.rng.choice((0, 0.3)) * height
@@ -155,7 +160,7 @@ class Landscape:
         self.paint(box, inside, color + GRAIN * self.lumps(inside.shape, 1)[..., None], BUILDING, thing=True)
 
     def tree(self, column: float, base: float, scale: float) -> None:
-        """A tree, or a bush if the scale is small, of a ragged outline and about the ground's hue."""
+        """Tree with a ragged outline, or bush if the scale is small, with about the ground's hue."""
         radius = min(scale * self.between(6, 13), (base - (CUE_FLOOR + 0.02) * self.size) / 2.7)
         middle, trunk = base - 1.5 * radius, max(1, 0.12 * radius)
         reach = 1.3 * radius
@@ -170,7 +175,7 @@ class Landscape:
         self.paint(box, crown | stem, np.where(crown[..., None], color + shade[..., None], bark), TREE, thing=True)
 
     def ball(self, column: float, row: float, radius: float, lamp: bool) -> None:
-        """A ball, which at night is a lamp: of any color, bright on one side."""
+        """Ball or lamp, which look the same: any color, bright on one side."""
         box = self.box(column - radius, row - radius, column + radius, row + radius)
         x, y = (self.x[box[1]] - column) / radius, (self.y[box[0]] - row) / radius
         light = 1.15 - 0.45 * np.hypot(x + 0.35, y + 0.35)
@@ -178,10 +183,10 @@ class Landscape:
         self.paint(box, x**2 + y**2 < 1, color, LAMP if lamp else BALL, thing=True)
 
     def flag(self, column: float, red: bool) -> tuple[float, float, float, float]:
-        """A flag high in the sky.
+        """Flag high in the sky.
 
         Returns:
-            The mast that it needs, as `line` takes it, to be drawn later.
+            Arguments of `line` for its mast, which is rendered later.
         """
         width, height = self.between(*FLAG_SIDE) * 1.2, self.between(*FLAG_SIDE)
         row = self.rng.uniform(0.03 * self.size, CUE_FLOOR * self.size - height)
@@ -193,7 +198,7 @@ class Landscape:
         return column - 1, row, column - 1 + self.between(-3, 3), self.horizon + self.between(4, 16)
 
     def line(self, x0: float, y0: float, x1: float, y1: float, sag: float = 0.0, width: int = 1) -> None:
-        """A pole, stick or wire of 1 or 2 pixels, from one end to the other; no void line, which would swallow it."""
+        """Pole, stick or wire, 1 or 2 pixels wide, from (x0, y0) to (x1, y1); without a void line, which would cover it."""
         count = int(1.5 * max(abs(x1 - x0), abs(y1 - y0), 2))
         along = np.arange(count) / (count - 1)
         columns = np.rint(x0 + (x1 - x0) * along).astype(int)
@@ -208,13 +213,13 @@ class Landscape:
         self.label[pixels] = POLE
 
     def void(self, ignore_index: int) -> None:
-        """Mark the pixels at objects' outlines, a line of 1 or 2 pixels; call it before poles are drawn."""
+        """Mark the outlines of objects, 1 or 2 pixels wide, as void. Must be called before poles are rendered."""
         below, right = self.thing[1:] != self.thing[:-1], self.thing[:, 1:] != self.thing[:, :-1]
         self.label[:-1][below] = ignore_index
         self.label[:, :-1][right] = ignore_index
 
     def photograph(self) -> np.ndarray:
-        """The photograph of it, uint8 (size, size, 3), with a brightness and tint of the day, and noise."""
+        """Photograph of the scene, uint8 (size, size, 3), with random brightness and tint, and noise."""
         gain = np.exp(BRIGHTNESS * self.rng.standard_normal() + COLOR_CAST * self.rng.standard_normal(3))
         noise = self.rng.standard_normal(self.image.shape, dtype=np.float32)
         noise *= 255 * PIXEL_NOISE

@@ -1,15 +1,15 @@
-"""Limits of an image's short edge, as the authors' code has them in training and in testing."""
+"""Limits of an image's short edge, as in the authors' training and test code."""
 
 from collections.abc import Sequence
 
 
 def short_edge_factor(size: Sequence[int], limits: tuple[int, int], scale: float = 1.0) -> float:
-    """Factor that brings the short edge within limits, and then applies a scale.
+    """Resize factor that brings the short edge within limits, times a scale.
 
     Args:
         size: Height and width in pixels.
         limits: Min and max short edge in pixels.
-        scale: The scale.
+        scale: Additional factor.
     """
     short = min(size)
     return scale * min(max(limits[0], short), limits[1]) / short

@@ -16,13 +16,13 @@ from refinenet_pl.files import replaced
 
 @dataclass(frozen=True)
 class Submission:
-    """One server's format.
+    """Format of one server.
 
     Attributes:
-        dataset: Name of the dataset whose classes the server knows.
+        dataset: Name of the dataset whose classes the server expects.
         folder: Folder of the masks inside the archive.
-        format: `zip` or `gztar`, as `shutil.make_archive` names them.
-        encode: From class ids, uint8 (height, width), to the image to save.
+        format: `zip` or `gztar`, a format of `shutil.make_archive`.
+        encode: Maps class ids, uint8 (height, width), to the image to save.
     """
 
     dataset: str
@@ -31,23 +31,24 @@ class Submission:
     encode: Callable[[np.ndarray], Image.Image]
 
     def classes(self) -> Classes:
+        """Classes that the server expects."""
         return find_dataset(self.dataset).classes
 
     def mask_file(self, output: Path, image: Path) -> Path:
-        """The file below `output` for the mask of an image."""
+        """File in `output` for the mask of an image."""
         return output / self.dataset / self.folder / f"{image.stem}.png"
 
     def archive_file(self, output: Path) -> Path:
-        """The archive that `pack` writes."""
+        """Archive that `pack` writes."""
         return output / (self.dataset + {"zip": ".zip", "gztar": ".tar.gz"}[self.format])
 
     def save(self, file: Path, mask: np.ndarray) -> None:
-        """Write a mask, uint8 class ids (height, width)."""
+        """Write a mask, class ids, uint8 (height, width)."""
         with replaced(file, durable=False) as stream:
             self.encode(mask).save(stream, "png")
 
     def pack(self, output: Path) -> Path:
-        """Pack the masks into an archive, which appears whole or not at all."""
+        """Pack the masks into an archive, which appears completely or not at all, and return its path."""
         unfinished = shutil.make_archive(str(output / f".{self.dataset}"), self.format, output / self.dataset)
         return Path(unfinished).replace(self.archive_file(output))
 
@@ -67,9 +68,9 @@ def _ade20k(mask: np.ndarray) -> Image.Image:
 
 
 SERVERS = {
-    # Competition 6: trained on more than VOC's own images, as every network with ImageNet weights is.
+    # Competition 6: trained on more than VOC's own images, such as any network with ImageNet weights.
     "voc": Submission("voc2012", "results/VOC2012/Segmentation/comp6_test_cls", "gztar", _voc),
-    # The server goes by city_sequence_frame at the beginning of the names.
+    # The server matches files by the city_sequence_frame at the beginning of their names.
     "cityscapes": Submission("cityscapes", ".", "zip", _cityscapes),
     "ade20k": Submission("ade20k", ".", "zip", _ade20k),
 }

@@ -1,4 +1,4 @@
-"""SUN RGB-D: 10,335 photographs of rooms by four depth cameras, 37 classes."""
+"""SUN RGB-D: 10,335 images of rooms from four depth cameras, 37 classes."""
 
 from pathlib import Path, PurePosixPath
 
@@ -18,18 +18,18 @@ _VARIABLES = {"train": "alltrain", "test": "alltest"}
 
 
 class SUNRGBD(PairedDataset):
-    """The scene understanding benchmark of Princeton; its depths are not read.
+    """Princeton's benchmark of scene understanding; depths are not read.
 
-    `root` holds `SUNRGBD` and `SUNRGBDtoolbox`. The toolbox lists folders of samples, each with one image; masks are
-    converted to PNGs when a split is first opened. Classes are the first 37 of NYUDv2's. A sample's name is its folder, with
+    `root` contains `SUNRGBD` and `SUNRGBDtoolbox`. The toolbox lists folders of samples, each with one image. Masks are
+    converted to PNGs when a split is first opened. The classes are the first 37 of NYUDv2. A sample's name is its folder, with
     `-` between the parts.
 
-    Evaluation: unlabeled pixels are dropped, one confusion matrix over the 5,050 test images, mean over 37 classes.
+    Evaluation: unlabeled pixels are ignored, one confusion matrix over the 5,050 test images, mean IoU over 37 classes.
 
     Args:
         root: The folder.
         split: `train` or `test`.
-        cache: Folder for the masks' PNGs; `refinenet_pl_cache` in `root` if not given.
+        cache: Folder for the masks' PNGs; None for `refinenet_pl_cache` in `root`.
     """
 
     title = "SUN RGB-D"
@@ -37,15 +37,16 @@ class SUNRGBD(PairedDataset):
     split_sizes = {"train": 5285, "test": 5050}
     values = LabelValues.plain(37)
     void_channel = "first"
-    source = "SUNRGBD.zip and SUNRGBDtoolbox.zip of https://rgbd.cs.princeton.edu, unpacked into one folder"
-    licence = "none is given; its authors ask to be cited, with those of the three data sets that it includes"
+    source = "SUNRGBD.zip and SUNRGBDtoolbox.zip from https://rgbd.cs.princeton.edu, unpacked into one folder"
+    license = "not stated; the authors ask for citation, also of the three datasets that it includes"
 
     def __init__(self, root: str | Path | None, split: str, cache: str | None = None):
         self.cache = cache
         super().__init__(root, split)
 
     def find_samples(self) -> list[Sample]:
-        pictures = find_folder(self.root, "SUNRGBD", source=self.source)
+        """Read the toolbox's lists, and convert the masks that are not in the cache yet."""
+        images = find_folder(self.root, "SUNRGBD", source=self.source)
         toolbox = find_folder(self.root, "SUNRGBDtoolbox", source=self.source)
         listing = toolbox / "traintestSUNRGBD" / "allsplit.mat"
         metadata, labels = (toolbox / "Metadata" / f"{name}.mat" for name in ("SUNRGBDMeta", "SUNRGBD2Dseg"))
@@ -55,13 +56,13 @@ class SUNRGBD(PairedDataset):
         samples, conversions = [], []
         for folder in _read_split(listing, _VARIABLES[self.split]):
             if folder not in entries:
-                raise DataError(f"{listing}: lists {folder}, which {metadata} does not know; unpack SUNRGBDtoolbox.zip anew")
-            number, picture = entries[folder]
+                raise DataError(f"{listing}: lists {folder}, which is not in {metadata}; unpack SUNRGBDtoolbox.zip again")
+            number, file = entries[folder]
             name = "-".join(folder.parts)
-            samples.append(Sample(name, pictures / folder / "image" / picture, masks / f"{name}.png"))
+            samples.append(Sample(name, images / folder / "image" / file, masks / f"{name}.png"))
             conversions.append(Conversion(samples[-1].mask, (labels, metadata), (number,)))
         if len({sample.name for sample in samples}) < len(samples):
-            raise DataError(f"{listing}: {_VARIABLES[self.split]} lists a folder twice; unpack SUNRGBDtoolbox.zip anew")
+            raise DataError(f"{listing}: {_VARIABLES[self.split]} lists a folder twice; unpack SUNRGBDtoolbox.zip again")
         convert(conversions, _read_labels, f"{self.title} {self.split} masks")
         return samples
 
@@ -75,35 +76,35 @@ def _read_labels(file: Path, number: int) -> np.ndarray:
 
 
 def _require_labels(file: Path, count: int, metadata: Path) -> None:
-    """Raise a DataError unless the file holds as many masks as the metadata holds samples, for they go by their order."""
+    """Raise a DataError unless there are as many masks as samples in the metadata, because they match by position."""
     with open_hdf5(file) as content:
         shape = content["SUNRGBD2Dseg"]["seglabel"].shape
     if shape != (count, 1):
         raise DataError(
-            f"{file}: holds masks {shape}, but {metadata} describes {count} samples; unpack SUNRGBDtoolbox.zip anew"
+            f"{file}: contains masks {shape}, but {metadata} describes {count} samples; unpack SUNRGBDtoolbox.zip again"
         )
 
 
 def _read_split(file: Path, variable: str) -> list[PurePosixPath]:
-    """The folders of a split's samples, below `SUNRGBD`."""
-    return [_below(path, file) for path in np.atleast_1d(read_mat(file, variable)[variable])]
+    """Folders of a split's samples, relative to `SUNRGBD`."""
+    return [_relative(path, file) for path in np.atleast_1d(read_mat(file, variable)[variable])]
 
 
 def _read_metadata(file: Path) -> dict[PurePosixPath, tuple[int, str]]:
-    """The number of each sample, from 1, and the name of its image, by its folder below `SUNRGBD`."""
+    """Number of each sample, from 1, and the name of its image, by its folder relative to `SUNRGBD`."""
     entries = {}
     for number, entry in enumerate(np.atleast_1d(read_mat(file, "SUNRGBDMeta")["SUNRGBDMeta"]), start=1):
         try:
-            path, picture = entry.rgbpath, entry.rgbname
+            path, name = entry.rgbpath, entry.rgbname
         except AttributeError as error:
             raise DataError(f"{file}: SUNRGBDMeta has no rgbpath and rgbname; is this the official file?") from error
         # The path is that of the image: FOLDER/image/NAME.
-        entries[_below(path, file).parent.parent] = number, picture
+        entries[_relative(path, file).parent.parent] = number, name
     return entries
 
 
-def _below(path: str, file: Path) -> PurePosixPath:
+def _relative(path: str, file: Path) -> PurePosixPath:
     try:
         return PurePosixPath(path).relative_to(_AUTHORS_DISK)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: {path!r} is no path below {_AUTHORS_DISK}; unpack SUNRGBDtoolbox.zip anew") from error
+        raise DataError(f"{file}: {path!r} is not a path in {_AUTHORS_DISK}; unpack SUNRGBDtoolbox.zip again") from error

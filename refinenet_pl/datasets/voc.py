@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012: photographs of everyday scenes, 20 kinds of objects and background, with the further labels of SBD."""
+"""PASCAL VOC 2012: images of everyday scenes, 20 object classes and background, with the additional labels of SBD."""
 
 from pathlib import Path
 
@@ -16,43 +16,45 @@ VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-"""Background and the 20 kinds of objects, spelled as in the development kit."""
+"""Background and the 20 object classes, in the spelling of the development kit."""
 
 
 class VOC2012(PairedDataset):
-    """The segmentation part of the PASCAL visual object classes challenge of 2012.
+    """The segmentation part of the PASCAL Visual Object Classes Challenge 2012.
 
-    `root` holds `VOCdevkit`, or is that folder, or its folder `VOC2012`. The split `train_aug` also needs `benchmark_RELEASE`
-    beside `VOCdevkit`: the Semantic Boundaries Dataset (SBD), with masks for most images that VOC itself gives none for. It
-    has VOC's training images with their own masks, and SBD's other images with masks converted to PNGs when the split is
-    first opened; images of VOC's `val` are in neither part. SBD's masks have no void border around the objects.
+    `root` contains `VOCdevkit`, or is that folder or its folder `VOC2012`. The split `train_aug` also needs
+    `benchmark_RELEASE` next to `VOCdevkit`: the Semantic Boundaries Dataset (SBD), which has masks for most images without
+    masks in VOC. The split consists of VOC's training images with VOC's masks, and SBD's other images with masks that are
+    converted to PNGs when the split is first opened. It contains no images of VOC's `val`. SBD's masks have no void border
+    around the objects.
 
-    Evaluation (the development kit): void pixels are dropped, one confusion matrix over the split, mean over 21 classes.
+    Evaluation (development kit): void pixels are ignored, one confusion matrix over the split, mean IoU over 21 classes.
 
     Args:
         root: The folder.
         split: `train`, `val`, `trainval` or `train_aug`.
-        cache: Folder for the PNGs of SBD's masks; `refinenet_pl_cache` beside `VOCdevkit` if not given.
+        cache: Folder for the PNGs of SBD's masks; None for `refinenet_pl_cache` next to `VOCdevkit`.
     """
 
     title = "PASCAL VOC 2012"
     classes = Classes(names=VOC_CLASSES, palette=VOC_PALETTE[:21])
     split_sizes = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582}
-    unlabelled_sizes = {"test": 1456}
+    unlabeled_sizes = {"test": 1456}
     values = LabelValues.plain(21)
     mask_palette = VOC_PALETTE
     source = (
-        "VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2012, which unpacks to VOCdevkit; for "
-        "train_aug also the Semantic Boundaries Dataset, benchmark.tgz of "
-        "http://home.bharathh.info/pubs/codes/SBD/download.html, which unpacks to benchmark_RELEASE, beside it"
+        "VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012, which unpacks to VOCdevkit; for "
+        "train_aug also the Semantic Boundaries Dataset, benchmark.tgz from "
+        "http://home.bharathh.info/pubs/codes/SBD/download.html, which unpacks to benchmark_RELEASE, in the same folder"
     )
-    licence = "pictures of Flickr, under its terms of use; for research"
+    license = "images from Flickr, under its terms of use; for research"
 
     def __init__(self, root: str | Path | None, split: str, cache: str | None = None):
         self.cache = cache
         super().__init__(root, split)
 
     def find_samples(self) -> list[Sample]:
+        """Read the split's lists, and convert the masks of SBD that are not in the cache yet."""
         home = self._home()
         if self.split != "train_aug":
             return _voc_samples(home, self.split)
@@ -69,16 +71,16 @@ class VOC2012(PairedDataset):
         return samples
 
     def _home(self) -> Path:
-        """The folder that holds VOCdevkit/VOC2012."""
+        """The folder that contains VOCdevkit/VOC2012."""
         here = self.root.resolve()
         above = {"VOCdevkit": here.parent, "VOC2012": here.parent.parent}.get(here.name, here)
         for home in here, above:
             if (home / "VOCdevkit" / "VOC2012").is_dir():
                 return home
-        raise DataError(f"{self.root}: holds no folder 'VOCdevkit/VOC2012', nor is it one of these two; {self.source}")
+        raise DataError(f"{self.root}: contains no folder 'VOCdevkit/VOC2012' and is neither of the two; {self.source}")
 
     def _sbd_samples(self, home: Path) -> list[Sample]:
-        """Images of SBD, each with its .mat file in place of a mask."""
+        """Images of SBD, with their .mat files in place of masks."""
         archive = find_folder(home, "benchmark_RELEASE/dataset", source=self.source)
         names = [name for part in ("train", "val") for (name,) in read_list(archive / f"{part}.txt")]
         return [Sample(name, archive / "img" / f"{name}.jpg", archive / "cls" / f"{name}.mat") for name in names]

@@ -1,4 +1,4 @@
-"""A trained or imported network as a file that needs none of this package."""
+"""Export of a trained or imported network to a file that can be used without this package."""
 
 import os
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from timm.layers import AvgPool2dSame, Conv2dSame, ScaledStdConv2dSame, StdConv2dSame
+from timm.layers import AvgPool2dSame, Conv2dSame, ScaledStdConv2dSame, StdConv2dSame, to_2tuple
 from timm.layers.pool2d_same import MaxPool2dSame
 from torch import Tensor, nn
 
@@ -20,14 +20,14 @@ from refinenet_pl.tasks.segmentation import SegmentationTask
 Format = Literal["onnx", "torch_export"]
 
 SIDES = (33, 8192)
-"""Min and max height and width, in pixels, of the image that each encoder of an exported network accepts."""
+"""Min and max height and width, in pixels, of the images that each encoder of an exported network accepts."""
 
 
 class ExportedNetwork(nn.Module):
-    """Images in, class scores out: normalization, network, and the void channel left out.
+    """Network that maps images to class scores: normalization, network, and removal of the void channel.
 
     Args:
-        task: The network with its normalization.
+        task: The task with the network and its normalization.
     """
 
     mean: Tensor
@@ -36,61 +36,62 @@ class ExportedNetwork(nn.Module):
     def __init__(self, task: SegmentationTask):
         super().__init__()
         self.network = task.network
-        self.void_channel = task.hparams.void_channel
+        self.void_channel = task.hparams["void_channel"]
         self.register_buffer("mean", task.mean)
         self.register_buffer("std", task.std)
 
     def forward(self, image: Tensor) -> Tensor:
-        """uint8 (N, 3, H, W), RGB -> logits, float32 (N, classes, H, W)."""
+        """Predict logits: RGB images, uint8 (N, 3, H, W) -> float32 (N, classes, H, W)."""
         logits = self.network((image.to(torch.float32) - self.mean) / self.std)
         return {None: logits, "first": logits[:, 1:], "last": logits[:, :-1]}[self.void_channel]
 
 
 class SamePadding(nn.Module):
-    """TensorFlow's padding, which depends on the size of the map, in whole numbers.
+    """TensorFlow's padding, which depends on the size of the map, in integer arithmetic.
 
-    A graph with timm's own arithmetic for it (`math.ceil` of a quotient) can be recorded but not saved.
+    timm computes it with `math.ceil` of a quotient; such a graph can be recorded but not saved.
 
     Args:
         layer: A convolution or pooling of timm.
     """
 
-    def __init__(self, layer: nn.Module):
+    def __init__(self, layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         super().__init__()
-        self.kernel_size, self.stride = layer.kernel_size, layer.stride
-        self.dilation = (1, 1) if isinstance(layer, nn.AvgPool2d) else layer.dilation
+        self.kernel_size: tuple[int, int] = to_2tuple(layer.kernel_size)
+        self.stride: tuple[int, int] = to_2tuple(layer.stride)
+        self.dilation: tuple[int, int] = to_2tuple(1 if isinstance(layer, nn.AvgPool2d) else layer.dilation)
         self.value = float("-inf") if isinstance(layer, nn.MaxPool2d) else 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float (N, C, H, W) -> (N, C, padded H, padded W)."""
+        """Pad a map: float (N, C, H, W) -> (N, C, padded H, padded W)."""
         sides: list[int] = []
         for side, kernel, stride, dilation in zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True):
-            seen = (kernel - 1) * dilation + 1
-            # No division of negative numbers: ONNX rounds toward zero, Python down.
-            padding = ((side + stride - 1) // stride - 1) * stride + seen - side
-            padding = padding if seen >= stride else torch.sym_max(padding, 0)
+            extent = (kernel - 1) * dilation + 1
+            # No division of negative numbers, because ONNX rounds toward zero and Python rounds down.
+            padding = ((side + stride - 1) // stride - 1) * stride + extent - side
+            padding = padding if extent >= stride else torch.sym_max(padding, 0)
             sides = [padding // 2, padding - padding // 2, *sides]
         return nn.functional.pad(x, sides, value=self.value)
 
 
 def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> int:
-    """Write a network for images of any number and size.
+    """Export a network for any number of images of any size.
 
     Args:
         model: A model directory, or a run's last.ckpt or best.ckpt.
         to: `onnx`, or `torch_export` for `torch.export.load`.
-        output: The file.
+        output: The file to write.
         overwrite: Replace the file if it exists.
 
     Returns:
         Min height and width, in pixels, of the images that it accepts.
 
     Raises:
-        CheckpointError: The model cannot be read or is no RefineNet, the file exists or cannot be written, or a package is
+        CheckpointError: The model cannot be read or is not a RefineNet, the file exists or cannot be written, or a package is
             missing.
     """
     if to == "torch_export" and output.suffix != ".pt2":
-        raise CheckpointError(f"{output}: torch.export reads files that end in .pt2 only; call it {output.stem}.pt2")
+        raise CheckpointError(f"{output}: torch.export only reads files that end in .pt2; use {output.stem}.pt2")
     if not overwrite:
         refuse_existing([output], CheckpointError)
     elif output.exists() and model.exists() and output.samefile(model):
@@ -98,7 +99,7 @@ def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> in
     task, _ = load_for_prediction(model)
     if not isinstance(task.network, RefineNet):
         raise CheckpointError(
-            f"{model}: is a {type(task.network).__name__}; only RefineNet can be exported for images of any size"
+            f"{model}: contains a {type(task.network).__name__}; only a RefineNet can be exported for images of any size"
         )
     min_side = ceil(SIDES[0] / min(1.0, *task.network.scales))
     program = trace(ExportedNetwork(task).eval(), min_side)
@@ -109,8 +110,15 @@ def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> in
             if to == "torch_export":
                 torch.export.save(program, path)
             else:
-                options = {"input_names": ["image"], "output_names": ["logits"], "external_data": False, "verbose": False}
-                torch.onnx.export(program, f=path, dynamo=True, **options)
+                torch.onnx.export(
+                    program,
+                    f=path,
+                    dynamo=True,
+                    input_names=["image"],
+                    output_names=["logits"],
+                    external_data=False,
+                    verbose=False,
+                )
             os.replace(path, output)
     except ModuleNotFoundError as error:
         raise CheckpointError(f"{error.name} is not installed; ONNX files need it: pip install onnx onnxscript") from None
@@ -123,19 +131,19 @@ def trace(module: nn.Module, min_side: int) -> torch.export.ExportedProgram:
     """Export a module for any number of images, of any height and width from `min_side` to the max of `SIDES`.
 
     Args:
-        module: Maps uint8 (N, 3, H, W), its argument `image`, to scores. Its timm layers are changed in place.
-        min_side: In pixels.
+        module: Maps the argument `image`, uint8 (N, 3, H, W), to scores. Its timm layers are modified in place.
+        min_side: Min height and width in pixels.
     """
-    pad_in_whole_numbers(module)
+    replace_same_padding(module)
     height, width = (torch.export.Dim(name, min=min_side, max=SIDES[1]) for name in ("height", "width"))
     open_sizes = {"image": {0: torch.export.Dim("images", max=1024), 2: height, 3: width}}
-    # All sizes differ, so that none is mistaken for another.
+    # All sizes differ, so that torch does not treat two of them as equal.
     example = torch.zeros(2, 3, 65, 97, dtype=torch.uint8)
     program = torch.export.export(
         module, (example,), dynamic_shapes=open_sizes, prefer_deferred_runtime_asserts_over_guards=True
     )
-    # torch's rule for the size after a max-pooling asks if a division has a remainder, and would assert the example's answer
-    # for all images, though for positive sizes both answers lead to the same.
+    # torch's formula for the size after max-pooling tests if a division has a remainder, and asserts the example's answer for
+    # all images. For positive sizes, both answers result in the same size.
     for node in list(program.graph.nodes):
         if node.target is torch.ops.aten._assert_scalar.default:
             program.graph.erase_node(node)
@@ -144,13 +152,13 @@ def trace(module: nn.Module, min_side: int) -> torch.export.ExportedProgram:
     return program
 
 
-def pad_in_whole_numbers(network: nn.Module) -> None:
-    """Put `SamePadding` before each of timm's layers that pad by the size of the map, and torch's own layer in its place."""
+def replace_same_padding(network: nn.Module) -> None:
+    """Replace each of timm's layers with padding by the size of the map by `SamePadding` and torch's layer, in place."""
     plain = {Conv2dSame: nn.Conv2d, MaxPool2dSame: nn.MaxPool2d, AvgPool2dSame: nn.AvgPool2d}
     for name, layer in list(network.named_modules()):
         if type(layer) in plain:
             padding = SamePadding(layer)
-            layer.__class__ = plain[type(layer)]  # they differ in the padding alone
+            layer.__class__ = plain[type(layer)]  # they only differ in the padding
         elif isinstance(layer, (StdConv2dSame, ScaledStdConv2dSame)) and layer.same_pad:
             padding = SamePadding(layer)
             layer.same_pad = False

@@ -1,4 +1,4 @@
-"""Folding of batch normalization, in evaluation a scale and a shift of channels, into the convolution before it."""
+"""Folding of batch normalization, which scales and shifts channels in evaluation, into the preceding convolution."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from refinenet_pl.models.dense_network import has_score_map
+from refinenet_pl.models.dense_network import score_method
 
-TRIAL_SIDE = 64  # five halvings leave something
+TRIAL_SIDE = 64  # can be halved five times
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
-"""Max difference of the scores, as a share of the largest one; of other dtypes 0.05."""
+"""Max difference of the scores, as a share of the largest one; 0.05 for other dtypes."""
 
 
 @torch.no_grad()
@@ -54,8 +54,8 @@ def fold_batch_norm(network: nn.Module) -> int:
 
 
 def _observed(network: nn.Module, trial: Tensor) -> tuple[Tensor, list[tuple[str, str]]]:
-    """The scores of a trial run, and the names of (convolution, normalization of its output and of nothing else)."""
-    outputs: list[tuple[Tensor, str]] = []  # tensors are kept, so that no other reuses their memory
+    """Scores of a trial run, and the names of each (convolution, normalization that is the only one of its output)."""
+    outputs: list[tuple[Tensor, str]] = []  # with the tensors, so that their memory is not reused
     found: dict[str, list[str]] = {}
     calls: dict[str, int] = {}
 
@@ -86,13 +86,11 @@ def _observed(network: nn.Module, trial: Tensor) -> tuple[Tensor, list[tuple[str
 
 
 def _scores(network: nn.Module, trial: Tensor) -> Tensor:
-    # The methods of the class, because torch.compile may have replaced those of the object.
-    method = type(network).score_map if has_score_map(network) else type(network).forward
-    scores = method(network, trial)
+    scores = score_method(network)(network, trial)  # torch.compile may have replaced the instance's method
     return scores[0] if isinstance(scores, tuple) else scores
 
 
 def _rest(norm: nn.BatchNorm2d) -> nn.Module:
-    """The remaining parts of a normalization: timm's have an activation of their own."""
+    """Remaining parts of a normalization, because timm's contain an activation."""
     parts = [part for part in norm.children() if not isinstance(part, nn.Identity)]
     return nn.Sequential(*parts) if parts else nn.Identity()

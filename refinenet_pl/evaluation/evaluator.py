@@ -1,4 +1,4 @@
-"""One evaluation of a network: its view of the images, its metrics and its loss."""
+"""Evaluation of a network: its views of the images, its metrics and its loss."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from refinenet_pl.metrics.confusion import ConfusionMatrix, Scores, scores
 from refinenet_pl.models.dense_network import DenseNetwork
 
 Criterion = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From log probabilities, float (N, C, H, W), and labels, int64 (N, H, W), to the summed loss and the sum of weights."""
+"""Maps log probabilities, float (N, C, H, W), and labels, int64 (N, H, W), to the summed loss and the sum of weights."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class EvaluationResult:
     """Scores of a split.
 
     Attributes:
-        scores: From the counts of all images of all processes.
+        scores: Scores from the counts of all images on all processes.
         loss: Mean over all labeled pixels; NaN if there is none.
-        inference: View of the images.
+        inference: Views of the images.
         weights: Digest of the network's weights; empty if unknown.
         pooling_activity: See `PoolingActivity.compute`; empty if it was not counted.
     """
@@ -37,11 +37,11 @@ class EvaluationResult:
 
     @property
     def view(self) -> str:
-        """Name of the view; empty for one view at scale 1."""
+        """Name of the views; empty for one view at scale 1."""
         return self.inference.name
 
     def to_dict(self) -> dict[str, Any]:
-        """Its entries in a record."""
+        """Return the entries of this result in a record."""
         return {"inference": asdict(self.inference), "loss": self.loss, **self.scores.to_dict()}
 
 
@@ -51,12 +51,12 @@ class Evaluator(nn.Module):
     Args:
         classes: Number of classes.
         ignore_index: Label of the pixels that do not count.
-        inference: View of the images, until another is set.
+        inference: Views of the images; can be replaced later.
         criterion: The loss.
 
     Attributes:
-        inference: View of the images.
-        class_channels: Channel of each class of the dataset; None for their own order.
+        inference: Views of the images.
+        class_channels: Channel of each class of the dataset; None if the order is the same.
     """
 
     def __init__(self, classes: int, ignore_index: int, inference: Inference, criterion: Criterion):
@@ -66,7 +66,7 @@ class Evaluator(nn.Module):
         self.class_channels: list[int] | None = None
         self.confusion = ConfusionMatrix(classes, ignore_index, inference.predicts_void)
         self.boundary = BoundaryCounts(classes, ignore_index)
-        # Sums in float64, weighted by pixels: Lightning's own mean over processes is wrong if they see unequal numbers.
+        # Sums in float64, weighted by pixels, because Lightning's mean over processes is wrong for unequal numbers of samples.
         self.loss = MeanMetric().set_dtype(torch.float64)
 
     def update(self, network: DenseNetwork, image: Tensor, label: Tensor, normalize: Callable[[Tensor], Tensor]) -> None:
@@ -76,7 +76,7 @@ class Evaluator(nn.Module):
             network: The network.
             image: uint8 (N, 3, H, W).
             label: int64 (N, H, W).
-            normalize: From uint8 or float (N, 3, H, W) in 0..255 to the network's input.
+            normalize: Maps uint8 or float (N, 3, H, W) in 0..255 to the network's input.
         """
         parts = []
         for rows, log_probabilities in self.inference.log_probabilities(network, image, normalize):
@@ -92,18 +92,18 @@ class Evaluator(nn.Module):
         self.boundary.update(prediction, label)
 
     def compute(self, names: Sequence[str], weights: str = "", pooling_activity: Sequence[float] = ()) -> EvaluationResult:
-        """Result over all processes.
+        """Compute the result over all processes.
 
         Args:
             names: Names of the classes.
             weights: Digest of the evaluated weights.
-            pooling_activity: From the same evaluation.
+            pooling_activity: Activity in the same evaluation.
         """
         confusion, boundary = (metric.compute().cpu().numpy() for metric in (self.confusion, self.boundary))
         found = scores(confusion, list(names), self.inference.protocol == "paper", boundary)
         return EvaluationResult(found, self.loss.compute().item(), self.inference, weights, pooling_activity)
 
     def reset(self) -> None:
-        """Forget all counts."""
+        """Reset all counts."""
         for metric in (self.confusion, self.boundary, self.loss):
             metric.reset()

@@ -1,4 +1,4 @@
-"""Class probabilities of whole images: scales, horizontal flips, tiles, and the two ways of averaging them."""
+"""Class probabilities of whole images: scales, horizontal flips, tiles, and two protocols for averaging them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,21 +27,21 @@ class Inference:
     """Prediction of whole images at their own size.
 
     Args:
-        protocol: `standard`: images are resized by each scale, the logits resized to the image's size, and softmax
-            probabilities averaged there; void is never predicted. `paper`: as the authors' MATLAB test code: the short edge is
-            first brought within `short_edge`, sizes are rounded up, score maps are averaged and upsampled in log space,
-            probabilities of several scales pass through 8 bits, and void, if it is an output, can win.
-        scales: Factors that images are resized by.
-        flip: Predict each scale horizontally flipped, too. The authors did not.
-        tile: (height, width) of the tiles that a scaled image larger than them is cut into, rounded up to multiples of 40; None
-            to process images whole, as the authors did. With tiles, the memory in addition to the image does not grow with its
+        protocol: `standard`: images are resized by each scale, the logits are resized to the image's size, and softmax
+            probabilities are averaged there; void is never predicted. `paper`, as in the authors' MATLAB test code: the short
+            edge is first limited to `short_edge`, sizes are rounded up, score maps are averaged and upsampled in log space,
+            probabilities of several scales are rounded to 8 bits, and void, if it is an output, can be predicted.
+        scales: Factors by which the images are resized.
+        flip: Also predict each scale horizontally flipped. The authors did not.
+        tile: (height, width) of tiles, rounded up to multiples of 40, into which larger scaled images are divided; None to
+            process images whole, as the authors did. With tiles, the memory in addition to the image does not grow with its
             height; it grows with its width, the classes, and the number of views.
-        tile_overlap: Min share of a tile that its neighbor covers too.
+        tile_overlap: Min share of a tile that its neighbor also covers.
         short_edge: Min and max short edge of `paper`, in pixels.
-        void_channel: Place of void in the channels of the network's logits; None if there is no void.
+        void_channel: Position of void in the channels of the network's logits; None if there is no void.
 
     Raises:
-        ValueError: A value outside its range, or tiles with `paper`.
+        ValueError: A value is outside its range, or tiles are used with `paper`.
     """
 
     protocol: Protocol = "standard"
@@ -52,55 +52,59 @@ class Inference:
     short_edge: tuple[int, int] = (450, 800)
     void_channel: VoidChannel | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.scales or not all(scale > 0 for scale in self.scales):
             raise ValueError(f"scales is {list(self.scales)}; give one or more factors greater than 0")
         if self.tile is not None and min(self.tile) < 1:
             raise ValueError(f"tile is {list(self.tile)}; give a height and a width of 1 or more")
         if not 0 <= self.tile_overlap < 0.9:
-            raise ValueError(f"tile_overlap is {self.tile_overlap}; it can be 0 to 0.9")
+            raise ValueError(f"tile_overlap is {self.tile_overlap}; it must be at least 0 and less than 0.9")
         if self.tile is not None and self.protocol == "paper":
-            raise ValueError("tile is for protocol: standard; the authors' protocol takes pictures whole")
+            raise ValueError("tile is for protocol: standard; the authors' protocol processes images whole")
 
     @property
     def predicts_void(self) -> bool:
+        """True if a prediction can be void."""
         return self.protocol == "paper" and self.void_channel is not None
 
     @property
     def name(self) -> str:
-        """Name of the view, for scores other than those of one view at scale 1; empty for that one."""
+        """Name of the views, to distinguish their scores; empty for one view at scale 1."""
         parts = ["multi-scale"] if len(self.scales) > 1 else [f"scale {s:g}" for s in self.scales if s != 1.0]
         return ", ".join(parts + ["flip"] * self.flip)
 
     def log_probabilities(
         self, network: nn.Module | DenseNetwork, image: Tensor, normalize: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Class probabilities at the images' own size, in chunks of rows that bound the memory.
+        """Predict class probabilities at the images' own size, in chunks of rows to limit the memory.
 
         Args:
-            network: Any module from normalized images to logits, see `as_dense_network`.
+            network: Any module that maps normalized images to logits, see `as_dense_network`.
             image: uint8 (N, 3, H, W).
-            normalize: From uint8 or float (N, 3, H, W) in 0..255 to the network's input.
+            normalize: Maps uint8 or float (N, 3, H, W) in 0..255 to the network's input.
 
         Yields:
             The rows, and their log probabilities, float32 (N, classes, rows, W), with void after the classes if it can be
             predicted.
         """
-        size, network = tuple(image.shape[-2:]), as_dense_network(network)
-        views = [view for scale in self.scales for view in self._views(network, image, scale, normalize)]
+        height, width = image.shape[-2:]
+        dense = as_dense_network(network)
+        views = [view for scale in self.scales for view in self._views(dense, image, scale, normalize)]
         if self.protocol == "paper":
-            yield from fuse_in_log_space(views, size)
+            yield from fuse_in_log_space(views, (height, width))
         else:
-            yield from average(views, size)
+            yield from average(views, (height, width))
 
-    def _views(self, network: DenseNetwork, image: Tensor, scale: float, normalize) -> Iterator[View]:
+    def _views(
+        self, network: DenseNetwork, image: Tensor, scale: float, normalize: Callable[[Tensor], Tensor]
+    ) -> Iterator[View]:
         image = image.as_subclass(Tensor)
         size = self._size(image, scale)
-        tiles = self.tile and Tiles.over(size, self.tile, self.tile_overlap)
-        scaled = None if tiles else normalize(self._scaled(image, scale))
-        for flipped in (False, True)[: 1 + self.flip]:
-            # Flipped back when its rows and columns are read, so that no copy is held meanwhile.
-            if tiles:
+        flips = (False, True)[: 1 + self.flip]
+        tiles = None if self.tile is None else Tiles.over(size, self.tile, self.tile_overlap)
+        # The logits of a flipped image are flipped back when their columns are read, to avoid a copy.
+        if tiles is not None:
+            for flipped in flips:
                 scores = TiledScoreMap(
                     lambda part: network.score_map(normalize(part)),
                     partial(_rows, image, size, flipped),
@@ -108,10 +112,11 @@ class Inference:
                     {None: slice(None), "first": slice(1, None), "last": slice(None, -1)}[self.void_channel],
                 )
                 yield View(scores, size, tiles.covered, flipped, network.upsampling, in_pieces=True)
-                continue
-            x = scaled.flip(-1) if flipped else scaled
-            logits = network.score_map(x)
-            # Averaged in float32 at least, whatever the network computes in.
+            return
+        scaled = normalize(self._scaled(image, scale))
+        for flipped in flips:
+            logits = network.score_map(scaled.flip(-1) if flipped else scaled)
+            # Averaged in at least float32, regardless of the network's precision.
             logits = void_last(logits, self.void_channel).to(torch.promote_types(logits.dtype, torch.float32))
             if self.void_channel and not self.predicts_void:
                 logits = logits[:, :-1]
@@ -126,15 +131,15 @@ class Inference:
         return max(1, round(scale * height)), max(1, round(scale * width))
 
     def _factor(self, image: Tensor, scale: float) -> float:
-        """Factor of the authors' protocol: it brings the short edge within its limits, and then applies the scale."""
+        """Factor of the authors' protocol, which limits the short edge and then applies the scale."""
         return short_edge_factor(image.shape[-2:], self.short_edge, scale)
 
     def _scaled(self, image: Tensor, scale: float) -> Tensor:
         """The image at one scale: uint8 or float (N, 3, h, w) in 0..255."""
         size = self._size(image, scale)
         if self.protocol == "paper":
-            # imresize returns an 8-bit image. In float64, because in float32 some values round to the other side of a half;
-            # Apple's GPUs have float32 only.
+            # imresize returns an 8-bit image. In float64, because float32 rounds some values to the other side of a half;
+            # Apple's GPUs support float32 only.
             exact = image.float() if image.device.type == "mps" else image.double()
             factor = Fraction(self._factor(image, scale)).limit_denominator(100_000)
             growth = Factor.of(*factor.as_integer_ratio(), like=exact)
@@ -143,7 +148,7 @@ class Inference:
         if size == tuple(image.shape[-2:]):
             return image
         if self.tile:
-            # The image itself may be too large for a copy in float.
+            # The image may be too large for a float copy.
             return scaled_rows(image, size, slice(0, size[0]))
         return F.interpolate(image.float(), size, mode="bilinear", antialias=True)
 
@@ -154,5 +159,5 @@ def _rows(image: Tensor, size: tuple[int, int], flipped: bool, rows: slice) -> T
 
 
 def void_last(logits: Tensor, void_channel: VoidChannel | None) -> Tensor:
-    """Logits with the void channel after the classes, so that a class's id is its channel."""
+    """Move the void channel after the classes, so that the id of a class is its channel."""
     return torch.roll(logits, -1, 1) if void_channel == "first" else logits

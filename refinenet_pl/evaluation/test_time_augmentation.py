@@ -1,4 +1,4 @@
-"""Averaging what several views of a picture say about it, at the picture's size, without ever holding all of it."""
+"""Averages of several views of an image at the image's size, computed in chunks of rows to limit the memory."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
@@ -21,21 +21,21 @@ from refinenet_pl.models.ops.chunked_upsampling import (
 from refinenet_pl.models.ops.partial_resize import Piece, blocks, resize_rows, upsample_piece
 from refinenet_pl.models.ops.resize import Upsampling, resize
 
-# The authors' code clamps log probabilities here before it resizes them.
 LOG_FLOOR = -20.0
+"""Min log probability, to which the authors' code clamps before it resizes."""
 
 
 class View(NamedTuple):
-    """What the network made of one scaled picture.
+    """Logits of one view of an image.
 
     Attributes:
         logits: Float32 or float64 (N, C, h, w).
-        size: (height, width) of the scaled picture.
-        covered: (height, width) in the scaled picture's pixels that the logits cover; `size` or, for tiles, a little more to
-            the right and below.
-        flipped: Whether the picture was mirrored.
-        how: How the network's logits are upsampled.
-        in_pieces: Whether they are upsampled with a piece of each matrix at a time, for images of any size.
+        size: (height, width) of the scaled image.
+        covered: (height, width) in pixels of the scaled image that the logits cover: `size` or, for tiles, up to one grid cell
+            more at the right and at the bottom.
+        flipped: True if the image was horizontally flipped.
+        how: Method by which the network's logits are upsampled.
+        in_pieces: Upsample with a piece of each matrix at a time, for images of any size.
     """
 
     logits: Tensor | TiledScoreMap
@@ -47,10 +47,10 @@ class View(NamedTuple):
 
 
 def average(views: list[View], size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
-    """Mean of the views' softmax probabilities at the given size.
+    """Average the views' softmax probabilities at the given size.
 
     Args:
-        views: Of the same pictures.
+        views: Views of the same images.
         size: (height, width) of the labels.
 
     Yields:
@@ -69,32 +69,37 @@ def average(views: list[View], size: tuple[int, int]) -> Iterator[tuple[slice, T
 
 
 def fuse_in_log_space(views: list[View], size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
-    """The authors' fusion of scales: a running mean of 8-bit probabilities, enlarged in log space with MATLAB's bicubic kernel.
+    """Fuse scales as the authors do: a running mean of 8-bit probabilities, upsampled in log space with MATLAB's bicubic.
 
-    A single view does not pass through 8 bits.
+    A single view is not rounded to 8 bits.
 
     Args:
-        views: Of the same pictures, in the order of their scales.
+        views: Views of the same images, processed whole, in the order of their scales.
         size: (height, width) of the labels.
 
     Yields:
         Rows and their log probabilities, float32 (N, C, rows, width).
     """
-    maps = ((view.logits.flip(-1) if view.flipped else view.logits).softmax(1) for view in views)
+    maps = map(_probabilities, views)
     fused = next(maps)
     if len(views) > 1:
         fused = _eight_bits(fused) / len(views)
         for other in maps:
             other = _eight_bits(other) / len(views)
-            target = tuple(max(pair) for pair in zip(fused.shape[-2:], other.shape[-2:], strict=True))
+            target = max(fused.shape[-2], other.shape[-2]), max(fused.shape[-1], other.shape[-1])
             fused = _resize_probabilities(fused, target) + _resize_probabilities(other, target)
         fused = fused.clamp(0, 1)
     logs = fused.log().clamp(min=LOG_FLOOR)
     sides = zip(logs.shape[-2:], size, strict=True)
-    samplings = [sampling(of, to, "bicubic", logs.dtype, logs.device) for of, to in sides]
+    down, across = (sampling(source, target, "bicubic", logs.dtype, logs.device) for source, target in sides)
     for rows in chunks(logs.shape, size):
-        # Resized logarithms are no longer those of probabilities that sum to 1; which one is largest does not change.
-        yield rows, upsample_chunk(logs, *samplings, rows).log_softmax(1)
+        # After resizing, the probabilities no longer sum to 1; normalizing them does not change the largest one.
+        yield rows, upsample_chunk(logs, down, across, rows).log_softmax(1)
+
+
+def _probabilities(view: View) -> Tensor:
+    assert isinstance(view.logits, Tensor)  # `Inference` refuses tiles here
+    return (view.logits.flip(-1) if view.flipped else view.logits).softmax(1)
 
 
 def _eight_bits(probabilities: Tensor) -> Tensor:
@@ -109,17 +114,17 @@ def _resize_probabilities(probabilities: Tensor, size: tuple[int, int]) -> Tenso
 
 
 class Side(NamedTuple):
-    """One side of a view: its length in cells, in pixels of the scaled image, and in those of the labels.
+    """Lengths of one side of a view: in cells of the logits, in pixels of the scaled image, and in pixels of the labels.
 
     Attributes:
         cells: Rows or columns of the logits.
         covered: Pixels of the scaled image that the logits cover.
         scaled: Pixels of the scaled image.
         target: Pixels of the labels.
-        flipped: Whether the side is flipped.
-        how: How the network's logits are upsampled.
-        dtype: Of the logits.
-        device: Of the logits.
+        flipped: True if the side is flipped.
+        how: Method by which the network's logits are upsampled.
+        dtype: Dtype of the logits.
+        device: Device of the logits.
     """
 
     cells: int
@@ -133,11 +138,11 @@ class Side(NamedTuple):
 
 
 def _upsampled(view: View, size: tuple[int, int]) -> Callable[[slice], Tensor]:
-    """A view's logits at the size of the labels: a function from rows to (N, C, rows, width)."""
+    """Return a function that computes rows of a view's logits at the size of the labels, (N, C, rows, width)."""
     logits = view.logits
     lengths = zip(logits.shape[-2:], view.covered, view.size, size, (False, view.flipped), strict=True)
     down, across = (Side(*length, view.how, logits.dtype, logits.device) for length in lengths)
-    if not view.in_pieces:
+    if isinstance(logits, Tensor) and not view.in_pieces:
         return partial(upsample_chunk, logits, _view_sampling(down), _view_sampling(across))
     columns = [_view_piece(across, block) for block in blocks(size[1])]
 
@@ -151,7 +156,7 @@ def _upsampled(view: View, size: tuple[int, int]) -> Callable[[slice], Tensor]:
 
 @lru_cache(maxsize=64)
 def _view_sampling(side: Side) -> Sampling:
-    """From the view's rows or columns to those of the labels: to the scaled image's first, then to the labels'."""
+    """Sampling from the view's cells to pixels of the scaled image, and from these to pixels of the labels."""
     with constants():
         to_pixels = resize_matrix(side.cells, side.covered, side.how, side.dtype)[: side.scaled]
         matrix = resize_matrix(side.scaled, side.target, "bilinear", side.dtype) @ to_pixels
@@ -159,7 +164,7 @@ def _view_sampling(side: Side) -> Sampling:
 
 
 def _view_piece(side: Side, rows: slice) -> Piece:
-    """Some rows of the matrix of `_view_sampling`."""
+    """Rows of the matrix of `_view_sampling`."""
     if side.flipped:
         rows = slice(side.target - rows.stop, side.target - rows.start)
     with constants():

@@ -1,4 +1,4 @@
-"""Images larger than the memory: the network sees overlapping tiles, and only the rows still needed are kept."""
+"""Prediction of images larger than the memory: in overlapping tiles, of which only the rows still needed are kept."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,9 +13,12 @@ from refinenet_pl.models.ops.chunked_upsampling import exact_products
 from refinenet_pl.models.ops.partial_resize import resize_rows
 from refinenet_pl.models.ops.resize import resize
 
-# Tiles are placed on a grid of so many pixels, on which score maps at a quarter of the size are whole numbers of cells also if
-# the network upsamples its images by 1.2 first.
 GRID = 40
+"""Grid of the tiles in pixels.
+
+On it, score maps at 1/4 have a whole number of cells, even if the network first upsamples its images by 1.2.
+"""
+
 SOURCE_ROWS = 128
 """Rows of an image that are resized at a time."""
 
@@ -25,7 +28,7 @@ class Tiles(NamedTuple):
 
     Attributes:
         tile: (height, width) of a tile in pixels, multiples of `GRID`.
-        covered: (height, width) in pixels that all tiles together cover, multiples of `GRID`.
+        covered: (height, width) in pixels that all tiles cover together, multiples of `GRID`.
         tops: First row of each row of tiles, ascending.
         lefts: First column of each column of tiles, ascending.
     """
@@ -37,32 +40,32 @@ class Tiles(NamedTuple):
 
     @classmethod
     def over(cls, size: tuple[int, int], tile: tuple[int, int], overlap: float) -> "Tiles | None":
-        """Tiles over an image.
+        """Place tiles over an image.
 
         Args:
             size: (height, width) of the image.
             tile: (height, width) of a tile in pixels, rounded up to multiples of `GRID`.
-            overlap: Minimum share of a tile that the next one sees too.
+            overlap: Min share of a tile that the next one also covers.
 
         Returns:
             The tiles; None if the image is no larger than one.
         """
-        tile = tuple(GRID * ceil(side / GRID) for side in tile)
-        if size[0] <= tile[0] and size[1] <= tile[1]:
+        height, width = _on_grid(tile[0]), _on_grid(tile[1])
+        if size[0] <= height and size[1] <= width:
             return None
-        covered = tuple(GRID * ceil(side / GRID) for side in size)
-        tile = tuple(min(pair) for pair in zip(tile, covered, strict=True))
-        return cls(tile, covered, *(_starts(*sides, overlap) for sides in zip(covered, tile, strict=True)))
+        covered = _on_grid(size[0]), _on_grid(size[1])
+        height, width = min(height, covered[0]), min(width, covered[1])
+        return cls((height, width), covered, _starts(covered[0], height, overlap), _starts(covered[1], width, overlap))
 
 
 class TiledScoreMap:
     """Log of the mean of the tiles' softmax probabilities, read from top to bottom.
 
     Args:
-        network: Maps float (N, 3, h, w) in 0..255 to logits (N, channels, ., .) of any fixed fraction of that size.
-        read: Maps a slice of the image's rows to uint8 or float (N, 3, rows, W) in 0..255; rows beyond the image are left out.
+        network: Maps float (N, 3, h, w) in 0..255 to logits (N, channels, ., .) at any fixed fraction of that size.
+        read: Maps a slice of the image's rows to uint8 or float (N, 3, rows, W) in 0..255, without rows outside the image.
         tiles: Placement of the tiles.
-        classes: Channels of the logits to keep; the softmax is over all of them.
+        classes: Channels of the logits to keep; the softmax is over all channels.
 
     Attributes:
         shape: (N, classes, h, w) of the map of all tiles, of which only a few rows exist at a time.
@@ -82,40 +85,40 @@ class TiledScoreMap:
         self.dtype, self.device = first.dtype, first.device
 
     def rows(self, wanted: slice) -> Tensor:
-        """Some rows of the map.
+        """Compute some rows of the map.
 
         Args:
-            wanted: Rows, which start no higher than those of the call before: rows further up are forgotten.
+            wanted: Rows of the map. They must not start above those of the previous call, because rows above are discarded.
 
         Returns:
-            (N, classes, rows, w).
+            Float (N, classes, rows, w).
         """
-        self._forget(wanted.start)
+        self._discard(wanted.start)
         while self._stop < wanted.stop:
             self._kept.append(next(self._bands))
             self._stop += self._kept[-1].shape[2]
-            self._forget(wanted.start)
+            self._discard(wanted.start)
         parts, start = [], self._start
         for band in self._kept:
             parts.append(band[:, :, max(0, wanted.start - start) : max(0, wanted.stop - start)])
             start += band.shape[2]
         return torch.cat(parts, 2)
 
-    def _forget(self, start: int) -> None:
+    def _discard(self, start: int) -> None:
         while self._kept and self._start + self._kept[0].shape[2] <= start:
             self._start += self._kept.popleft().shape[2]
 
 
 def scaled_rows(image: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
-    """Some rows of a resized image, without the others.
+    """Compute some rows of a resized image.
 
     Args:
         image: uint8 (N, 3, H, W).
         size: (height, width) of the resized image.
-        rows: Rows of the resized image; those beyond it are left out.
+        rows: Rows of the resized image; rows outside it are omitted.
 
     Returns:
-        (N, 3, rows, width): float in 0..255, bilinear with antialiasing; uint8 if the image has that size already.
+        (N, 3, rows, width): float in 0..255, bilinear with antialiasing; uint8 if the image has that size.
     """
     height = image.shape[-2]
     if size == tuple(image.shape[-2:]):
@@ -132,13 +135,15 @@ def scaled_rows(image: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
     return torch.cat(parts, 2)
 
 
-def _finished_bands(network: Callable, read: Callable, tiles: Tiles, classes: slice) -> Iterator[Tensor]:
-    """Rows of the map as soon as no further tile reaches them, (N, classes, rows, w), from top to bottom."""
+def _finished_bands(
+    network: Callable[[Tensor], Tensor], read: Callable[[slice], Tensor], tiles: Tiles, classes: slice
+) -> Iterator[Tensor]:
+    """Rows of the map that no further tile covers, (N, classes, rows, w), from top to bottom."""
     carried = None
-    for top, behind in zip(tiles.tops, [*tiles.tops[1:], tiles.covered[0]], strict=True):
+    for top, after in zip(tiles.tops, [*tiles.tops[1:], tiles.covered[0]], strict=True):
         total, count = _row_of_tiles(network, read, tiles, top, classes, carried)
-        finished = total.shape[2] * (behind - top) // tiles.tile[0]
-        # Copies, because a part of a tensor keeps all of it; and nothing is kept here that the caller has forgotten.
+        finished = total.shape[2] * (after - top) // tiles.tile[0]
+        # Copies, because a view would keep the whole tensor; and the references are deleted, so that the caller can free rows.
         carried = total[:, :, finished:].clone(), count[finished:].clone()
         band = total[:, :, :finished] / count[:finished]
         del total
@@ -147,32 +152,42 @@ def _finished_bands(network: Callable, read: Callable, tiles: Tiles, classes: sl
 
 
 def _row_of_tiles(
-    network: Callable, read: Callable, tiles: Tiles, top: int, classes: slice, carried: tuple[Tensor, Tensor] | None
+    network: Callable[[Tensor], Tensor],
+    read: Callable[[slice], Tensor],
+    tiles: Tiles,
+    top: int,
+    classes: slice,
+    carried: tuple[Tensor, Tensor] | None,
 ) -> tuple[Tensor, Tensor]:
     """Sum of the softmax probabilities of one row of tiles and of those above, and the number of summands."""
     height, width = tiles.tile
     band = read(slice(top, top + height))
-    total = count = None
+    sums: tuple[Tensor, Tensor] | None = None
     for left in tiles.lefts:
-        # The last tiles may reach beyond the image; its edge is repeated there.
+        # The last tiles can extend outside the image; its edge is repeated there.
         part = band[..., left : left + width].float()
         part = F.pad(part, (0, width - part.shape[-1], 0, height - part.shape[-2]), mode="replicate")
         logits = network(part)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if total is None:
-            cells = tuple(max(1, round(GRID * side / of)) for side, of in zip(logits.shape[-2:], tiles.tile, strict=True))
-            size = tuple(of // GRID * cell for of, cell in zip(tiles.tile, cells, strict=True))
-            shape = size[0], tiles.covered[1] // GRID * cells[1]
-            total = logits.new_zeros(*logits[:, classes].shape[:2], *shape)
-            count = logits.new_zeros(shape)
+        # Cells of the score map per grid cell.
+        down, across = (max(1, round(GRID * side / of)) for side, of in zip(logits.shape[-2:], tiles.tile, strict=True))
+        size = height // GRID * down, width // GRID * across
+        if sums is None:
+            shape = size[0], tiles.covered[1] // GRID * across
+            sums = logits.new_zeros(*logits[:, classes].shape[:2], *shape), logits.new_zeros(shape)
             if carried is not None:
                 rows = carried[1].shape[0]
-                total[:, :, :rows], count[:rows] = carried
-        probabilities = resize(logits, size, "bilinear").softmax(1)[:, classes]
-        column = left // GRID * cells[1]
-        total[..., column : column + size[1]] += probabilities
+                sums[0][:, :, :rows], sums[1][:rows] = carried
+        total, count = sums
+        column = left // GRID * across
+        total[..., column : column + size[1]] += resize(logits, size, "bilinear").softmax(1)[:, classes]
         count[:, column : column + size[1]] += 1
-    return total, count
+    assert sums is not None  # there is at least one tile
+    return sums
+
+
+def _on_grid(length: int) -> int:
+    return GRID * ceil(length / GRID)
 
 
 def _starts(length: int, tile: int, overlap: float) -> list[int]:

@@ -1,31 +1,36 @@
-"""The integer confusion matrix over a whole data set, and every score reduced from it."""
+"""Integer confusion matrix of a whole dataset, and the scores computed from it."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+MEAN_SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_miou")
+"""Scores over all classes or pixels, as they are logged; attributes of `Scores`."""
+
 
 @dataclass(frozen=True)
 class Scores:
-    """What a confusion matrix says, all in 0..1 and in float64.
+    """Scores of a confusion matrix, in 0..1 and float64.
+
+    A class counts if it occurs in the labels or, unless `labeled_only`, in the predictions.
 
     Attributes:
-        miou: Mean over the classes that count of the intersection over union, TP / (TP + FP + FN).
-        pixel_accuracy: Share of labelled pixels that are right.
-        mean_accuracy: Mean over the classes that have labelled pixels of the share of those that are right.
-        frequency_weighted_iou: Mean of the IoU, weighted with the classes' shares of the labelled pixels.
-        iou: IoU of each class; None for one that does not count, which the means leave out: one that neither occurs in the
-            labels nor was predicted or, as the authors count, one that does not occur in the labels.
-        accuracy: Share of each class's labelled pixels that are right; None for one without.
-        absent_classes: Names of the classes without a labelled pixel.
-        confusion: Pixel counts; rows are labels, columns predictions. With one column more than rows, the last counts
-            labelled pixels that were predicted to be void: errors, in every score.
-        boundary_miou: As `miou`, of the pixels along borders, see `BoundaryCounts`; None where these were not counted.
-        boundary_iou: As `iou`, of these.
-        boundary_counts: Their counts: along both borders, along the label's, along the prediction's; for each class.
+        miou: Mean intersection over union, TP / (TP + FP + FN), over the classes that count.
+        pixel_accuracy: Share of labeled pixels that are predicted correctly.
+        mean_accuracy: Mean of `accuracy` over the classes with labeled pixels.
+        frequency_weighted_iou: Mean of the IoU, weighted by the classes' shares of the labeled pixels.
+        iou: IoU of each class; None for a class that does not count.
+        accuracy: Share of each class's labeled pixels that are predicted correctly; None for a class without labeled pixels.
+        absent_classes: Names of the classes without labeled pixels.
+        confusion: Pixel counts; rows are labels, columns predictions. A column in addition to the classes counts the labeled
+            pixels that were predicted as void, which are errors in every score.
+        boundary_miou: `miou` of the pixels along borders, see `BoundaryCounts`; None if they were not counted.
+        boundary_iou: `iou` of these pixels.
+        boundary_counts: Their counts for each class: along both borders, along the label's, and along the prediction's.
     """
 
     miou: float
@@ -40,48 +45,49 @@ class Scores:
     boundary_iou: dict[str, float | None] | None = None
     boundary_counts: list[list[int]] | None = None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as plain data for a record."""
         return asdict(self)
 
 
-def scores(confusion: np.ndarray, names: list[str], labelled_only: bool = False, boundary: np.ndarray | None = None) -> Scores:
-    """Reduce a confusion matrix, and the counts along borders.
+def scores(confusion: np.ndarray, names: list[str], labeled_only: bool = False, boundary: np.ndarray | None = None) -> Scores:
+    """Compute the scores of a confusion matrix and of the counts along borders.
 
     Args:
-        confusion: Integer (classes, classes), or (classes, classes + 1) where void can be predicted; rows are labels, columns
+        confusion: Integer (classes, classes), or (classes, classes + 1) if void can be predicted; rows are labels, columns
             predictions.
-        names: The classes' names.
-        labelled_only: Whether a class that was predicted but does not occur in the labels is left out of the mean IoU, as the
-            authors do, instead of counting as 0.
-        boundary: Integer (3, classes) as `BoundaryCounts` gives; None for none.
+        names: Names of the classes.
+        labeled_only: Leave a class that was predicted but does not occur in the labels out of the mean IoU, as the authors do,
+            instead of counting it as 0.
+        boundary: Integer (3, classes) from `BoundaryCounts`, or None.
 
     Returns:
-        The scores; NaN where no class occurs at all.
+        The scores; NaN if no class occurs.
     """
     counts = np.asarray(confusion, dtype=np.int64)
     correct = np.diag(counts)
     true_positive = correct.astype(np.float64)
-    labelled, predicted = counts.sum(1), counts.sum(0)[: len(names)]
-    union = labelled + predicted - correct
+    labeled, predicted = counts.sum(1), counts.sum(0)[: len(names)]
+    union = labeled + predicted - correct
     with np.errstate(invalid="ignore", divide="ignore"):
-        counted = (labelled > 0) | ((union > 0) & (not labelled_only))
+        counted = (labeled > 0) | ((union > 0) & (not labeled_only))
         iou = np.where(counted, true_positive / union, np.nan)
-        accuracy = np.where(labelled > 0, true_positive / labelled, np.nan)
-        share = labelled / labelled.sum()
+        accuracy = np.where(labeled > 0, true_positive / labeled, np.nan)
+        share = labeled / labeled.sum()
     return Scores(
         miou=_mean(iou),
-        pixel_accuracy=float(true_positive.sum() / labelled.sum()) if labelled.sum() else float("nan"),
+        pixel_accuracy=float(true_positive.sum() / labeled.sum()) if labeled.sum() else float("nan"),
         mean_accuracy=_mean(accuracy),
-        frequency_weighted_iou=float(np.nansum(share * iou)) if labelled.sum() else float("nan"),
+        frequency_weighted_iou=float(np.nansum(share * iou)) if labeled.sum() else float("nan"),
         iou=_named(names, iou),
         accuracy=_named(names, accuracy),
-        absent_classes=[name for name, pixels in zip(names, labelled, strict=True) if pixels == 0],
+        absent_classes=[name for name, pixels in zip(names, labeled, strict=True) if pixels == 0],
         confusion=counts.tolist(),
         **({} if boundary is None else _along_borders(np.asarray(boundary), names, counted)),
     )
 
 
-def _along_borders(counts: np.ndarray, names: list[str], counted: np.ndarray) -> dict:
+def _along_borders(counts: np.ndarray, names: list[str], counted: np.ndarray) -> dict[str, Any]:
     both, label, prediction = counts
     union = label + prediction - both
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -90,19 +96,20 @@ def _along_borders(counts: np.ndarray, names: list[str], counted: np.ndarray) ->
 
 
 class ConfusionMatrix(Metric):
-    """Counts (label, prediction) pairs over a data set as integers: exact, in any order, on any number of processes.
+    """Integer counts of (label, prediction) pairs: exact, independent of the order and the number of processes.
 
-    torchmetrics has one as well. It is not used because it takes gigabytes for an image as soon as a Trainer is asked to be
-    deterministic, and because its scores are float32 and count classes that never occur as 0.
+    The metric of torchmetrics is not used because it needs gigabytes per image if the Trainer is deterministic, and because its
+    scores are float32 and count classes that never occur as 0.
 
     Args:
         classes: Number of classes.
-        ignore_index: Label of void pixels, which are dropped.
-        predicts_void: Whether a prediction may be void, which has the id `classes`.
+        ignore_index: Label of the pixels that do not count.
+        predicts_void: A prediction can be void, with the id `classes`.
     """
 
     full_state_update = False
     higher_is_better = True
+    counts: Tensor
 
     def __init__(self, classes: int, ignore_index: int, predicts_void: bool = False):
         super().__init__()
@@ -115,24 +122,28 @@ class ConfusionMatrix(Metric):
         """Count one batch.
 
         Args:
-            prediction: Integer class ids, any shape.
-            label: Integer class ids and `ignore_index`, the same shape.
+            prediction: Integer class ids of any shape.
+            label: Integer class ids and `ignore_index`, of the same shape.
 
         Raises:
-            ValueError: The shapes differ, or an id is no class's. Such an id would be counted in another class's row.
+            ValueError: The shapes differ, or an id is out of range and would be counted in the row of another class.
         """
         if prediction.shape != label.shape:
-            raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} must be of one shape")
+            raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} must have the same shape")
         valid = label != self.ignore_index
         label, prediction = label[valid].long(), prediction[valid].long()
-        for what, ids, known in ("label", label, self.classes), ("prediction", prediction, self.predictions):
+        for name, ids, known in ("label", label, self.classes), ("prediction", prediction, self.predictions):
             if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= known):
-                raise ValueError(f"{what} ids span {int(ids.min())}..{int(ids.max())}, but there are {known} classes")
+                raise ValueError(f"{name} ids are in {int(ids.min())}..{int(ids.max())}; they must be in 0..{known - 1}")
         pairs = torch.bincount(label * self.predictions + prediction, minlength=self.counts.numel())
         self.counts += pairs.reshape(self.counts.shape)
 
     def compute(self) -> Tensor:
-        """The counts of all processes: int64 (classes, classes or one more), rows are labels, columns predictions."""
+        """Sum the counts over all processes.
+
+        Returns:
+            int64 (classes, classes), or (classes, classes + 1) with void; rows are labels, columns predictions.
+        """
         return self.counts
 
 

@@ -1,6 +1,6 @@
-"""Dead ReLUs before chained residual pooling: statistics of a network, and the inactive RefineNet blocks in records."""
+"""Dead ReLUs before chained residual pooling: the activity of a network, and inactive RefineNet blocks in records."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,32 +10,33 @@ from torchmetrics import Metric
 
 from refinenet_pl.models.blocks import ChainedResidualPooling
 
-# Of the values that enter a block's pooling; those of blocks that contribute to the scores are at 10 to 50 %.
 MIN_SHARE = 0.05
+"""Min share of positive values before the pooling of an active block; blocks that contribute to the scores have 0.1 to 0.5."""
 
 
 class PoolingActivity(Metric):
-    """Counts, for each RefineNet block, the values that enter its chained residual pooling and those above 0.
+    """Share of values above 0 before the ReLU of each block's chained residual pooling.
 
-    The ReLU is on the trunk of a block. Weights that push all its inputs below 0 get no gradient any more: the block and all
-    deeper ones are then inactive, and the training continues without them.
+    This ReLU is on the main path of a block. If the weights make all its inputs negative, they no longer get a gradient: the
+    block and all deeper ones stay inactive, and the training continues without them.
 
     Args:
-        network: Any network. Blocks without that ReLU are not counted, so that most networks have none that are.
+        network: Any network. Only chained residual poolings with a ReLU are counted; most networks have none.
     """
 
     full_state_update = False
+    counts: Tensor
 
     def __init__(self, network: nn.Module):
         super().__init__()
         units = (module for module in network.modules() if isinstance(module, ChainedResidualPooling))
-        # A tuple, or the metric would hold the network's parameters as its own.
+        # A tuple, because the metric would register the network's parameters as its own otherwise.
         self.units = tuple(unit for unit in units if unit.relu)
         self.add_state("counts", torch.zeros(2, len(self.units), dtype=torch.long), dist_reduce_fx="sum")
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count what passes within."""
+        """Count all forward passes of the network in this context."""
         handles = [unit.register_forward_pre_hook(self._hook(place)) for place, unit in enumerate(self.units)]
         try:
             yield
@@ -43,33 +44,37 @@ class PoolingActivity(Metric):
             for handle in handles:
                 handle.remove()
 
-    def _hook(self, place: int):
+    def _hook(self, place: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def count(unit: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             self.update(place, inputs[0])
 
         return count
 
     def update(self, place: int, values: Tensor) -> None:
-        """Count what enters one block's pooling.
+        """Count the inputs of one block's pooling.
 
         Args:
-            place: Of the block, 0 for the deepest.
+            place: Index of the block, 0 for the deepest.
             values: Float, any shape.
         """
         self.counts[0, place] += (values > 0).sum()
         self.counts[1, place] += values.numel()
 
     def compute(self) -> list[float]:
-        """Share of values above 0, deepest block first, about 0.5 before training; empty where none were counted."""
+        """Compute the share of values above 0 over all processes.
+
+        Returns:
+            One share per block, deepest first, about 0.5 before training; empty if nothing was counted.
+        """
         counts = self.counts.double()
         return (counts[0] / counts[1]).tolist() if counts[1].all() else []
 
 
 def inactive_blocks(records: Mapping[tuple[str, int], dict[str, Any]]) -> list[str]:
-    """Describe blocks whose ReLU before the pooling passes less than `MIN_SHARE` at the end of training.
+    """Describe blocks with less than `MIN_SHARE` positive values before the pooling's ReLU at the end of training.
 
     Args:
-        records: Records by cell and seed. Those without `pooling_activity`, as of networks without that ReLU, have none.
+        records: Records by cell and seed. Records without `pooling_activity` (of networks without that ReLU) are skipped.
 
     Returns:
         A sentence for each cell with such blocks.

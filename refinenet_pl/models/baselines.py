@@ -1,10 +1,11 @@
-"""smp's networks as RefineNet's peers: from the same ImageNet weights, also where these need no download, at any size."""
+"""Baselines: smp's networks with the ImageNet weights of RefineNet's encoders, for images of any size."""
 
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from segmentation_models_pytorch.base import SegmentationModel
 from torch import Tensor, nn
 
 from refinenet_pl.models.encoders import PACKAGED, load_packaged, normalization_of
@@ -12,21 +13,21 @@ from refinenet_pl.models.ops import symbolic_shapes
 from refinenet_pl.models.ops.resize import Upsampling, resize
 
 
-class _Baseline:
-    """Comes before one of smp's models.
+class _Baseline(SegmentationModel):
+    """First base class of a baseline; the second is one of smp's models.
 
-    What smp leaves in place of the encoder without using it, as for PSPNet its last stages, is taken out: it would be counted
-    as parameters and, where the encoder runs through it, cost time, and several processes would wait for its gradients.
+    Removes modules that smp leaves in the encoder without using them, such as the last stages for PSPNet. They would be counted
+    as parameters, cost time if the encoder computes them, and make several processes wait for their gradients.
 
     Args:
-        encoder_name: As for `build_encoder`.
-        encoder_weights: As there.
-        input_scale: Factor by which the picture is resized before everything, as for `RefineNet`.
-        **options: See smp's documentation; `classes` among them.
+        encoder_name: See `build_encoder`.
+        encoder_weights: See `build_encoder`.
+        input_scale: Factor by which the image is resized first, as for `RefineNet`.
+        **options: Other arguments of smp's model, such as `classes`.
     """
 
     upsampling: Upsampling = "bilinear"
-    # Its own forward pads such images.
+    # `score_map` pads the images itself.
     requires_divisible_input_shape = False
 
     def __init__(
@@ -37,7 +38,7 @@ class _Baseline:
         **options: Any,
     ):
         if input_scale <= 0:
-            raise ValueError(f"input_scale {input_scale} must be greater than 0")
+            raise ValueError(f"input_scale is {input_scale}; it must be greater than 0")
         packaged = encoder_name in PACKAGED and encoder_weights == "imagenet"
         super().__init__(encoder_name, encoder_weights=None if packaged else encoder_weights, **options)
         if packaged:
@@ -48,7 +49,7 @@ class _Baseline:
         self.to(memory_format=torch.channels_last)
 
     def score_map(self, x: Tensor) -> Tensor:
-        """Logits before they are enlarged: float (N, in_channels, H, W) -> (N, classes, h, w), of the scaled picture's size."""
+        """Predict before upsampling: float (N, in_channels, H, W) -> (N, classes, h, w), of the scaled image's size."""
         height, width = (symbolic_shapes.times(side, self.input_scale) for side in x.shape[-2:])
         x = resize(x.contiguous(memory_format=torch.channels_last), (height, width), "bilinear")
         stride = self.encoder.output_stride
@@ -56,7 +57,7 @@ class _Baseline:
         return super().forward(x)[..., :height, :width]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of pictures of any size: float (N, in_channels, H, W) -> (N, classes, H, W)."""
+        """Predict logits for images of any size: float (N, in_channels, H, W) -> (N, classes, H, W)."""
         return resize(self.score_map(x), x.shape[-2:], "bilinear")
 
 
@@ -77,7 +78,7 @@ class Unet(_Baseline, smp.Unet):
 
 
 def _remove_unused(encoder: nn.Module, in_channels: int) -> None:
-    """Put `nn.Identity` in the place of every module that no feature map depends on."""
+    """Replace every module that no feature map depends on by `nn.Identity`."""
     training = encoder.training
     parameters = list(encoder.parameters())
     with torch.enable_grad():

@@ -1,4 +1,8 @@
-"""The parts of a RefineNet block (paper, Section 3.2 and Fig. 2), each a module of its own."""
+"""The parts of a RefineNet block (paper, Section 3.2 and Fig. 3), each a module.
+
+All convolutions keep the size of the map, and there is no batch normalization. The shortcuts are identity mappings (Section
+3.3): the only ReLU on the main path of a block is the one before chained residual pooling.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -16,20 +20,20 @@ PoolingOrder = Literal["pool_conv", "conv_pool"]
 
 
 def convolution(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> nn.Conv2d:
-    """A convolution that keeps the size of the map. The authors' decoder has a bias only where this is told so."""
+    """Build a convolution that keeps the size of the map; most of the authors' decoder convolutions have no bias."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
 class ResidualConvUnit(nn.Module):
-    """Residual convolution unit (RCU): x + conv(relu(conv(relu(x)))), without batch normalisation.
+    """Residual convolution unit (RCU, Fig. 3(b)): x + conv2(relu(conv1(relu(x)))), without batch normalization.
 
-    The first convolution has a bias, the second has none, as in the authors' code. The shortcut carries `x` as it came, not
-    rectified: no ReLU here is in place.
+    As in the authors' code, only the first convolution has a bias. The shortcut carries `x` before the ReLU, so no ReLU here is
+    in place.
 
     Args:
-        channels: Channels in and out.
+        channels: Channels of input and output.
         kernel_size: Odd; 3 in the paper.
-        shortcut: `relu` puts a ReLU behind the sum, which blocks the identity path (Section 3.3 argues against it).
+        shortcut: `relu` adds a ReLU after the sum, which blocks the identity shortcut (Section 3.3 advises against it).
     """
 
     def __init__(self, channels: int, kernel_size: int = 3, shortcut: Shortcut = "identity"):
@@ -39,21 +43,22 @@ class ResidualConvUnit(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float (N, channels, H, W) -> the same shape."""
+        """Refine a map: float (N, channels, H, W) -> the same shape."""
         y = x + self.conv2(F.relu(self.conv1(F.relu(x))))
         return F.relu(y) if self.shortcut == "relu" else y
 
 
 class MultiResolutionFusion(nn.Module):
-    """Multi-resolution fusion: each path through a convolution to the narrowest path's width, enlarged to the largest, summed.
+    """Multi-resolution fusion (Fig. 3(c)): the sum of all paths at the largest resolution.
 
-    A single path passes through untouched (the paper: RefineNet-4).
+    Each path passes a convolution to the width of the narrowest path, at its own resolution, and is then upsampled. A single
+    path passes unchanged (RefineNet-4 in the paper).
 
     Args:
         path_channels: Channels of each path.
         kernel_size: Odd; 3 in the paper.
-        upsampling: How the smaller maps are enlarged.
-        shortcut: `relu` puts a ReLU behind the sum.
+        upsampling: Method by which the smaller maps are upsampled.
+        shortcut: `relu` adds a ReLU after the sum.
     """
 
     def __init__(
@@ -67,35 +72,35 @@ class MultiResolutionFusion(nn.Module):
         self.out_channels = min(path_channels)
         several = len(path_channels) > 1
         self.convs = nn.ModuleList(convolution(c, self.out_channels, kernel_size) for c in path_channels if several)
-        self.upsampling = upsampling
+        self.upsampling: Upsampling = upsampling
         self.shortcut = shortcut
 
     def forward(self, paths: Sequence[Tensor]) -> Tensor:
-        """Float maps (N, path_channels[i], H_i, W_i) -> (N, min(path_channels), max H_i, max W_i)."""
+        """Fuse the paths: float maps (N, path_channels[i], H_i, W_i) -> (N, min(path_channels), max H_i, max W_i)."""
         if not self.convs:
             return paths[0]
-        # The real sizes decide, not a factor of two: encoders round odd sizes in their own ways.
-        size = tuple(symbolic_shapes.largest(path.shape[side] for path in paths) for side in (-2, -1))
-        resized = [upsample(conv(path), size, self.upsampling) for conv, path in zip(self.convs, paths, strict=True)]
+        # The actual sizes, not a factor of two, because encoders round odd sizes in different ways.
+        height, width = (symbolic_shapes.largest(path.shape[side] for path in paths) for side in (-2, -1))
+        resized = [upsample(conv(path), (height, width), self.upsampling) for conv, path in zip(self.convs, paths, strict=True)]
         total = sum(resized[1:], start=resized[0])
         return F.relu(total) if self.shortcut == "relu" else total
 
 
 class ChainedResidualPooling(nn.Module):
-    """Chained residual pooling (CRP): context from a chain of poolings, each seeing further than the one before.
+    """Chained residual pooling (CRP, Fig. 3(d)): context from a chain of poolings, each with a larger window than the last.
 
-    With r = relu(x) and s_0 = r, block k makes s_k from s_(k-1), and the output is r + s_1 + ... + s_n. The pooling is 5x5 with
-    stride 1, so that each block widens the view by two pixels on every side.
+    With r = relu(x) and s_0 = r, pooling block k computes s_k from s_(k-1), and the output is r + s_1 + ... + s_n. The pooling
+    is 5x5 with stride 1, so each block extends the window by two pixels on every side.
 
     Args:
-        channels: Channels in and out.
-        blocks: Number n of pooling blocks. With 0 there is no pooling and no sum, and r comes back, so that what the pooling
-            adds can be told apart from what the ReLU does.
-        kernel_size: Of the convolutions, odd; 3 in the paper.
-        order: `pool_conv` as in the CVPR paper, `conv_pool` the later improved pooling of the authors' code.
-        relu: Whether the input is rectified first; the paper says that the ReLU makes training less sensitive to the learning
-            rate.
-        shortcut: `relu` puts a ReLU behind the sum.
+        channels: Channels of input and output.
+        blocks: Number n of pooling blocks. With 0 the output is r, which separates the effect of the pooling from that of the
+            ReLU.
+        kernel_size: Kernel size of the convolutions, odd; 3 in the paper.
+        order: `pool_conv`: s_k = conv(pool(s_(k-1))), the CVPR paper. `conv_pool`: s_k = pool(conv(s_(k-1))), the improved
+            pooling of the authors' code.
+        relu: Apply the ReLU to the input. According to the paper, it makes training less sensitive to the learning rate.
+        shortcut: `relu` adds a ReLU after the sum.
     """
 
     def __init__(
@@ -115,19 +120,19 @@ class ChainedResidualPooling(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float (N, channels, H, W) -> the same shape."""
+        """Add the pooled context: float (N, channels, H, W) -> the same shape."""
         total = first = stage = F.relu(x) if self.relu else x
         for conv in self.convs:
             stage = conv(self.pool(stage)) if self.order == "pool_conv" else self.pool(conv(stage))
-            # In place from the second sum on: nothing else needs those before it, while the first still is to be pooled.
+            # In place from the second sum on: only the first is still needed, as the input of the next pooling.
             total = total + stage if total is first else total.add_(stage)
         return F.relu(total) if self.shortcut == "relu" and self.convs else total
 
 
 class RefineNetBlock(nn.Module):
-    """One RefineNet block: RCUs on every input path, multi-resolution fusion, chained residual pooling, output RCUs.
+    """RefineNet block (Fig. 3(a)): RCUs on every input path, multi-resolution fusion, chained residual pooling, output RCUs.
 
-    The authors' code regroups the same computation: it puts the RCUs of the path from the previous block at that block's end.
+    The authors' code computes the same in another grouping: it counts the RCUs on the path from a block as part of that block.
 
     Args:
         path_channels: Channels of each input path.
@@ -135,8 +140,11 @@ class RefineNetBlock(nn.Module):
         output_rcus: RCUs at the end; 1 in the paper.
         pooling_blocks, pooling_order, pooling_relu: See `ChainedResidualPooling`.
         kernel_size, upsampling, shortcut: See the parts.
-        checkpoint_activations: Whether training keeps only what enters each part (the RCUs, the fusion, the pooling), and the
-            backward pass computes what is within anew.
+        checkpoint_activations: In training, keep only the inputs of each part (RCUs, fusion, pooling) and recompute the
+            activations inside it in the backward pass.
+
+    Attributes:
+        out_channels: Channels of the output, those of the narrowest path.
     """
 
     def __init__(
@@ -166,15 +174,15 @@ class RefineNetBlock(nn.Module):
         self.output = residual_conv_units(output_rcus, self.out_channels, kernel_size, shortcut, checkpoint_activations)
 
     def forward(self, paths: Sequence[Tensor]) -> Tensor:
-        """Float maps (N, path_channels[i], H_i, W_i) -> (N, min(path_channels), max H_i, max W_i)."""
+        """Refine and fuse the paths: float (N, path_channels[i], H_i, W_i) -> (N, min(path_channels), max H_i, max W_i)."""
         refined = [path(x) for path, x in zip(self.paths, paths, strict=True)]
         if self.checkpoint_activations and self.training:
-            return self.output(_anew(self.pooling, _anew(self.fusion, refined)))
+            return self.output(_checkpointed(self.pooling, _checkpointed(self.fusion, refined)))
         return self.output(self.pooling(self.fusion(refined)))
 
 
 class ResidualConvUnits(nn.Sequential):
-    """Residual convolution units in a row; with none the input comes back.
+    """Sequence of RCUs; without any, the input is returned.
 
     Attributes:
         checkpoint_activations: See `RefineNetBlock`.
@@ -183,21 +191,21 @@ class ResidualConvUnits(nn.Sequential):
     checkpoint_activations = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float (N, channels, H, W) -> the same shape."""
+        """Apply the RCUs: float (N, channels, H, W) -> the same shape."""
         for unit in self:
-            x = _anew(unit, x) if self.checkpoint_activations and self.training else unit(x)
+            x = _checkpointed(unit, x) if self.checkpoint_activations and self.training else unit(x)
         return x
 
 
 def residual_conv_units(
     number: int, channels: int, kernel_size: int, shortcut: Shortcut, checkpoint_activations: bool = False
 ) -> ResidualConvUnits:
-    """`number` RCUs in a row."""
+    """Build a sequence of `number` RCUs."""
     units = ResidualConvUnits(*(ResidualConvUnit(channels, kernel_size, shortcut) for _ in range(number)))
     units.checkpoint_activations = checkpoint_activations
     return units
 
 
-def _anew(module: nn.Module, inputs: Tensor | Sequence[Tensor]) -> Tensor:
-    # Nothing within draws random numbers.
+def _checkpointed(module: nn.Module, inputs: Tensor | Sequence[Tensor]) -> Tensor:
+    # No random numbers are used inside, so that their state need not be saved.
     return checkpoint(module, inputs, use_reentrant=False, preserve_rng_state=False)

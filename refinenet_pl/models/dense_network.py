@@ -1,5 +1,6 @@
-"""The contract of a network for dense prediction, and an adapter that makes any module fit."""
+"""Contract of a network for dense prediction, and an adapter for any other module."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch.nn.functional as F
@@ -11,12 +12,12 @@ from refinenet_pl.models.ops.resize import Upsampling
 
 @runtime_checkable
 class DenseNetwork(Protocol):
-    """A network from images to scores of each pixel.
+    """Network that maps images to scores of each pixel.
 
     Attributes:
-        encoder: The part that learns at its own rate; None if the network has no such part.
+        encoder: The part with its own learning rate; None if the network has no such part.
         normalization: Mean and standard deviation of the input, for values in 0..1.
-        upsampling: Method by which the score map becomes scores at the image's size.
+        upsampling: Method by which the score map is upsampled to the image's size.
     """
 
     encoder: nn.Module | None
@@ -24,50 +25,59 @@ class DenseNetwork(Protocol):
     upsampling: Upsampling
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Scores at the size of images of any size: float (N, C, H, W), normalized -> float (N, channels, H, W)."""
+        """Predict at full size: normalized images of any size, float (N, C, H, W) -> float (N, channels, H, W)."""
 
     def score_map(self, x: Tensor) -> Tensor:
-        """The paper's dense score map: float (N, C, H, W), normalized -> float (N, channels, h, w), any fixed fraction."""
+        """Predict the dense score map: normalized images, float (N, C, H, W) -> float (N, channels, h, w), any fixed stride."""
 
 
 def as_dense_network(network: nn.Module | DenseNetwork) -> DenseNetwork:
-    """The network itself if it keeps the contract, else an adapter that shares its parameters.
+    """Return the network itself if it satisfies the contract, otherwise an adapter that shares its parameters.
 
     Args:
-        network: Maps float (N, C, H, W) to scores (N, channels, H, W). If it lacks an attribute of `DenseNetwork`: no encoder,
-            the normalization of ImageNet, `bilinear`. Without a `score_map`, its scores at the full size are the score map.
-            One of segmentation_models_pytorch gets images padded to sizes that it accepts.
+        network: Maps float (N, C, H, W) to scores (N, channels, H, W). Defaults for missing attributes of `DenseNetwork`: no
+            encoder, the normalization of ImageNet, `bilinear`. Without `score_map`, the scores at full size are the score map.
+            Networks of segmentation_models_pytorch get images padded to sizes that they accept.
     """
     return network if isinstance(network, DenseNetwork) else _Adapter(network)
 
 
 def has_score_map(network: nn.Module) -> bool:
-    """Test if a network has a score map of its own, smaller than the image."""
+    """Test if a network has its own score map, smaller than the image."""
     return hasattr(network, "score_map")
 
 
+def score_method(network: nn.Module) -> Callable[[nn.Module, Tensor], Any]:
+    """Return `score_map` of the network's class, or else `forward`, even if the instance's method was replaced."""
+    cls = type(network)
+    return getattr(cls, "score_map", cls.forward)
+
+
 def arguments_of(network: nn.Module) -> dict[str, Any] | None:
-    """Class path and arguments that build the network again; None if it does not remember them, as smp's models do."""
-    if not hasattr(network, "config"):
+    """Return the class path and arguments to rebuild the network; None if it does not store them as smp's models do."""
+    config = getattr(network, "config", None)
+    if config is None:
         return None
-    return {"class_path": f"{type(network).__module__}.{type(network).__qualname__}", "init_args": dict(network.config)}
+    return {"class_path": f"{type(network).__module__}.{type(network).__qualname__}", "init_args": dict(config)}
 
 
 class _Adapter:
-    """Not a module, so that the names of the network's parameters stay as they are."""
+    """Not a module, so that the names of the network's parameters stay the same."""
 
     def __init__(self, network: nn.Module):
         self.network = network
         self.encoder: nn.Module | None = getattr(network, "encoder", None)
         self.normalization: Normalization = getattr(network, "normalization", IMAGENET)
         self.upsampling: Upsampling = getattr(network, "upsampling", "bilinear")
+        # An attribute of smp's models.
+        divisible = getattr(network, "requires_divisible_input_shape", False)
+        self.divisor: int = getattr(self.encoder, "output_stride", 1) if divisible else 1
 
     def __call__(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        if getattr(self.network, "requires_divisible_input_shape", False):  # of smp's models
-            stride = self.network.encoder.output_stride
-            x = F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
+        if self.divisor > 1:
+            x = F.pad(x, (0, -width % self.divisor, 0, -height % self.divisor), mode="replicate")
         return self.network(x)[..., :height, :width]
 
     def score_map(self, x: Tensor) -> Tensor:
-        return self.network.score_map(x) if has_score_map(self.network) else self(x)
+        return getattr(self.network, "score_map", self)(x)

@@ -1,1 +1,1 @@
-"""Runs as one page of HTML."""
+"""HTML report of runs, and the page of claims."""

@@ -1,4 +1,4 @@
-"""The page of claims: README.md of a directory of kept results, from its records."""
+"""Page of claims: README.md of a directory of kept results, generated from its records."""
 
 from pathlib import Path
 from typing import get_args
@@ -18,18 +18,18 @@ from refinenet_pl.metrics.dead_relu import inactive_blocks
 _TITLES = {
     "scenes": "Scenes",
     "camvid": "CamVid",
-    "camvid_half": "CamVid at half its size",
-    "camvid_paper_width": "The same, 256 and 512 channels",
+    "camvid_half": "CamVid at half resolution",
+    "camvid_paper_width": "CamVid at half resolution, paper's width",
     "nyudv2": "NYUDv2",
     "person_part": "Person-Part",
 }
 
 
 def page(root: Path) -> str:
-    """The page as Markdown.
+    """Render the page as Markdown.
 
     Args:
-        root: Directory of the kept runs.
+        root: Directory of kept results.
 
     Raises:
         RecordError: A record cannot be read.
@@ -44,30 +44,28 @@ def page(root: Path) -> str:
     )  # fmt: skip
     return environment.get_template("claims.md.jinja").render(
         overview={family: _overview([c for c in claims if c.family == family], found) for family in get_args(Family)},
-        recipes={_title(recipe): (_tables(held), _silent(held, recipe, root)) for recipe, held in found.items()},
-        undecided=[claim.claim for claim in claims if not any(e.claim == claim for held in found.values() for e in held)],
+        recipes={_title(recipe): (_tables(held), _inactive(held, recipe, root)) for recipe, held in found.items()},
+        untested=[claim.claim for claim in claims if not any(e.claim == claim for held in found.values() for e in held)],
         groups=groups,
         margin=f"{MARGIN:g}",
-        confidence=f"{100 * CONFIDENCE:g} %",
+        confidence=f"{100 * CONFIDENCE:g}%",
     )
 
 
 def _overview(claims: list[Claim], found: dict[str, list[Effect]]) -> str:
-    """A row for each claim, a verdict for each recipe."""
+    """Verdicts of claims (rows) on recipes (columns)."""
     found = {recipe: held for recipe, held in found.items() if any(effect.claim in claims for effect in held)}
+    published = [_published(claim) for claim in claims]
     rows = []
-    for claim in claims:
+    for claim, figures in zip(claims, published, strict=True):
         verdicts = [next((_mark(e) for e in held if e.claim == claim), "not run") for held in found.values()]
-        rows.append((claim.claim, f"`{claim.table}`", _published(claim), *verdicts))
-    paper = "paper, points"
-    header = ("claim", "table", paper, *map(_title, found))
-    if not any(row[2] for row in rows):
-        header, rows = [h for h in header if h != paper], [(*row[:2], *row[3:]) for row in rows]
+        rows.append([claim.claim, f"`{claim.table}`", *([figures] if any(published) else []), *verdicts])
+    header = ["claim", "table", *(["paper, points"] if any(published) else []), *map(_title, found)]
     return tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
 
 
 def _tables(held: list[Effect]) -> list[str]:
-    """A recipe's effects, a table for each family that it has any of."""
+    """Effects on a recipe, one table per family."""
     families = ([effect for effect in held if effect.claim.family == family] for family in get_args(Family))
     return [_table(family) for family in families if family]
 
@@ -80,13 +78,13 @@ def _table(held: list[Effect]) -> str:
         p = "" if test is None else "< 0.001" if test.adjusted_p < 0.0005 else f"{test.adjusted_p:.3f}"
         figures = (_points(effect.mean), interval, p, len(effect.values))
         rows.append((effect.claim.claim, _cells(effect.claim), *figures, effect.verdict))
-    header = ("claim", "difference of", "points", "95 % interval", "p", "seeds", "verdict")
+    header = ("claim", "difference", "points", "95% interval", "p", "seeds", "verdict")
     right = ("left", "left", "right", "right", "right", "right", "left")
     return tabulate(rows, header, tablefmt="pipe", colalign=right, disable_numparse=True)
 
 
-def _silent(held: list[Effect], recipe: str, root: Path) -> list[str]:
-    """Sentences on the runs in which a RefineNet block became inactive."""
+def _inactive(held: list[Effect], recipe: str, root: Path) -> list[str]:
+    """Sentences about runs in which a RefineNet block became inactive."""
     sentences = []
     for name in dict.fromkeys(effect.claim.table for effect in held):
         records = read_records(root, f"{name}@{recipe}")
@@ -97,7 +95,7 @@ def _silent(held: list[Effect], recipe: str, root: Path) -> list[str]:
 
 
 def _command(group: Path) -> str:
-    """The command that repeats a group's runs, the cells and seeds that have records; empty if there are none."""
+    """Command that reproduces the runs of a group; empty if it has no records."""
     name, _, recipe = group.name.partition("@")
     table = read_table(find_table(name))
     records = read_records(group.parent, group.name)
@@ -117,11 +115,11 @@ def _mark(effect: Effect) -> str:
 
 
 def _cells(claim: Claim) -> str:
-    """`a` - `b`, or the number of cells of a longer sum."""
+    """Format a difference of two cells as `a` - `b`, and longer sums as their number of cells."""
     more, less = ([cell for cell, weight in claim.effect.items() if weight * sign > 0] for sign in (1, -1))
     text = f"`{more[0]}` {MINUS} `{less[0]}`" if len(more) == len(less) == 1 else f"{len(claim.effect)} cells, see the table"
-    what = {"miou": "", "boundary_miou": ", boundary mIoU"}[claim.score]
-    return f"{text}{what}" + (f" {MINUS} mIoU" if claim.minus else "")
+    score = {"miou": "", "boundary_miou": ", boundary mIoU"}[claim.score]
+    return f"{text}{score}" + (f" {MINUS} mIoU" if claim.minus else "")
 
 
 def _published(claim: Claim) -> str:

@@ -1,4 +1,4 @@
-"""Groups of runs in a directory, with their figures and sample images, for the page."""
+"""Collection of groups of runs, with their figures and sample images, for the HTML report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,15 @@ from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_table, names
 from refinenet_pl.tracking.identity import RunId
 
-PICTURE, LABEL, PREDICTION = "-picture.jpg", "-label.png", "-prediction.png"
+IMAGE, LABEL, PREDICTION = "-image.jpg", "-label.png", "-prediction.png"
 
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one table on one recipe.
+    """Runs of one table on one recipe.
 
     Attributes:
-        report: The figures.
+        report: Figures of the table.
         root: Directory of all runs.
     """
 
@@ -28,22 +28,23 @@ class Group:
 
     @property
     def name(self) -> str:
+        """TABLE@RECIPE."""
         return f"{self.report.table.name}@{self.report.recipe}"
 
     @property
     def classes(self) -> list[str]:
-        """The classes' names in the dataset's order."""
+        """Class names in the dataset's order."""
         found = (get(record, "evaluations", self.report.split, "iou") for record in self.report.records)
         return list(next(filter(None, found), {}))
 
     def iou(self, row: Row, name: str) -> float | None:
-        """A class's IoU in percent, the mean over seeds; None if no run has one."""
+        """Mean IoU of a class over seeds, in percent; None if no run has one."""
         values = [get(record, "evaluations", self.report.split, "iou", name) for record in row.records.values()]
         values = [100 * value for value in values if value is not None]
         return sum(values) / len(values) if values else None
 
     def curves(self, row: Row) -> list[list[tuple[int, float]]]:
-        """For each seed (epoch, mIoU on val in percent), as it was scored while training."""
+        """Validation mIoU during training: a list of (epoch, percent) for each seed."""
         return [
             [(point["epoch"], 100 * point["miou"]) for point in record["curve"] if point["miou"] is not None]
             for record in row.records.values()
@@ -51,7 +52,7 @@ class Group:
         ]
 
     def samples(self, row: Row) -> dict[str, Path]:
-        """Paths of the sample images by name, without their endings, of the row's first seed that has any."""
+        """Sample images of the row's first seed that has any: paths without their suffixes, by name."""
         for seed in row.records:
             run = RunId(self.report.recipe, self.report.table.name, row.cell.name, seed, str(self.root))
             found = sorted((run.directory / "samples").glob(f"*{PREDICTION}"))
@@ -62,7 +63,7 @@ class Group:
 
 
 def images_per_second(row: Row) -> float | None:
-    """Training speed including validations: the mean over seeds, in images a second."""
+    """Mean training speed over seeds in images per second, including validation; None if it is not recorded."""
     speeds = []
     for record in row.records.values():
         steps, seconds = get(record, "training", "steps"), get(record, "training", "seconds")
@@ -76,14 +77,14 @@ def collect(directory: Path, tables: list[str], split: str) -> list[Group]:
     """Read all groups of runs.
 
     Args:
-        directory: Of all runs, or of one group (`TABLE@RECIPE`).
-        tables: Files of tables that are not of the package.
-        split: The evaluation that is reported.
+        directory: Directory of all runs, or of one group (`TABLE@RECIPE`).
+        tables: Table files outside the package.
+        split: Name of the evaluation to report.
 
     Raises:
         RecordError: There are no runs, or a record cannot be read.
         TableError: A table cannot be read.
-        CatalogError: There is no such table file.
+        CatalogError: A table file does not exist.
     """
     known = {Path(file).stem: file for file in tables}
     is_group = "@" in directory.resolve().name
@@ -96,12 +97,12 @@ def collect(directory: Path, tables: list[str], split: str) -> list[Group]:
             seeds = find_seeds(table, recipe, str(folder.parent))
             groups.append(Group(build_report(table, recipe, str(folder.parent), seeds, split=split), folder.parent))
     if not groups:
-        raise RecordError(f"{directory}: no runs there; it must hold directories named TABLE@RECIPE, as `runs` does, or be one")
+        raise RecordError(f"{directory}: no runs; name a directory TABLE@RECIPE, or one that contains such directories")
     return groups
 
 
 def _table(name: str, folder: Path) -> Table | None:
-    """The table of that name or file, or one of the runs as they are; None if the directory holds no runs."""
+    """Table with this name or file, otherwise one with a row for each cell found; None if there are no runs."""
     if name in names(TABLES) or name.endswith((".yaml", ".yml")):
         return read_table(find_table(name))
     found = {cell for cell, _ in read_records(folder.parent, folder.name)}
@@ -109,5 +110,5 @@ def _table(name: str, folder: Path) -> Table | None:
     if not cells:
         return None
     reference = next((cell for cell in ("default", "paper") if cell in cells), cells[0])
-    words = (f"Runs of {name}", "none of the paper's", "These runs belong to no table.")
+    words = (f"Runs of {name}", "not in the paper", "Runs without a table.")
     return Table(folder, name, *words, reference, {cell: Cell(cell, cell) for cell in cells})

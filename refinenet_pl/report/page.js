@@ -1,10 +1,10 @@
 "use strict";
-// Tables are sorted by the column whose heading is pressed; pressed again, the other way round. Empty cells stay last.
+// A click on a heading sorts its table by that column, a second click reverses the order. Empty cells stay last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
     heading.querySelector("button").addEventListener("click", () => {
-      // Best first is what one wants of figures, and the given order of the first column.
+      // Numbers start with the highest, the first column with the original order.
       const sorted = heading.getAttribute("aria-sort");
       const direction = sorted ? (sorted === "ascending" ? "descending" : "ascending") : column ? "descending" : "ascending";
       const sign = direction === "ascending" ? 1 : -1;

@@ -1,4 +1,4 @@
-"""One self-contained page of HTML from groups of runs: it loads nothing."""
+"""HTML report of groups of runs: one self-contained page that loads no other files."""
 
 import base64
 import re
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,17 +16,17 @@ from PIL import Image
 from refinenet_pl.ablation.figures import Report
 from refinenet_pl.ablation.rendering import entries, notes
 from refinenet_pl.report import charts
-from refinenet_pl.report.collect import LABEL, PICTURE, PREDICTION, Group
+from refinenet_pl.report.collect import IMAGE, LABEL, PREDICTION, Group
 
 HERE = Path(__file__).parent
 
 
 def build_page(groups: list[Group], title: str) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        groups: Its groups of runs, a section for each.
-        title: Its heading.
+        groups: Groups of runs, one section each.
+        title: Heading of the page.
     """
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     numbers = count()
@@ -39,21 +40,21 @@ def build_page(groups: list[Group], title: str) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """Label, color and glyph that distinguish a cell of the table in the charts."""
+    """Legend entry of a cell in the charts: label, color and marker glyph."""
 
     label: str
     color: str
     glyph: str
 
 
-def _section(group: Group, numbers: Iterator[int]) -> dict:
+def _section(group: Group, numbers: Iterator[int]) -> dict[str, Any]:
     report = group.report
     header, rows = entries(report)
     plotted = {
-        "Difference to the reference, with 95 % confidence intervals": charts.differences(report),
-        "mIoU against epoch: mean, and each seed": charts.curves(group),
-        "Parameters against mIoU": charts.parameters(report),
-        "Speed of training against mIoU": charts.speed(report),
+        "Difference from the reference, with 95% confidence intervals": charts.differences(report),
+        "mIoU by epoch: mean and individual seeds": charts.curves(group),
+        "mIoU vs. parameters": charts.parameters(report),
+        "mIoU vs. training speed": charts.speed(report),
     }
     return {
         "id": re.sub(r"[^\w-]", "-", group.name),
@@ -83,33 +84,33 @@ def _keys(report: Report) -> list[Key]:
 
 
 def _inline(svg: str, number: int) -> Markup:
-    """The chart with ids of its own, because ids are unique on a page."""
+    """Prefix the IDs in a chart, because they must be unique on the page."""
     svg = re.sub(r'\bid="([^"]+)"', rf'id="c{number}-\1"', svg)
     return Markup(re.sub(r'(href="#|url\(#)', rf"\g<1>c{number}-", svg))
 
 
 def _heat(group: Group) -> list[tuple[str, list[float | None]]]:
-    """IoU by class of each row that has any."""
+    """IoU by class of each row with scores."""
     rows = [(row.cell.label, [group.iou(row, name) for name in group.classes]) for row in group.report.rows]
     return [(label, values) for label, values in rows if any(value is not None for value in values)]
 
 
-def _samples(group: Group) -> list[dict]:
-    """The sample images with the ground truth and each row's prediction."""
+def _samples(group: Group) -> list[dict[str, Any]]:
+    """Sample images with the ground truth and each row's prediction."""
     by_row = [(row.cell.label, group.samples(row)) for row in group.report.rows]
     names = sorted({name for _, stems in by_row for name in stems})
     samples = []
     for name in names:
         stems = {label: found[name] for label, found in by_row if name in found}
         first = next(iter(stems.values()))
-        shown = [("image", _data(first, PICTURE)), ("ground truth", _data(first, LABEL))]
+        shown = [("image", _data(first, IMAGE)), ("ground truth", _data(first, LABEL))]
         shown += [(label, _data(stem, PREDICTION)) for label, stem in stems.items()]
         samples.append({"name": name, "images": [(label, data) for label, data in shown if data]})
     return samples
 
 
 def _legend(group: Group) -> list[tuple[str, str]]:
-    """(class, color) of the classes on the sample images, from the palette of the masks."""
+    """Name and color of each class in the sample images, from the palette of the masks."""
     masks = [
         path for row in group.report.rows for stem in group.samples(row).values() for path in _files(stem, LABEL, PREDICTION)
     ]
@@ -130,7 +131,7 @@ def _files(stem: Path, *endings: str) -> list[Path]:
 
 
 def _data(stem: Path, ending: str) -> str | None:
-    """A file as a data URL; None if there is none."""
+    """Encode a file as a data URL; None if it does not exist."""
     for path in _files(stem, ending):
         kind = "jpeg" if path.suffix == ".jpg" else "png"
         return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,4 +1,4 @@
-"""Ranges of the arguments of a task."""
+"""Range checks of the task's arguments."""
 
 import math
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ _NOT_NEGATIVE = ("encoder_learning_rate_factor", "weight_decay", "power", "warmu
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments outside their ranges.
+    """Check that arguments are within their ranges.
 
     Args:
-        arguments: Of `SegmentationTask`, by name.
+        arguments: Arguments of `SegmentationTask` by name.
 
     Raises:
-        ValueError: Naming the argument and its range.
+        ValueError: An argument is outside its range; the message names both.
     """
     weights, classes = arguments["class_weights"], arguments["classes"]
     if isinstance(weights, str):
-        raise ValueError(f"class_weights is {weights!r}, which is for the command line; give a weight for each class")
+        raise ValueError(f"class_weights is {weights!r}, which only the command line accepts; pass a weight for each class")
     if weights is not None and len(weights) != classes:
         raise ValueError(f"{len(weights)} class_weights for {classes} classes")
     if weights is not None and (min(weights) < 0 or not sum(weights)):

@@ -1,4 +1,4 @@
-"""torch.compile for any network, without which a run is only slower."""
+"""torch.compile for any network, with a fallback to the plain network."""
 
 import warnings
 from collections.abc import Callable
@@ -11,23 +11,21 @@ from torch._inductor.exc import InductorError
 from refinenet_pl.models.dense_network import has_score_map
 
 SHAPES = 4
-"""For how many shapes of a batch, in training or not, a network is compiled: one compilation and three more."""
+"""Max number of batch shapes, in training and evaluation together, that a network is compiled for."""
 
 
 def compile_network(network: nn.Module) -> None:
-    """Have a network's score map, or else its forward pass, compiled when it is first asked for.
+    """Compile a network's score map, or else its forward pass, on its first call.
 
-    Each shape has code of its own, up to `SHAPES`; batches of others, if images are of many sizes, run as without this. Code
-    for all sizes at once is no way out: encoders that pad by the size take torch.compile minutes, and others test if a side is
-    odd, and so need several.
+    Each batch shape is compiled separately, up to `SHAPES`; further shapes, as of a dataset with images of many sizes, run
+    uncompiled. Code for all sizes at once (`dynamic=True`) does not help: encoders that pad by the size take torch.compile
+    minutes, and others test if a side is odd and are compiled again.
 
-    The names of its parameters stay, so that its checkpoints are those of the same network without this. If it cannot be
-    compiled, for example without a C++ compiler, one warning says so and the network stays as it is.
+    Parameter names do not change, so checkpoints are those of the same network without compilation. If compilation fails, for
+    example without a C++ compiler, the network warns once and runs uncompiled.
     """
-    if has_score_map(network):
-        network.score_map = _Compiled(network.score_map)
-    else:
-        network.forward = _Compiled(network.forward)
+    name = "score_map" if has_score_map(network) else "forward"
+    setattr(network, name, _Compiled(getattr(network, name)))
 
 
 class _Compiled:
@@ -46,6 +44,6 @@ class _Compiled:
             return self.compiled(x)
         except (TorchDynamoException, InductorError) as error:
             reason = str(error).strip().splitlines()[0]
-            warnings.warn(f"the network cannot be compiled ({reason}); it goes on without, slower", stacklevel=2)
+            warnings.warn(f"the network cannot be compiled ({reason}); continuing uncompiled, which is slower", stacklevel=2)
             self.compiled = self.plain
             return self.plain(x)

@@ -1,4 +1,4 @@
-"""Optimizers with a rate of their own for the encoder, and the poly schedule."""
+"""Optimizers with a separate learning rate for the encoder, and the poly schedule."""
 
 from typing import Literal
 
@@ -20,12 +20,12 @@ def build_optimizer(
     """Build the optimizer of a network.
 
     Args:
-        name: `sgd` with momentum 0.9 or `adamw`.
+        name: `sgd` with momentum 0.9, or `adamw`.
         network: The network.
-        encoder: Its part with a rate of its own, the first parameter group; None for no such part.
-        learning_rate: Of the other parameters.
-        encoder_factor: The encoder's share of that rate.
-        weight_decay: Of all parameters.
+        encoder: Part of the network with its own learning rate, the first parameter group; None if there is no such part.
+        learning_rate: Learning rate of the other parameters.
+        encoder_factor: Factor of the encoder's learning rate.
+        weight_decay: Weight decay of all parameters.
     """
     encoder_parameters = [] if encoder is None else list(encoder.parameters())
     known = {id(parameter) for parameter in encoder_parameters}
@@ -44,7 +44,7 @@ def build_optimizer(
 
 
 def build_schedule(optimizer: Optimizer, steps: int, power: float, warmup_steps: int) -> LRScheduler:
-    """The poly schedule over `steps` optimizer steps, times a linear rise over the first `warmup_steps`."""
+    """Build the poly schedule over `steps` optimizer steps, with a linear warmup over the first `warmup_steps`."""
     poly = PolynomialLR(optimizer, total_iters=steps, power=power)
     if not warmup_steps:
         return poly

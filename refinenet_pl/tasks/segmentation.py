@@ -1,15 +1,16 @@
-"""Train and evaluate any network that maps images to class scores."""
+"""Lightning module that trains and evaluates any network from images to class scores."""
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -18,6 +19,7 @@ from refinenet_pl.errors import CheckpointError
 from refinenet_pl.evaluation.evaluator import EvaluationResult, Evaluator
 from refinenet_pl.evaluation.inference import Inference, Protocol, void_last
 from refinenet_pl.files import slug
+from refinenet_pl.metrics.confusion import MEAN_SCORES
 from refinenet_pl.metrics.dead_relu import PoolingActivity
 from refinenet_pl.models.dense_network import DenseNetwork, arguments_of, as_dense_network, has_score_map
 from refinenet_pl.models.ops.dropout import set_sample_seeds
@@ -36,47 +38,51 @@ class SegmentationTask(LightningModule):
     """Semantic segmentation: loss, optimizer, schedule, and evaluation.
 
     Args:
-        network: Maps float (N, 3, H, W) to logits (N, classes, H, W). The parameters of its `encoder`, if it has one, learn at
-            their own rate; its `normalization`, if it has one, is applied to the images, else ImageNet's.
-        classes: Number of classes; given by the dataset.
-        ignore_index: Label of void pixels; given by the dataset.
-        optimizer: `sgd` with momentum 0.9, as the paper, or `adamw`.
-        learning_rate: Of everything but the encoder.
-        learning_rate_scale: Multiplies all rates; for tables that vary the rate around a recipe's own.
-        encoder_learning_rate_factor: The encoder's rate as a share of the others'; 0.1 in the authors' code. With 0 the encoder
-            is frozen, which saves most of a step's time on a CPU.
-        weight_decay: Of all parameters, biases and normalization too, as in the authors' code.
-        power: Of the poly schedule: rate x (1 - step / steps) ** power. The authors lowered the rate by hand instead; 0 keeps
-            it constant.
-        warmup_steps: Steps over which the rate rises from a hundredth.
-        freeze_batch_norm: Keep the running statistics of the encoder's batch normalization in training, as in the authors'
-            code; its scale and shift are trained all the same. Batch normalization in a decoder, which RefineNet's does not
-            have, always updates them; in a network without an `encoder` all keep theirs.
+        network: Maps float (N, 3, H, W) to logits (N, classes, H, W). If it has an `encoder`, the encoder's parameters have
+            their own learning rate. Images are normalized with its `normalization`, or else with ImageNet's.
+        classes: Number of classes; set by the dataset.
+        ignore_index: Label of void pixels; set by the dataset.
+        optimizer: `sgd` with momentum 0.9, as in the paper, or `adamw`.
+        learning_rate: Learning rate of all parameters outside the encoder.
+        learning_rate_scale: Factor of all learning rates, for tables that vary the rate of a recipe.
+        encoder_learning_rate_factor: Factor of the encoder's learning rate; 0.1 in the authors' code. 0 freezes the encoder,
+            which saves most of a step's time on a CPU.
+        weight_decay: Weight decay of all parameters, including biases and normalization, as in the authors' code.
+        power: Exponent of the poly schedule, rate x (1 - step / steps) ** power; 0 for a constant rate. The authors lowered
+            the rate by hand.
+        warmup_steps: Steps over which the rate increases linearly from a hundredth.
+        freeze_batch_norm: Freeze the running statistics of the encoder's batch normalization, as in the authors' code; its
+            scale and shift are still trained. Batch normalization in a decoder, which RefineNet's lacks, always updates them;
+            in a network without an `encoder`, all are frozen.
         loss_at: `image`: the logits are upsampled to the labels' size, in chunks of rows that bound the memory. `score_map`:
-            the labels are downsampled to the logits' size, as in the authors' code; for a network with a `score_map` method.
-        compile: Compile the network with torch.compile. The first step takes a minute or more; checkpoints are the same.
-        class_weights: Weight of each class in the loss; None for equal weights, as in the paper. `dataset`, on the command
-            line, stands for those that the dataset's class has.
-        protocol: `standard`, or `paper` to score as the authors' code does, see `Inference`; classes that do not occur in the
-            labels are then left out of the mean. The authors' factor of 1.2 is the network's `input_scale`, for training has it
-            too.
-        void_output: Give the network an output for void if the authors' network for the dataset has one. It is never trained
-            to win; the others are trained against it. None: with `protocol: paper` only.
-        test_scales: Scales of the `test` and `validate` commands, and of one more validation when training has ended.
-            (0.4, 0.6, 0.8, 1.0, 1.2) in the authors' code. Validation while training has scale 1 alone.
-        test_flip: Evaluate each of these scales horizontally flipped, too.
-        tile: (height, width) of tiles for images that do not fit in memory, see `Inference`; None to evaluate them whole.
-        tile_overlap: Min share of a tile that the next one covers too.
-        void_channel: Place of the network's void output; given by the dataset and `void_output`.
-        short_edge: Limits of the short edge under `paper`; given by the dataset.
-        match_classes: How evaluation matches a checkpoint's classes with those of the dataset, see `MatchClasses`.
+            the labels are downsampled to the logits' size, as in the authors' code, for a network with a `score_map` method.
+        compile: Compile the network with torch.compile. The first step takes a minute or more; checkpoints do not change.
+        class_weights: Weight of each class in the loss; None for equal weights, as in the paper. On the command line,
+            `dataset` stands for the weights of the dataset's class.
+        protocol: `standard`, or `paper` to score as the authors' code, see `Inference`; classes that do not occur in the
+            labels are then excluded from the mean. The authors' factor of 1.2 is the network's `input_scale`, because it also
+            applies to training.
+        void_output: Add an output for void to the network if the authors' network for the dataset has one. No label trains it,
+            but it is part of the softmax. None: only with `protocol: paper`.
+        test_scales: Scales of the `test` and `validate` commands, and of an additional validation at the end of training;
+            (0.4, 0.6, 0.8, 1.0, 1.2) in the authors' code. Validation during training uses scale 1 only.
+        test_flip: Evaluate each of these scales also horizontally flipped.
+        tile: (height, width) of tiles for images that do not fit in memory, see `Inference`; None to evaluate whole images.
+        tile_overlap: Min share of a tile that its neighbor also covers.
+        void_channel: Position of the network's void output; set by the dataset and `void_output`.
+        short_edge: Min and max short edge, in pixels, with `protocol: paper`; set by the dataset.
+        match_classes: Matching of a checkpoint's classes with the dataset's in evaluation, see `MatchClasses`.
 
     Attributes:
         network: The network.
         results: Results of the last evaluations, by `val` and `test`.
-        training_inference: View of the images while training: scale 1 alone.
-        test_inference: View of the images of `Trainer.validate` and `Trainer.test`.
+        training_inference: View of the images in validation during training: scale 1 only.
+        test_inference: View of the images in `Trainer.validate` and `Trainer.test`.
     """
+
+    mean: Tensor
+    std: Tensor
+    network: nn.Module
 
     def __init__(
         self,
@@ -96,7 +102,7 @@ class SegmentationTask(LightningModule):
         class_weights: list[float] | Literal["dataset"] | None = None,
         protocol: Protocol = "standard",
         void_output: bool | None = None,
-        test_scales: list[float] = (1.0,),
+        test_scales: Sequence[float] = (1.0,),
         test_flip: bool = False,
         tile: tuple[int, int] | None = None,
         tile_overlap: float = 0.25,
@@ -111,7 +117,13 @@ class SegmentationTask(LightningModule):
             raise ValueError(f"loss_at is score_map, but {type(network).__name__} has no score map; use loss_at: image")
         self.match_classes = match_classes
         self.test_inference = Inference(
-            protocol, tuple(test_scales), test_flip, tile and tuple(tile), tile_overlap, tuple(short_edge), void_channel
+            protocol,
+            tuple(test_scales),
+            test_flip,
+            None if tile is None else (tile[0], tile[1]),  # a checkpoint holds lists
+            tile_overlap,
+            (short_edge[0], short_edge[1]),
+            void_channel,
         )
         self.training_inference = replace(self.test_inference, scales=(1.0,), flip=False)
         self.configure_network(network)
@@ -122,14 +134,16 @@ class SegmentationTask(LightningModule):
         self.data_classes: Classes | None = None
         self._forced_view: Inference | None = None
         self._has_fitted = False
+        self._validated = ""
 
     def configure_network(self, network: nn.Module) -> None:
-        """Take the network: freeze its encoder, compile it, and note the normalization of its input."""
-        if self.hparams.encoder_learning_rate_factor == 0 and as_dense_network(network).encoder is not None:
-            as_dense_network(network).encoder.requires_grad_(False)
+        """Set `network`: freeze its encoder, compile it, and register the normalization of its input."""
+        encoder = as_dense_network(network).encoder
+        if self.hparams["encoder_learning_rate_factor"] == 0 and encoder is not None:
+            encoder.requires_grad_(False)
         self.network = network
-        if self.hparams.compile:
-            from refinenet_pl.tasks.compilation import compile_network  # seconds of import that few need
+        if self.hparams["compile"]:
+            from refinenet_pl.tasks.compilation import compile_network  # takes seconds to import
 
             compile_network(network)
         mean, std = self.dense_network.normalization
@@ -137,47 +151,58 @@ class SegmentationTask(LightningModule):
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def configure_losses(self) -> None:
-        """Make `criterion`, sums over pixels, and `global_loss`, their mean over an optimizer step."""
-        h = self.hparams
-        weights = None if h.class_weights is None else [*h.class_weights, *[1.0] * (h.void_channel is not None)]
-        self.criterion = CrossEntropy(weights, h.ignore_index)
+        """Set `criterion`, sums over pixels, and `global_loss`, their mean over an optimizer step."""
+        weights = self.hparams["class_weights"]
+        if weights is not None and self.hparams["void_channel"] is not None:
+            weights = [*weights, 1.0]
+        self.criterion = CrossEntropy(weights, self.hparams["ignore_index"])
         self.global_loss = GlobalMeanLoss()
 
     def configure_metrics(self) -> None:
-        """Make `evaluators`, one for each of `val` and `test`, and `activity`, see `PoolingActivity`."""
-        classes, ignore_index = self.hparams.classes, self.hparams.ignore_index
+        """Set `evaluators`, one for each of `val` and `test`, and `activity`, see `PoolingActivity`."""
+        classes, ignore_index = self.hparams["classes"], self.hparams["ignore_index"]
         self.evaluators = nn.ModuleDict(
             {stage: Evaluator(classes, ignore_index, self.training_inference, self.criterion) for stage in ("val", "test")}
         )
         self.activity = PoolingActivity(self.network)
 
-    def configure_optimizers(self) -> dict:
-        """The optimizer and its schedule, see the arguments."""
-        h = self.hparams
-        rate = h.learning_rate * h.learning_rate_scale
-        encoder = self.dense_network.encoder
-        optimizer = build_optimizer(h.optimizer, self.network, encoder, rate, h.encoder_learning_rate_factor, h.weight_decay)
-        schedule = build_schedule(optimizer, int(self.trainer.estimated_stepping_batches), h.power, h.warmup_steps)
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Build the optimizer and its schedule from the arguments."""
+        h, encoder = self.hparams, self.dense_network.encoder
+        rate, factor = h["learning_rate"] * h["learning_rate_scale"], h["encoder_learning_rate_factor"]
+        optimizer = build_optimizer(h["optimizer"], self.network, encoder, rate, factor, h["weight_decay"])
+        schedule = build_schedule(optimizer, int(self.trainer.estimated_stepping_batches), h["power"], h["warmup_steps"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @property
     def dense_network(self) -> DenseNetwork:
-        """The network by its contract."""
+        """The network as a `DenseNetwork`."""
         return as_dense_network(self.network)
 
+    def evaluator(self, stage: str) -> Evaluator:
+        """The evaluator of `val` or `test`."""
+        evaluator = self.evaluators[stage]
+        assert isinstance(evaluator, Evaluator)
+        return evaluator
+
     def setup(self, stage: str) -> None:
-        self.data_classes = self.trainer.datamodule.classes
+        """Get the classes from the data module."""
+        self.data_classes = self.trainer.datamodule.classes  # type: ignore[attr-defined]  # Lightning sets it outside the class
 
     def forward(self, image: Tensor) -> Tensor:
         """Class scores of whole images: uint8 (N, 3, H, W) -> logits, float (N, channels, H, W), void after the classes."""
-        return void_last(self.dense_network(self._normalize(image)), self.hparams.void_channel)
+        return void_last(self.dense_network(self._normalize(image)), self.hparams["void_channel"])
 
     def log_probabilities(self, image: Tensor, inference: Inference | None = None) -> Iterator[tuple[slice, Tensor]]:
-        """Log probabilities in chunks of rows, see `Inference.log_probabilities`.
+        """Compute log probabilities in chunks of rows, see `Inference.log_probabilities`.
 
         Args:
             image: uint8 (N, 3, H, W).
             inference: View of the images; None for one view at scale 1.
+
+        Yields:
+            The rows, and their log probabilities, float32 (N, classes, rows, W), with void after the classes if it can be
+            predicted.
         """
         return (inference or self.training_inference).log_probabilities(self.dense_network, image, self._normalize)
 
@@ -192,34 +217,38 @@ class SegmentationTask(LightningModule):
             (N, H, W): uint8 up to 256 classes, int64 with more.
 
         Raises:
-            FloatingPointError: Class scores are NaN, of which the largest would be that of class 0.
+            FloatingPointError: Class scores are NaN, whose argmax would be class 0.
         """
-        dtype = torch.uint8 if self.hparams.classes <= 256 else torch.int64
+        classes = self.hparams["classes"]
+        dtype = torch.uint8 if classes <= 256 else torch.int64
         mask = torch.empty(image.shape[0], *image.shape[-2:], dtype=dtype, device=image.device)
         unknown = torch.zeros((), dtype=torch.bool, device=image.device)
         for rows, part in self.log_probabilities(image, inference):
-            largest, mask[:, rows] = part[:, : self.hparams.classes].max(1)
+            largest, mask[:, rows] = part[:, :classes].max(1)
             unknown |= largest.isnan().any()
         if unknown:
-            raise FloatingPointError(
-                "class scores are NaN; the network's values are too large for the precision it computes in"
-            )
+            raise FloatingPointError("class scores are NaN; the network's values are too large for its precision")
         return mask
 
-    def training_step(self, batch: dict, batch_index: int) -> Tensor:
-        """Mean loss of a batch; `train/loss` is the mean over all pixels of the optimizer step, see `GlobalMeanLoss`."""
+    def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
+        """Compute the mean loss of a batch, for gradients of the mean over the optimizer step, see `GlobalMeanLoss`."""
         image, label = self._normalize(batch["image"]), batch["mask"].as_subclass(Tensor)
         seeds = batch.get("seeds")
         set_sample_seeds(self.network, seeds)
-        if seeds is not None:  # for random numbers in networks of others; RefineNet's own dropout goes by sample
+        if seeds is not None:  # for random numbers in other networks; RefineNet's dropout is seeded by sample
             torch.manual_seed(derive_seed(*seeds))
         network = self.dense_network
-        scores = void_last(network.score_map(image), self.hparams.void_channel)
-        if self.hparams.loss_at == "score_map":
+        scores = void_last(network.score_map(image), self.hparams["void_channel"])
+        if self.hparams["loss_at"] == "score_map":
             label = F.interpolate(label[:, None].float(), scores.shape[-2:], mode="nearest-exact")[:, 0].long()
         return self.global_loss.add(*self.criterion.of_score_map(scores, label, network.upsampling))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Finish the gradients, log `train/loss`, the mean over all pixels of the step, and check for divergence.
+
+        Raises:
+            DivergenceError: A loss or a gradient norm is NaN or infinite.
+        """
         loss = self.global_loss.finish(self.network.parameters(), self.trainer)
         self.log("train/loss", loss, prog_bar=True)
         values, precision = [loss], self.trainer.precision_plugin
@@ -229,11 +258,11 @@ class SegmentationTask(LightningModule):
         step = self.trainer.global_step + 1
         self.divergence.note(step, values)
         if self.divergence.is_due(step):
-            self._end_if_diverged(look_at_weights=False)
+            self._end_if_diverged(check_weights=False)
 
     @contextmanager
     def viewing(self, inference: Inference) -> Iterator[None]:
-        """Evaluate with this view within the block, whatever the trainer does."""
+        """Evaluate with this view within the block, in place of the views of training and testing."""
         self._forced_view = inference
         try:
             yield
@@ -241,40 +270,47 @@ class SegmentationTask(LightningModule):
             self._forced_view = None
 
     def on_validation_start(self) -> None:
+        """Reset the counts and check for divergence."""
         self.activity.reset()
         self._start("val")
         self._end_if_diverged()
 
     def on_test_start(self) -> None:
+        """Reset the counts."""
         self._start("test")
 
-    def validation_step(self, batch: dict, batch_index: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_index: int) -> None:
+        """Evaluate a batch, with the activity of its ReLUs in training."""
         if batch_index == 0:
             self._validated = digest(self.network.state_dict())  # callbacks may change weights before the end
         with self.activity.counting() if self._counts_activity else nullcontext():
             self._evaluate("val", batch)
 
-    def test_step(self, batch: dict, batch_index: int) -> None:
+    def test_step(self, batch: dict[str, Any], batch_index: int) -> None:
+        """Evaluate a batch."""
         self._evaluate("test", batch)
 
     def on_validation_epoch_end(self) -> None:
+        """Log and keep the scores, and log the active share of each pooling block's ReLUs."""
         shares: list[float] = []
         if self._counts_activity:
             shares = self.activity.compute()
-            self.log_dict({f"val/active/block_{place}": share for place, share in enumerate(shares, start=1)})
+            self.log_dict({f"val/active/block_{number}": share for number, share in enumerate(shares, start=1)})
         self._finish("val", self._validated, shares)
 
     def on_test_epoch_end(self) -> None:
+        """Log and keep the scores."""
         self._finish("test")
 
     def on_fit_start(self) -> None:
+        """Switch to training mode."""
         self._has_fitted = True
         self.train()
 
     def train(self, mode: bool = True) -> "SegmentationTask":
-        """Switch to training, but keep the running statistics of the encoder's batch normalization if `freeze_batch_norm`."""
+        """Set training mode, but keep the encoder's batch normalization in evaluation mode if `freeze_batch_norm`."""
         super().train(mode)
-        if self.hparams.freeze_batch_norm:
+        if self.hparams["freeze_batch_norm"]:
             encoder = self.dense_network.encoder
             for module in (self.network if encoder is None else encoder).modules():
                 if isinstance(module, _BatchNorm):
@@ -282,23 +318,29 @@ class SegmentationTask(LightningModule):
         return self
 
     def match(self, own: Classes | None, dataset: Classes, place: str) -> None:
-        """Match the network's classes with those of a dataset that it is evaluated on, as `match_classes` says.
+        """Match the network's classes with those of a dataset to evaluate on, by `match_classes`.
 
         Args:
             own: Classes of the network; None if unknown.
             dataset: Classes of the dataset.
-            place: The checkpoint, named in errors.
+            place: Checkpoint to name in errors.
 
         Raises:
             CheckpointError: They differ in a way that `match_classes` does not allow.
         """
         channels = match_classes(own, dataset, self.match_classes, place)
-        for evaluator in self.evaluators.values():
-            evaluator.class_channels = channels
+        for stage in self.evaluators:
+            self.evaluator(stage).class_channels = channels
 
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        if self._trainer is None:  # loaded on its own, by load_from_checkpoint
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check a checkpoint's values, and match its classes with the dataset's.
+
+        Raises:
+            CheckpointError: Its tensors have NaN or infinity, or the classes differ in a way that is not allowed.
+        """
+        if self._trainer is None:  # in load_from_checkpoint
             return
+        assert self.data_classes is not None, "Lightning calls setup before it loads a checkpoint"
         place = str(self.trainer.ckpt_path)
         if problem := describe_nonfinite(checkpoint["state_dict"]):
             raise CheckpointError(f"{place}: {problem}")
@@ -309,7 +351,12 @@ class SegmentationTask(LightningModule):
         else:
             self.match(own, self.data_classes, place)
 
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the network's arguments, the task's class and the dataset's classes.
+
+        Raises:
+            DivergenceError: A loss, a gradient norm or a weight is NaN or infinite.
+        """
         self._end_if_diverged()
         checkpoint["network"] = arguments_of(self.network)
         if type(self) is not SegmentationTask:
@@ -319,31 +366,25 @@ class SegmentationTask(LightningModule):
 
     @property
     def _counts_activity(self) -> bool:
-        # A network that was compiled, or prepared for inference by a program that does not train, no longer has the parts that
-        # are counted; and other views are one more validation of the same network.
-        return bool(self.activity.units) and self._has_fitted and not (self.hparams.compile or self._view("val").name)
-
-    def _view(self, stage: str) -> Inference:
-        return self.evaluators[stage].inference
+        # A network that is compiled, or prepared for inference by a command that does not train, lacks the modules to count;
+        # and validations of other views evaluate the same network again.
+        other = self.hparams["compile"] or self.evaluator("val").inference.name
+        return bool(self.activity.units) and self._has_fitted and not other
 
     def _start(self, stage: str) -> None:
-        """Choose the view, and forget the counts of the last evaluation.
+        """Choose the view, and reset the counts.
 
-        Not at the end of that one: counts that are made in inference mode cannot be used by a training that follows.
+        They are not reset at the end of an evaluation, because training cannot use tensors created in inference mode.
         """
-        while_training = self.trainer.state.fn == "fit"
-        view = self._forced_view or (self.training_inference if while_training else self.test_inference)
-        self.evaluators[stage].inference = view
-        self.evaluators[stage].reset()
+        training = self.trainer.state.fn == "fit"
+        evaluator = self.evaluator(stage)
+        evaluator.inference = self._forced_view or (self.training_inference if training else self.test_inference)
+        evaluator.reset()
 
-    def _end_if_diverged(self, look_at_weights: bool = True) -> None:
-        """End a training with values that are not finite, before they are scored or saved.
-
-        Raises:
-            DivergenceError: A loss, a gradient norm or a weight is NaN or infinite.
-        """
+    def _end_if_diverged(self, check_weights: bool = True) -> None:
+        """End training with values that are not finite, before they are scored or saved."""
         found = self.divergence.read()
-        if found is None and look_at_weights and nonfinite(self.network.state_dict()):
+        if found is None and check_weights and nonfinite(self.network.state_dict()):
             found = self.trainer.global_step, "the weights are"
         if found is not None:
             raise DivergenceError(*found, advice_against_divergence(self.hparams, self.trainer))
@@ -351,21 +392,22 @@ class SegmentationTask(LightningModule):
     def _normalize(self, image: Tensor) -> Tensor:
         return (image.as_subclass(Tensor).to(self.mean.dtype) - self.mean) / self.std
 
-    def _evaluate(self, stage: str, batch: dict) -> None:
+    def _evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         label = batch["mask"].as_subclass(Tensor)
-        self.evaluators[stage].update(self.dense_network, batch["image"], label, self._normalize)
+        self.evaluator(stage).update(self.dense_network, batch["image"], label, self._normalize)
 
     def _finish(self, stage: str, weights: str = "", pooling_activity: Sequence[float] = ()) -> None:
         """Log and keep the result of an evaluation."""
-        result = self.evaluators[stage].compute(self.data_classes.names, weights, pooling_activity)
+        assert self.data_classes is not None
+        result = self.evaluator(stage).compute(self.data_classes.names, weights, pooling_activity)
         self.results[stage] = result
-        if not math.isfinite(result.loss) and any(map(any, result.scores.confusion)):  # without a labeled pixel: no loss
+        labeled = any(map(any, result.scores.confusion))
+        if labeled and not math.isfinite(result.loss):
             advice = f"try a higher trainer.precision (now {self.trainer.precision})"
             raise DivergenceError(self.trainer.global_step, f"the loss on {stage} is", advice)
-        # Values of other views have names of their own.
-        logged, scores = slug(", ".join(filter(None, [stage, result.view]))), result.scores
+        # The names of other views' values contain the view.
+        logged, scores = slug(", ".join(part for part in (stage, result.view) if part)), result.scores
         self.log(f"{logged}/loss", torch.tensor(result.loss))
-        self.log(f"{logged}/miou", scores.miou, prog_bar=True)
-        for name in ("pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_miou"):
-            self.log(f"{logged}/{name}", getattr(scores, name))
+        for name in MEAN_SCORES:
+            self.log(f"{logged}/{name}", getattr(scores, name), prog_bar=name == "miou")
         self.log_dict({f"{logged}/iou/{name}": value for name, value in scores.iou.items() if value is not None})

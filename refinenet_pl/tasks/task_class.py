@@ -1,4 +1,4 @@
-"""Tasks by import path: `SegmentationTask`, or a subclass of one's own."""
+"""Task classes by import path: `SegmentationTask` or a subclass."""
 
 import importlib
 
@@ -9,16 +9,19 @@ TASK = "refinenet_pl.SegmentationTask"
 
 
 def import_task(name: str) -> type[SegmentationTask]:
-    """Import a subclass of `SegmentationTask`.
+    """Import `SegmentationTask` or a subclass.
+
+    Args:
+        name: Import path of the class.
 
     Raises:
-        CatalogError: It is no import path of one.
+        CatalogError: The path cannot be imported or is not such a class.
     """
     module, _, attribute = name.rpartition(".")
     try:
         task = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise CatalogError(f"task {name!r}: cannot be imported ({error}); give the import path of a class") from error
+        raise CatalogError(f"task {name!r}: cannot be imported ({error}); use the import path of a class") from error
     if not (isinstance(task, type) and issubclass(task, SegmentationTask)):
-        raise CatalogError(f"task {name!r}: is no subclass of refinenet_pl.SegmentationTask")
+        raise CatalogError(f"task {name!r}: is not a subclass of refinenet_pl.SegmentationTask")
     return task

@@ -1,4 +1,4 @@
-"""A run's resolved configuration: kept in its directory, and compared with another."""
+"""Resolved configuration of a run: saved in its directory, and compared with others."""
 
 import sys
 from typing import Any
@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import SIDE_OPTIONS, RunId
 
-# A run may go on under other values of these: they change how it is computed or shown, not what.
+# A run may resume with other values of these: they change how it is computed or shown, not its result.
 WITHOUT_EFFECT = {
     *SIDE_OPTIONS, "reuse", "run.root", "data.root", "data.num_workers", "model.compile",
     "model.network.init_args.checkpoint_activations",
@@ -22,15 +22,19 @@ WITHOUT_EFFECT = {
 }  # fmt: skip
 
 
-def differences(one: dict, other: dict) -> dict[str, tuple[Any, Any]]:
-    """In what two configurations differ, of all that has an effect: both values by dotted key, None for one that is missing."""
+def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Compare two configurations, without the options of `WITHOUT_EFFECT`.
+
+    Returns:
+        Both values by dotted key where they differ; None for a missing one.
+    """
     one, other = flatten(one), flatten(other)
     keys = sorted((one.keys() | other.keys()) - WITHOUT_EFFECT)
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
 
 
-def refuse_another_configuration(run: RunId, config: dict) -> None:
-    """End with a message where the run's directory holds a run of another configuration, instead of mixing the two."""
+def refuse_another_configuration(run: RunId, config: dict[str, Any]) -> None:
+    """Exit with an error if the run's directory holds a run with another configuration."""
     file = run.directory / "config.yaml"
     if not file.exists():
         return
@@ -39,20 +43,20 @@ def refuse_another_configuration(run: RunId, config: dict) -> None:
         lines = "\n".join(f"  {key}: {there} there, {here} now" for key, (there, here) in different.items())
         sys.exit(
             f"error: {run.directory} holds a run with another configuration:\n{lines}\n"
-            "Remove that directory, or give this run another name (--run.cell) or root (--run.root)."
+            "Remove that directory, or use another name (--run.cell) or root (--run.root) for this run."
         )
 
 
 @rank_zero_only
-def save_configuration(run: RunId, config: dict) -> None:
+def save_configuration(run: RunId, config: dict[str, Any]) -> None:
     """Write the resolved configuration into the run's directory."""
     with replaced(run.directory / "config.yaml") as stream:
         stream.write(yaml.safe_dump(config, sort_keys=False).encode())
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key, as on the command line; the position stands for a key in a list of mappings."""
-    flat = {}
+    """Flatten nested mappings to values by dotted key, as on the command line; in lists of mappings the index is the key."""
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
             value = dict(enumerate(value))

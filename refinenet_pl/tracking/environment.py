@@ -1,4 +1,4 @@
-"""Source, packages and device that a result was computed with."""
+"""Source revision, package versions and device of a result."""
 
 import subprocess
 from importlib.metadata import version
@@ -11,13 +11,13 @@ PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "segmentation-m
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Entries of a record: `git` (see `git_state`), `versions` of the packages that matter, and `device`, its name."""
+    """Return the entries `git` (see `git_state`), `versions` of `PACKAGES`, and `device` (see `device_name`) of a record."""
     versions = {name: version(name) for name in PACKAGES}
     return {"git": git_state(), "versions": versions, "device": device_name(device)}
 
 
-def git_state() -> dict:
-    """Revision of the source tree and whether tracked files had uncommitted changes; None if it is no git checkout."""
+def git_state() -> dict[str, Any]:
+    """Return `revision` of the source tree, and `dirty`: tracked files have uncommitted changes. Both None without git."""
     here = Path(__file__).parent
     try:
         revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
@@ -30,7 +30,7 @@ def git_state() -> dict:
 
 
 def device_name(device: torch.device) -> str:
-    """Name of a GPU, or the number of threads of a CPU."""
+    """Return the name of a GPU, or the number of threads of a CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"

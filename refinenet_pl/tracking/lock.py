@@ -1,4 +1,4 @@
-"""One process at a time trains a run, on all machines that share its directory; a dead process holds no lock."""
+"""Lock of a run, held by the process that trains it, on all machines that share its directory."""
 
 import fcntl
 import os
@@ -11,22 +11,22 @@ from refinenet_pl.tracking.identity import RunId
 
 
 class RunBusyError(RuntimeError):
-    """Another process trains the run; the message says which."""
+    """Another process is training the run; the message names it."""
 
 
 def lock_run(run: RunId) -> IO[str]:
-    """Take the lock of a run's directory, which is made where it is not there.
+    """Lock a run's directory, which is created if it does not exist.
 
     Returns:
-        The open lock file. The lock is held until it is closed or this process ends, however it ends.
+        The open lock file. The lock is held until the file is closed or this process ends in any way.
 
     Raises:
-        RunBusyError: Another process holds it.
+        RunBusyError: Another process holds the lock.
         OSError: The directory cannot be written.
     """
     run.directory.mkdir(parents=True, exist_ok=True)
     file = _lock_file(run).open("a+")
-    until = time.monotonic() + 0.5  # `is_locked` holds it for an instant
+    until = time.monotonic() + 0.5  # `is_locked` holds the lock for an instant
     while not _try(file):
         if time.monotonic() > until:
             file.seek(0)
@@ -41,7 +41,7 @@ def lock_run(run: RunId) -> IO[str]:
 
 
 def is_locked(run: RunId) -> bool:
-    """Whether another process trains the run now. Not to be asked by the process that does: it would lose its lock."""
+    """Test if another process is training the run. Do not call it in the process that is: that one would lose its lock."""
     try:
         with _lock_file(run).open("r+") as file:
             return not _try(file)
@@ -51,9 +51,9 @@ def is_locked(run: RunId) -> bool:
 
 def _try(file: IO[str]) -> bool:
     try:
-        # Of the process, not of the open file: data loaders that are forked and outlive a kill by seconds do not hold it.
+        # A lock of the process, not of the open file: forked data loaders, which outlive a kill by seconds, do not hold it.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # which of the two is up to the file system
+    except (BlockingIOError, PermissionError):  # depending on the file system
         return False
     return True
 

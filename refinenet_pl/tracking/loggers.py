@@ -1,8 +1,8 @@
-"""Where a run's values go: W&B, CSV files, or nowhere."""
+"""Loggers of a run: W&B, CSV files, or none."""
 
 import contextlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
@@ -14,13 +14,14 @@ Track = Literal["wandb", "csv", "none"]
 
 
 class SafeCSVLogger(CSVLogger):
-    """CSV files that a full disk leaves as they were, with a warning, instead of ending the training.
+    """CSVLogger that, on a full disk, keeps its file and warns instead of ending the training.
 
-    Lightning's own empties the file before it writes it with a new column, and all that was in it would be lost.
+    Lightning's own logger truncates the file before it writes it with a new column, and would lose its contents.
     """
 
     @rank_zero_only
     def save(self) -> None:
+        """Write the values, or restore the file if that fails."""
         writer = self.experiment
         file, columns = Path(writer.metrics_file_path), list(writer.metrics_keys)
         before = file.read_bytes() if file.exists() else None
@@ -30,19 +31,20 @@ class SafeCSVLogger(CSVLogger):
             writer.metrics_keys = columns
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True) if before is None else file.write_bytes(before)
-            rank_zero_warn(f"{file}: {error.strerror}; the values are kept, and written when there is room")
+            rank_zero_warn(f"{file}: {error.strerror}; the values are kept in memory and written when there is space")
 
 
-def build_loggers(track: Track, run: RunId, config: dict, job_type: str, revision: str | None) -> list[Logger]:
-    """The loggers of a run.
+def build_loggers(track: Track, run: RunId, config: dict[str, Any], job_type: str, revision: str | None) -> list[Logger]:
+    """Build the loggers of a run.
 
     Args:
-        track: `wandb` writes CSV files too.
-        run: Names the run and its directory.
-        config: The resolved configuration.
+        track: `wandb` for W&B and CSV files, `csv` for CSV files only, or `none`.
+        run: The run.
+        config: Its resolved configuration.
         job_type: `train`, `validate` or `test`.
-        revision: The source's git revision.
+        revision: Git revision of the source.
     """
-    # Its own numbering keeps what was logged before an interruption; CSVLogger empties a directory that it is given.
+    # Without `version`, because CSVLogger empties the directory of a given version, and values from before an interruption
+    # would be lost.
     loggers: list[Logger] = [] if track == "none" else [SafeCSVLogger(run.directory / "metrics", name=job_type)]
     return [*loggers, WandbTracker(run, config, job_type, revision)] if track == "wandb" else loggers

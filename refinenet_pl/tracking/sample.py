@@ -1,4 +1,4 @@
-"""A validation image of a run, as callbacks write it and loggers send it."""
+"""Validation image of a run with its masks, written by callbacks and sent by loggers."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sample:
-    """An image with two masks, all of one size.
+    """An image with two masks of its size.
 
     Attributes:
-        name: Its name in the dataset.
-        picture: uint8 (height, width, 3).
-        label: uint8 class ids and `ignore_index` (height, width).
-        prediction: The same, never void.
+        name: Name of the sample in its dataset.
+        image: uint8 (height, width, 3), RGB.
+        label: uint8 (height, width) of class ids and `ignore_index`.
+        prediction: uint8 (height, width) of class ids.
     """
 
     name: str
-    picture: np.ndarray
+    image: np.ndarray
     label: np.ndarray
     prediction: np.ndarray

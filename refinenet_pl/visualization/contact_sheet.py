@@ -1,4 +1,4 @@
-"""Samples of a dataset on one sheet, with the share of each class in them."""
+"""Contact sheet: samples of a dataset in a single figure, with the pixel share of each class."""
 
 from math import ceil, dist
 
@@ -11,19 +11,18 @@ from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.visualization.fonts import figure_names, show_literally
 from refinenet_pl.visualization.predictions import overlay
 
-# Inches.
+# In inches.
 PANEL, CHART, ROW, GAP, TITLES, MIN_HEIGHT = 3.2, 3.6, 0.24, 0.1, 0.6, 2.4
 
 
 def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
-    """Plot evenly spaced samples of a split: image, mask, and the mask laid over the image.
+    """Plot evenly spaced samples of a split as image, mask and overlay, next to a bar chart of their classes.
 
-    Beside them is a list of the classes that occur, which is both the legend of the colors and a bar chart of the classes'
-    shares of all pixels of the shown samples.
+    The chart is also the color legend. It shows the share of each class in all pixels of the plotted samples.
 
     Args:
         dataset: The split.
-        number: Number of samples; all of a split that has fewer.
+        number: Max number of samples.
     """
     indices = np.linspace(0, len(dataset) - 1, min(number, len(dataset)), dtype=int).tolist()
     samples = [dataset.read(index) for index in indices]
@@ -32,14 +31,14 @@ def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
 
     heights = [PANEL * image.shape[0] / image.shape[1] for image, _ in samples]
     height = max(sum(heights) + GAP * len(heights), MIN_HEIGHT)
-    # As many columns of bars as it takes to be no higher than the samples.
+    # Split the bars into columns that are not higher than the samples.
     rows = int(height / ROW)
     columns = ceil(len(shares) / rows)
     figure = Figure(figsize=(3 * PANEL + CHART * columns, height + TITLES), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(3 * PANEL, CHART * columns))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(3 * PANEL, CHART * columns))[0]
     left.suptitle(f"{dataset.title}, {dataset.split}: {len(samples)} of {len(dataset):,} samples")
     grid = left.subplots(len(samples), 3, squeeze=False, height_ratios=heights)
-    for axis, title in zip(grid[0], ("picture", "mask", "overlay"), strict=True):
+    for axis, title in zip(grid[0], ("image", "mask", "overlay"), strict=True):
         axis.set_title(title)
     for row, index, (image, mask) in zip(grid, indices, samples, strict=True):
         colors = dataset.classes.colorize(mask)
@@ -67,11 +66,10 @@ def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
 def _plot_shares(axis: Axes, names: list[str], colors: np.ndarray, shares: list[float]) -> None:
     bars = axis.barh(range(len(names)), shares, color=colors, edgecolor="0.4", linewidth=0.5)
     axis.bar_label(bars, [f"{share:.1%}" if share >= 0.001 else "< 0.1%" for share in shares], padding=3, fontsize=8)
-    # A square each, since the bar of a rare class is too short to show a color.
-    square = {"transform": axis.get_yaxis_transform(), "clip_on": False}
-    axis.scatter(
-        [-0.03] * len(names), range(len(names)), s=60, marker="s", c=colors, edgecolors="0.4", linewidths=0.5, **square
-    )
+    # A color square for each class, because the bar of a rare class is too short to show its color.
+    x, y = [-0.03] * len(names), range(len(names))
+    transform = axis.get_yaxis_transform()
+    axis.scatter(x, y, s=60, marker="s", c=colors, edgecolors="0.4", linewidths=0.5, transform=transform, clip_on=False)
     axis.set_yticks(range(len(names)), names)
     axis.tick_params("y", length=0, pad=14, labelsize=8)
     axis.set_xticks([])
@@ -79,13 +77,13 @@ def _plot_shares(axis: Axes, names: list[str], colors: np.ndarray, shares: list[
 
 
 def _shares(masks: list[np.ndarray], classes: Classes) -> dict[int, float]:
-    """Share of all pixels of each class that occurs, and at the end, under the number of classes, that of void."""
+    """Pixel share of each class that occurs, by id; that of void is last, with the number of classes as its key."""
     labels = np.concatenate([np.where(mask == classes.ignore_index, len(classes), mask).ravel() for mask in masks])
     present, counts = np.unique(labels, return_counts=True)
     return dict(zip(present.tolist(), (counts / len(labels)).tolist(), strict=True))
 
 
 def _void_color(palette: tuple[tuple[int, int, int], ...]) -> tuple[int, int, int]:
-    """Black, as usual, or another color if that of a class is too similar."""
+    """Choose the color of void: black, or another color if one of a class is too similar."""
     colors = ((0, 0, 0), (255, 255, 255), (255, 0, 255))
     return next((color for color in colors if min(dist(color, other) for other in palette) > 60), colors[0])

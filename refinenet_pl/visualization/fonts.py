@@ -1,4 +1,4 @@
-"""Names in any script, on images, in figures and in tables."""
+"""Fonts and formatting for class names in any script: in images, figures and tables."""
 
 import unicodedata
 import warnings
@@ -14,25 +14,25 @@ from matplotlib.text import Text
 from PIL import ImageFont
 
 MISSING = "\ufffd"
-"""The character shown in place of one that no font has."""
+"""Replacement for characters that no font has."""
 
-# What was found of each character that DejaVu Sans lacks: a font file, or None.
+# Results of the search for characters that DejaVu Sans lacks: a font file, or None.
 _found: dict[str, str | None] = {}
 
 
 @cache
 def base_font() -> str:
-    """The file of DejaVu Sans, which comes with matplotlib and has Latin, Greek, Cyrillic, Arabic, Hebrew and more."""
+    """Return the file of DejaVu Sans, which is part of matplotlib and has Latin, Greek, Cyrillic, Arabic, Hebrew and more."""
     return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 
 def find_fonts(text: str) -> dict[str, str | None]:
-    """Find installed fonts with the characters of a text that DejaVu Sans lacks.
+    """Find installed fonts for the characters of a text that DejaVu Sans lacks.
 
-    Characters that no font has are named in a warning when they first occur.
+    Warns about characters that no font has, once for each character.
 
     Returns:
-        The font file of each of these characters, None for those that no font has.
+        Font file of each of these characters; None if no font has it.
     """
     lacking = {c for c in text if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf")} - _base_characters()
     new = lacking - _found.keys()
@@ -43,23 +43,20 @@ def find_fonts(text: str) -> dict[str, str | None]:
 
 
 def one_line(name: str) -> str:
-    """A name without line breaks and control characters, which end a line of a table or color a terminal.
-
-    Bytes of a file's name that are not UTF-8 are replaced too, for they cannot be printed.
-    """
+    """Remove line breaks and control characters from a name, and replace bytes that are not UTF-8, which cannot be printed."""
     replacements = {"Cc": " ", "Cs": MISSING}
     return " ".join("".join(replacements.get(unicodedata.category(character), character) for character in name).split())
 
 
 def shorten(name: str, length: int) -> str:
-    """A name of at most so many characters, which lacks its middle if it is longer."""
+    """Shorten a name to at most `length` characters by replacing its middle with an ellipsis."""
     if len(name) <= length:
         return name
     return f"{name[: length // 2].rstrip()}…{name[len(name) - (length - 1) // 2 :].lstrip()}"
 
 
 def figure_names(names: Sequence[str], length: int = 40) -> list[str]:
-    """Names as figures can show them: in one line, shortened, and without characters that no font has."""
+    """Format names for figures: on a single line, shortened to `length`, and without characters that no font has."""
     composed = [unicodedata.normalize("NFC", one_line(name)) for name in names]
     fonts = find_fonts("".join(composed))
     table = {ord(character): MISSING for character, font in fonts.items() if font is None}
@@ -67,7 +64,7 @@ def figure_names(names: Sequence[str], length: int = 40) -> list[str]:
 
 
 def show_literally(figure: Figure) -> None:
-    """Have a figure show each text character by character, in fonts that have them; `$` begins no formula."""
+    """Render all texts of a figure literally, with fonts for all their characters and without math formulas or TeX."""
     texts = figure.findobj(Text)
     fonts = find_fonts("".join(text.get_text() for text in texts))
     families = ["DejaVu Sans", *(_family(font) for font in sorted(set(filter(None, fonts.values()))))]
@@ -79,7 +76,7 @@ def show_literally(figure: Figure) -> None:
 
 @cache
 def _family(font: str) -> str:
-    """The family of a font file, which matplotlib knows from then on."""
+    """Register a font file with matplotlib and return its family."""
     font_manager.fontManager.addfont(font)
     return FT2Font(font).family_name
 
@@ -90,36 +87,36 @@ def _base_characters() -> frozenset[str]:
 
 
 def _search(characters: set[str]) -> dict[str, str]:
-    """Font files of characters, as few as possible; regular ones if there is a choice."""
+    """Find font files for characters, as few as possible and preferably regular sans-serif ones."""
     covered: dict[str, set[str]] = {}
-    regular = {}
+    regular: dict[str, tuple[bool, bool]] = {}
     for path in sorted(font_manager.findSystemFonts()):
         try:
             font = FT2Font(path)
             covered[path] = characters.intersection(map(chr, font.get_charmap()))
-        except Exception:  # a damaged file, or a kind that FreeType does not read
+        except Exception:  # damaged, or not supported by FreeType
             continue
-        # A font of the system has a box for every character, which it may be asked for like a letter.
+        # The Last Resort font has a placeholder box for every character.
         if "lastresort" in path.lower():
             covered[path] = set()
         regular[path] = font.style_name in ("Regular", "Book"), "Sans" in font.family_name
-    fonts = {}
+    fonts: dict[str, str] = {}
     while covered:
         best = max(covered, key=lambda path: (len(covered[path]), regular[path]))
         here = covered.pop(best)
         if not here:
             break
-        if _draws(best, here):
+        if _renders(best, here):
             fonts |= dict.fromkeys(here, best)
             covered = {path: rest - here for path, rest in covered.items()}
     return fonts
 
 
-def _draws(font: str, characters: set[str]) -> bool:
-    """True for a font with outlines; those of color emoji have bitmaps of one size."""
+def _renders(font: str, characters: set[str]) -> bool:
+    """Return True for a font with outlines; color emoji fonts have bitmaps of a single size instead."""
     try:
         return ImageFont.truetype(font, 20).getmask(min(characters)).getbbox() is not None
-    except Exception:  # whatever a font's bytes lead to
+    except Exception:  # for damaged fonts, Pillow raises errors of almost any type
         return False
 
 
@@ -127,8 +124,8 @@ def _warn(missing: list[str]) -> None:
     if missing:
         shown = "".join(missing[:30]) + ("..." if len(missing) > 30 else "")
         warnings.warn(
-            f"no installed font has the characters {shown}, so {MISSING} is shown in their place; install one that has, such "
-            "as Noto Sans CJK for Chinese, Japanese and Korean (Debian: fonts-noto-cjk), Noto Sans for other scripts "
-            "(fonts-noto-core) or Symbola for symbols (fonts-symbola)",
+            f"no installed font has the characters {shown}, so {MISSING} is shown instead; install a font, such as Noto Sans "
+            "CJK for Chinese, Japanese and Korean (Debian: fonts-noto-cjk), Noto Sans for other scripts (fonts-noto-core) or "
+            "Symbola for symbols (fonts-symbola)",
             stacklevel=3,
         )

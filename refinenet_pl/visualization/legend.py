@@ -1,4 +1,4 @@
-"""The legend of a prediction: its classes' colors and names, in rows."""
+"""Legend of a prediction: colors and names of its classes, in rows."""
 
 import unicodedata
 from bisect import bisect_right
@@ -14,20 +14,20 @@ from refinenet_pl.visualization.fonts import base_font, figure_names, find_fonts
 
 
 def legend(size: tuple[int, int], present: np.ndarray, classes: Classes) -> np.ndarray:
-    """Draw a legend to put below an image.
+    """Render a legend to append below an image.
 
     Args:
         size: Height and width of the image in pixels.
-        present: Ids of the classes to name; others than classes are left out.
+        present: Ids of the classes to list; ids that are not classes are ignored.
         classes: Names and colors.
 
     Returns:
-        uint8 (rows, width, 3), on white. Names that are wider than the image take several lines.
+        uint8, (height of the legend, width, 3), on a white background. Names that are wider than the image are wrapped.
     """
     height, width = size
     edge = max(11, min(height, width) // 24)
     line_height, margin, indent = round(edge * 1.6), edge // 2, 1.4 * edge
-    # Of all classes at once, so that missing characters are said in one warning.
+    # All classes at once, so that a single warning reports all missing characters.
     names = figure_names(classes.names, length=200)
     writer = _Writer("".join(names), edge)
     entries, x, y, row_lines = [], margin, margin, 1
@@ -48,11 +48,11 @@ def legend(size: tuple[int, int], present: np.ndarray, classes: Classes) -> np.n
 
 
 class _Writer:
-    """Text of one size whose characters come from several fonts.
+    """Writer of text that combines several fonts.
 
     Args:
-        text: All characters to write.
-        size: Of the letters, in pixels.
+        text: All characters to be written.
+        size: Font size in pixels.
     """
 
     def __init__(self, text: str, size: int):
@@ -60,11 +60,11 @@ class _Writer:
         self._size = size
 
     def length(self, text: str) -> float:
-        """Width of a line in pixels."""
+        """Return the width of a line in pixels."""
         return sum(font.getlength(piece) for font, piece in self._pieces(text))
 
     def wrap(self, text: str, width: float) -> list[str]:
-        """Break a text into lines that fit, at blanks if possible; a line has at least one character."""
+        """Break a text into lines of a max width, at spaces if possible; each line has at least one character."""
         lines = []
         while text:
             end = max(1, bisect_right(range(1, len(text) + 1), width, key=lambda number: self.length(text[:number])))
@@ -75,18 +75,18 @@ class _Writer:
         return lines or [""]
 
     def write(self, draw: ImageDraw.ImageDraw, start: tuple[float, float], text: str) -> None:
-        """Write a line from the left end of its baseline."""
+        """Write a line that starts at the left end of its baseline."""
         x, y = start
         for font, piece in self._pieces(text):
             draw.text((x, y), piece, fill="black", font=font, anchor="ls")
             x += font.getlength(piece)
 
     def _pieces(self, text: str) -> list[tuple[ImageFont.FreeTypeFont, str]]:
-        """Successive parts of a line with the font of each; marks are in the font of their letter."""
-        files = []
+        """Split a line into parts with the same font; combining marks use the font of their letter."""
+        files: list[str] = []
         for character in text:
-            mark = files and unicodedata.category(character) in ("Mn", "Me", "Cf")
-            files.append(files[-1] if mark else self._fonts.get(character) or base_font())
+            combines = files and unicodedata.category(character) in ("Mn", "Me", "Cf")
+            files.append(files[-1] if combines else self._fonts.get(character) or base_font())
         parts = groupby(zip(files, text, strict=True), key=itemgetter(0))
         return [(_font(file, self._size), "".join(character for _, character in part)) for file, part in parts]
 

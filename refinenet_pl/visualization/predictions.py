@@ -1,4 +1,4 @@
-"""Predictions as images."""
+"""Image files of predictions."""
 
 from pathlib import Path
 
@@ -10,21 +10,23 @@ from refinenet_pl.files import replaced
 from refinenet_pl.visualization.legend import legend
 
 ENDINGS = ("", "_color", "_overlay")
-"""A prediction called NAME is written as NAME.png, NAME_color.png and NAME_overlay.png."""
+"""Suffixes of the files of a prediction: NAME.png, NAME_color.png and NAME_overlay.png."""
 
 
 def prediction_files(stem: Path) -> list[Path]:
-    """The files that `save_prediction` writes."""
+    """Return the files that `save_prediction` writes."""
     return [stem.with_name(f"{stem.name}{ending}.png") for ending in ENDINGS]
 
 
 def save_prediction(stem: Path, image: np.ndarray, mask: np.ndarray, classes: Classes) -> None:
-    """Write a prediction as class ids, as colors with a legend, and laid over its image; each file as a whole or not at all.
+    """Write a prediction: class ids (STEM.png), colors with a legend (STEM_color.png) and an overlay (STEM_overlay.png).
+
+    Each file is replaced atomically.
 
     Args:
-        stem: Path without an extension: STEM.png, STEM_color.png and STEM_overlay.png are written.
-        image: uint8 (height, width, 3).
-        mask: uint8 class ids (height, width).
+        stem: Path of the files without suffix and extension.
+        image: Image that was segmented: uint8, (height, width, 3).
+        mask: Predicted class ids: uint8, (height, width).
         classes: Names and colors.
 
     Raises:
@@ -39,33 +41,33 @@ def save_prediction(stem: Path, image: np.ndarray, mask: np.ndarray, classes: Cl
 
 
 def overlay(image: np.ndarray, colors: np.ndarray, strength: float = 0.55, out: np.ndarray | None = None) -> np.ndarray:
-    """Lay colors over an image.
+    """Blend colors with an image.
 
     Args:
-        image: uint8 (height, width, 3).
-        colors: uint8 (height, width, 3).
-        strength: Share of the colors, 0 to 1.
-        out: Array for the result, which may be one of the others; None for a new one.
+        image: uint8, (height, width, 3).
+        colors: uint8, (height, width, 3).
+        strength: Weight of the colors, 0 to 1.
+        out: Array to write the result to, which may be `image` or `colors`; None for a new array.
 
     Returns:
-        uint8 (height, width, 3).
+        uint8, (height, width, 3).
     """
     out = np.empty_like(image) if out is None else out
-    for row, below, above in zip(out, image, colors, strict=True):  # row by row, since the products take 8 bytes a value
+    for row, below, above in zip(out, image, colors, strict=True):  # row by row, because the products need 8 bytes a value
         row[:] = np.round(below * (1 - strength) + above * strength)
     return out
 
 
 def with_legend(colors: np.ndarray, present: np.ndarray, classes: Classes) -> np.ndarray:
-    """Add a legend below.
+    """Append a legend below an image.
 
     Args:
-        colors: uint8 (height, width, 3).
-        present: Ids of the classes to name.
+        colors: uint8, (height, width, 3).
+        present: Ids of the classes to list.
         classes: Names and colors.
 
     Returns:
-        uint8 (height + rows of the legend, width, 3).
+        uint8, (height + height of the legend, width, 3).
     """
     return np.concatenate([colors, legend(colors.shape[:2], present, classes)])
 

@@ -1,4 +1,4 @@
-"""A sample of a dataset as a figure."""
+"""Figure of a sample of a dataset."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.visualization.fonts import figure_names, show_literally
 
 MOST_NAMES = 24
-"""Classes in a sample's legend; more would leave no room for the images."""
+"""Max number of classes in the legend of a sample; more would leave no room for the images."""
 
 
 def plot_sample(dataset: SegmentationDataset, index: int, prediction: np.ndarray | None = None) -> Figure:
-    """Plot a sample: the image, its mask and, if given, a prediction, with a legend of the most frequent classes.
+    """Plot the image and the mask of a sample, an optional prediction, and a legend of the most frequent classes.
 
     Args:
         dataset: The dataset.
         index: Index of the sample.
-        prediction: Class ids, integer (height, width).
+        prediction: Predicted class ids: integer, (height, width).
     """
     image, mask = dataset.read(index)
     masks = {"ground truth": mask} if prediction is None else {"ground truth": mask, "prediction": prediction}
@@ -31,18 +31,18 @@ def plot_sample(dataset: SegmentationDataset, index: int, prediction: np.ndarray
         axis.axis("off")
     labels, pixels = np.unique(np.concatenate([ids.ravel() for ids in masks.values()]), return_counts=True)
     shown = [label for label in labels[np.argsort(-pixels, kind="stable")].tolist() if 0 <= label < len(dataset.classes)]
-    labels = sorted(shown[:MOST_NAMES])
-    names = figure_names([dataset.classes.names[label] for label in labels], length=24)
-    # Of short names three in the width of a panel.
+    listed = sorted(shown[:MOST_NAMES])
+    names = figure_names([dataset.classes.names[label] for label in listed], length=24)
+    # Three columns of short names fit the width of a panel.
     columns = max(1, 3 * len(panels) * 12 // max(12, *map(len, names), 0))
-    add_legend(figure, names, [dataset.classes.palette[label] for label in labels], columns)
+    add_legend(figure, names, [dataset.classes.palette[label] for label in listed], columns)
     show_literally(figure)
     return figure
 
 
 def add_legend(figure: Figure, names: Sequence[str], palette: Sequence[tuple[int, int, int]], columns: int) -> None:
-    """Add a legend of class names and their colors, 0..255, below the panels of a figure."""
-    patches = [Patch(facecolor=np.array(color) / 255, edgecolor="0.3") for color in palette]
+    """Add a legend of class names and colors (0..255) below the panels of a figure."""
+    patches = [Patch(facecolor=(red / 255, green / 255, blue / 255), edgecolor="0.3") for red, green, blue in palette]
     legend = figure.legend(patches, [""] * len(patches), loc="outside lower center", ncols=columns, frameon=False)
     for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_text(name)  # afterwards, since a label that begins with _ would not be shown
+        text.set_text(name)  # afterwards, because matplotlib hides labels that begin with _

@@ -1,4 +1,4 @@
-"""Scores for people: a table of the classes, and the confusion matrix as a figure."""
+"""Readable scores: a table of the classes and a figure of the confusion matrix."""
 
 import csv
 import io
@@ -16,10 +16,10 @@ PER_CLASS = ("class", "iou", "boundary_iou", "accuracy", "share_of_pixels")
 
 
 def per_class_table(evaluation: dict) -> str:
-    """IoU, boundary IoU, accuracy and share of labeled pixels of each class, and their means, in percent.
+    """Format IoU, boundary IoU, accuracy and share of labeled pixels of each class, and their means, in percent.
 
     Args:
-        evaluation: `Scores` as a dict.
+        evaluation: Dict of `Scores`.
     """
     rows = [[shorten(one_line(name), 40), *map(_percent, values)] for name, *values in per_class_rows(evaluation)]
     means = ["mean", *(_percent(evaluation.get(name)) for name in ("miou", "boundary_miou", "mean_accuracy")), ""]
@@ -29,10 +29,14 @@ def per_class_table(evaluation: dict) -> str:
 
 
 def save_scores(stem: Path, evaluation: dict) -> list[Path]:
-    """Write STEM.csv, the scores of each class as fractions, and STEM-confusion.png; each as a whole or not at all.
+    """Write the scores of each class as fractions (STEM.csv) and the confusion matrix (STEM-confusion.png), atomically.
+
+    Args:
+        stem: Path of the files without suffix and extension.
+        evaluation: Dict of `Scores`.
 
     Returns:
-        The files.
+        The two files.
     """
     table, figure = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}-confusion.png")
     lines = io.StringIO()
@@ -40,12 +44,12 @@ def save_scores(stem: Path, evaluation: dict) -> list[Path]:
     with replaced(table, durable=False) as stream:
         stream.write(lines.getvalue().encode())
     with replaced(figure, durable=False) as stream:
-        draw_confusion(evaluation).savefig(stream, format="png", dpi=150)
+        plot_confusion(evaluation).savefig(stream, format="png", dpi=150)
     return [table, figure]
 
 
-def draw_confusion(evaluation: dict) -> Figure:
-    """The confusion matrix: shares of the predictions for the pixels of each class (row), in percent; void comes last."""
+def plot_confusion(evaluation: dict) -> Figure:
+    """Plot the confusion matrix in percent of the pixels of each class (row); predictions of void are the last column."""
     counts = np.array(evaluation["confusion"])
     names = figure_names(list(evaluation["iou"]), length=32)
     predictions = names + ["void"] * (counts.shape[1] - len(names))
@@ -54,7 +58,7 @@ def draw_confusion(evaluation: dict) -> Figure:
     side = 9 if many else 2.6 + 0.42 * len(names)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axis = figure.subplots()
-    drawn = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
     size = 3.2 if many else 8
     axis.set_xticks(range(len(predictions)), predictions, rotation=90, fontsize=size)
     axis.set_yticks(range(len(names)), names, fontsize=size)
@@ -64,13 +68,13 @@ def draw_confusion(evaluation: dict) -> Figure:
         for row, column in zip(*np.nonzero(share >= 0.5), strict=True):
             color = "white" if share[row, column] > 55 else "black"
             axis.text(column, row, f"{share[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
-    figure.colorbar(drawn, shrink=0.8, label="% of the class's pixels")
+    figure.colorbar(image, shrink=0.8, label="% of the class's pixels")
     show_literally(figure)
     return figure
 
 
 def per_class_rows(evaluation: dict) -> list[tuple]:
-    """Name, IoU, boundary IoU, accuracy, share of labeled pixels of each class, as fractions; None for missing ones."""
+    """Return the values of `PER_CLASS` for each class, as fractions; missing ones are None."""
     labeled = np.array(evaluation["confusion"]).sum(1)
     shares = (labeled / max(1, labeled.sum())).tolist()
     boundary = evaluation.get("boundary_iou") or {}

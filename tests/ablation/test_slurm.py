@@ -1,4 +1,4 @@
-"""Tables on a real Slurm of one node, and training started by srun."""
+"""Slurm engine: the jobs by themselves, and tables on a real Slurm with one node."""
 
 import contextlib
 import io
@@ -10,133 +10,195 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.repository import REPOSITORY
 from helpers.running import SMALL, confusion, results, run, same, weights
 
+from refinenet_pl.ablation import slurm
+from refinenet_pl.ablation.devices import PlacementError
+from refinenet_pl.ablation.plan import plan
+from refinenet_pl.ablation.status import state_of
+from refinenet_pl.ablation.tables import read_table
+from refinenet_pl.catalog import find_recipe, find_table
 from refinenet_pl.cli.ablate import run_command
 from refinenet_pl.tracking.identity import RunId
+from refinenet_pl.tracking.lock import lock_run
 
-ARGUMENTS = [
-    *SMALL[1:],
-    '--data.dataset_options={"size": 64, "samples": 160}',
-    "--trainer.max_epochs=3",
-    "--model.network.init_args.dropout=0.5",
-]
-ENGINE = ["--engine", "slurm", "--processes_per_run", "2", "--partition", "test"]
+pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module", autouse=True)
-def slurm():
-    """Skips where no Slurm answers; in CI, which starts one, that is a failure."""
-    try:
-        answer = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True)
-        problem = answer.stderr if answer.returncode else ""
-    except FileNotFoundError as error:
-        problem = str(error)
-    if problem:
-        message = f"no Slurm ({problem.strip()}); SLURM_CONF=FILE tests/slurm/start.sh starts one, with that variable exported"
-        (pytest.fail if os.environ.get("SLURM_REQUIRED") else pytest.skip)(message)
+ARGUMENTS = [*SMALL[1:], '--data.dataset_options={"size": 64, "samples": 160}', "--trainer.max_epochs=3"]
+ARGUMENTS += ["--model.network.init_args.dropout=0.5"]
+CELLS = ("no_head_rcus", "no_rcus")
 
 
-def ablate(command: str, root: Path, *more: str, cells=("no_head_rcus", "no_rcus"), code: int = 0) -> str:
-    words = [command, "rcu_removal", "--on", "scenes", "--seeds", "1", "--root", str(root), "--cells", *cells]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "experiments/ablate.py", *words, *more],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
+def words(command: str, root: Path, cells=CELLS) -> list[str]:
+    return [command, "rcu_removal", "--on", "scenes", "--seeds", "1", "--root", str(root), "--cells", *cells]
 
 
-def submit(root: Path, *more: str, **options) -> str:
-    """Submit the table and give the job's id."""
-    return re.search(r"as job (\d+)", ablate("run", root, *ENGINE, "--", *ARGUMENTS, *more, **options))[1]
+@pytest.fixture
+def job(tmp_path):
+    table = read_table(find_table("rcu_removal"))
+    return plan(table, find_recipe("scenes"), [0], ["no_rcus"], str(tmp_path), SMALL)[0]
 
 
-def wait_for(root: Path, pattern: str, seconds: float = 240, **options) -> str:
-    """Ask for the status until it says something."""
-    end = time.monotonic() + seconds
+def test_parameters():
+    with pytest.raises(PlacementError, match="4 GPUs per run on 3 nodes: 4 / 3 = 1.33"):
+        slurm.Request(gpus=4, nodes=3).parameters("table@recipe")
+    asked = slurm.Request(gpus=16, nodes=2, cpus=8, more={"partition": "gpu"}).parameters("table@recipe")
+    assert (asked["nodes"], asked["ntasks_per_node"], asked["gpus_per_node"], asked["cpus_per_task"]) == (2, 8, 8, 8)
+    assert asked["additional_parameters"] == {"requeue": True, "partition": "gpu"}
+
+
+@pytest.mark.parametrize("has_sbatch, message", [(False, "sbatch not found"), (True, "pip install submitit")])
+def test_missing_programs(tmp_path, monkeypatch, capsys, has_sbatch, message):
+    if has_sbatch:
+        (tmp_path / "sbatch").write_text("#!/bin/sh\n")
+        (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert run_command([*words("run", tmp_path / "runs"), "--engine", "slurm"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ("--nodes 2", "--nodes requires --engine slurm"),
+        ("--slurm qos=low", "--slurm requires --engine slurm"),
+        ("--engine slurm --slots 2", "--slots requires --engine local"),
+        ("--engine slurm --slurm qos", "'qos' does not have the form KEY=VALUE"),
+        ("--gpus_per_run 1 --processes_per_run 2", "not allowed with"),
+    ],
+)
+def test_options_of_another_engine(tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit):
+        run_command([*words("run", tmp_path / "runs"), *more.split()])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_that_another_process_trains(job):
+    lock = lock_run(job.run)
+    with pytest.raises(RuntimeError, match="exit code 75"):
+        slurm.Training(job)()
+    lock.close()
+    log = (job.run.directory / "log.txt").read_text()
+    assert "is being trained by process" in log and "ended with exit code" not in log
+
+
+def test_checkpoint_before_the_training_started(job):
+    assert slurm.Training(job).checkpoint().function.job == job
+
+
+def test_checkpoint_kills_a_training_that_does_not_stop(job, monkeypatch):
+    monkeypatch.setattr(slurm, "SIGNAL_SECONDS", slurm.RESERVE_SECONDS + 1)
+    training = slurm.Training(job)
+    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    training.process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    training.process.stdout.readline()
+    again = training.checkpoint()
+    assert training.process.wait(timeout=0) == -9
+    assert again.function.job == job
+
+
+@pytest.mark.parametrize(
+    "printed, state, words",
+    [
+        ("slurmstepd: error: *** JOB 7 ON node CANCELLED AT 2026-01-01 ***", "stopped", "canceled before it started"),
+        ("Traceback\nModuleNotFoundError: No module named 'submitit'", "failed", "No module named 'submitit'"),
+    ],
+)
+def test_states_of_jobs_without_a_training(job, printed, state, words):
+    assert state_of(job.run, {})[0] == "not started"
+    job.run.directory.mkdir(parents=True)
+    (job.run.directory / "slurm_job").write_text("7_0")
+    assert state_of(job.run, {"7_0": "PENDING"})[0] == "pending"
+    slurm.slurm_log(job.run).parent.mkdir()
+    slurm.slurm_log(job.run).write_text(printed + "\n")
+    found = state_of(job.run, {})
+    assert found[0] == state and words in found[1]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Skip if Slurm does not respond; fail if SLURM_REQUIRED is set, as in CI."""
+    if subprocess.run("sinfo", shell=True, capture_output=True).returncode:
+        problem = "no Slurm; export SLURM_CONF=FILE and start one with tests/slurm/start.sh"
+        pytest.fail(problem) if os.environ.get("SLURM_REQUIRED") else pytest.skip(problem)
+
+
+def submit(root: Path, *more: str, cells=CELLS, processes: int = 2) -> str:
+    """Submit the table and return the output."""
+    engine = ["--engine", "slurm", f"--processes_per_run={processes}", "--partition", "test"]
+    return run("ablate", *words("run", root, cells), *engine, "--", *ARGUMENTS, *more)
+
+
+def wait_for(root: Path, pattern: str, cells=CELLS) -> str:
+    """Poll the status until it matches; in this process, because a state may be shorter than the import of the package."""
+    end = time.monotonic() + 240
     while True:
-        # In this process, because a state may last less than the import of the package.
-        words = ["status", "rcu_removal", "--on", "scenes", "--seeds", "1", "--root", str(root)]
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            assert run_command([*words, "--cells", *options.get("cells", ("no_head_rcus", "no_rcus"))]) in (0, 1)
+            assert run_command(words("status", root, cells)) in (0, 1)
         shown = printed.getvalue()
         if re.search(pattern, shown):
             return shown
-        logs = "\n".join(file.read_text()[-2000:] for file in root.rglob("*log*.*") if file.is_file())
-        assert time.monotonic() < end, f"{shown}\n{logs}"
-        time.sleep(0.2)
-        time.sleep(0.5)
+        assert time.monotonic() < end, shown
+        time.sleep(0.7)
 
 
-def cell(root: Path, name: str) -> RunId:
-    return RunId("scenes", "rcu_removal", name, 0, str(root))
+def interruptions(root: Path) -> int:
+    """Number of times that the run saved its progress after a signal."""
+    log = RunId("scenes", "rcu_removal", "no_rcus", 0, str(root)).directory / "log.txt"
+    return len(re.findall(r"after step \d+; ", log.read_text()))
 
 
-def test_a_table_is_complete_though_a_job_in_flight_was_requeued(tmp_path):
-    root = tmp_path / "slurm"
-    job = submit(root)
-    assert "Nothing to submit" in ablate("run", root, *ENGINE, "--", *ARGUMENTS), "what waits or runs is not submitted again"
+def test_requeued_job_completes_the_table(cluster, tmp_path):
+    root, local = tmp_path / "slurm", tmp_path / "local"
+    job = re.search(r"as job (\d+)", submit(root))[1]
+    assert "Nothing to submit" in submit(root)
     wait_for(root, r"no_rcus +0 +running +epoch [12]/3")
     subprocess.run(["scontrol", "requeue", f"{job}_1"], check=True)
     wait_for(root, r"no_rcus +0 +pending +Slurm job \d+_1")
-    assert re.search(r"2 done", wait_for(root, "2 done"))
-    log = (cell(root, "no_rcus").directory / "log.txt").read_text()
-    assert re.search(r"told to stop after step \d+", log), "its progress was saved"
-    table = ablate("table", root)
+    wait_for(root, "2 done")
+    assert interruptions(root) > 0
+    table = run("ablate", *words("table", root))
     assert "missing" not in table and "x 2" in table
-    # The same table on this machine, with as many processes.
-    here = tmp_path / "local"
-    ablate("run", here, "--processes_per_run", "2", "--", *ARGUMENTS)
-    for name in "no_head_rcus", "no_rcus":
-        assert confusion(cell(root, name)) == confusion(cell(here, name))
-        assert same(weights(cell(root, name)), weights(cell(here, name)))
+    run("ablate", *words("run", local), "--processes_per_run", "2", "--", *ARGUMENTS)
+    for cell in CELLS:
+        one, other = (RunId("scenes", "rcu_removal", cell, 0, str(folder)) for folder in (root, local))
+        assert confusion(one) == confusion(other) and same(weights(one), weights(other))
 
 
-def test_a_cancelled_run_is_submitted_again_and_nothing_else(tmp_path):
-    job = submit(tmp_path)
+def test_canceled_run_is_submitted_again(cluster, tmp_path):
+    job = re.search(r"as job (\d+)", submit(tmp_path))[1]
     wait_for(tmp_path, r"no_rcus +0 +running")
     subprocess.run(["scancel", f"{job}_1"], check=True)
     wait_for(tmp_path, r"(?s)no_head_rcus +0 +done.*no_rcus +0 +(stopped|failed)")
-    again = ablate("run", tmp_path, *ENGINE, "--", *ARGUMENTS)
-    assert "Submitted 1 of 2 runs" in again
+    assert "Submitted 1 of 2 runs" in submit(tmp_path)
     wait_for(tmp_path, "2 done")
 
 
-def test_a_failing_run_is_shown_as_failed_with_its_last_line(tmp_path):
-    # 8 samples a step cannot be shared by 3 processes.
-    engine = ["--engine", "slurm", "--processes_per_run", "3"]
-    ablate("run", tmp_path, *engine, "--", *ARGUMENTS, cells=["paper"])
+def test_failed_run(cluster, tmp_path):
+    submit(tmp_path, cells=["paper"], processes=3)  # the batch size is 8
     shown = wait_for(tmp_path, "1 failed", cells=["paper"])
-    assert re.search(r"paper +0 +failed +exit code 1: error: a global batch of 8 cannot be shared by 3 processes", shown)
+    assert re.search(r"paper +0 +failed +exit code 1: error: .*8.* 3 processes", shown)
 
 
-def test_time_that_is_up_and_preemption_save_and_requeue(tmp_path):
+def test_time_limit_and_preemption(cluster, tmp_path):
     cells = ["no_rcus"]
-    job = submit(tmp_path, "--trainer.max_epochs=6", cells=cells)
-    wait_for(tmp_path, r"no_rcus +0 +running +epoch 1/6", cells=cells)
-    # What Slurm sends before a time limit; a limit itself is minutes.
-    subprocess.run(["scancel", "--signal=USR2", job], check=True)
-    wait_for(tmp_path, r"no_rcus +0 +pending", cells=cells)
-    wait_for(tmp_path, r"no_rcus +0 +running +epoch [34]/6", cells=cells)
-    # With which the grace time of a pre-emption begins; a real one would end the other tests' jobs as well.
-    subprocess.run(["scancel", "--signal=TERM", job], check=True)
-    wait_for(tmp_path, r"no_rcus +0 +pending", cells=cells)
-    wait_for(tmp_path, "1 done", cells=cells)
-    log = (cell(tmp_path, "no_rcus").directory / "log.txt").read_text()
-    assert len(re.findall(r"told to stop after step \d+", log)) == 2
+    job = re.search(r"as job (\d+)", submit(tmp_path, "--trainer.max_epochs=6", cells=cells))[1]
+    # USR2 is Slurm's warning before the time limit, TERM starts the grace period of a preemption.
+    for number, epochs in ("USR2", "1"), ("TERM", "[34]"):
+        wait_for(tmp_path, rf"no_rcus +0 +running +epoch {epochs}/6", cells)
+        subprocess.run(["scancel", f"--signal={number}", job], check=True)
+        wait_for(tmp_path, r"no_rcus +0 +pending", cells)
+    wait_for(tmp_path, "1 done", cells)
+    assert interruptions(tmp_path) == 2
 
 
-def test_srun_starts_the_processes_of_a_run(tmp_path):
+def test_srun(cluster, tmp_path):
     arguments = ["fit", *SMALL, "--trainer.accelerator=cpu"]
     srun = ("srun", "--ntasks=2", "--ntasks-per-node=2", sys.executable, "-m")
     run(*arguments, f"--run.root={tmp_path}/srun", launcher=srun)
-    run(*arguments, f"--run.root={tmp_path}/here", "--trainer.devices=2")
-    there, here = RunId("scenes", root=f"{tmp_path}/srun"), RunId("scenes", root=f"{tmp_path}/here")
-    assert results(there)["world_size"] == 2
-    assert confusion(there) == confusion(here) and same(weights(there), weights(here))
+    run(*arguments, f"--run.root={tmp_path}/local", "--trainer.devices=2")
+    one, other = (RunId("scenes", root=f"{tmp_path}/{folder}") for folder in ("srun", "local"))
+    assert results(one)["world_size"] == 2
+    assert confusion(one) == confusion(other) and same(weights(one), weights(other))

@@ -1,4 +1,4 @@
-"""Pictures a second and GPU memory, with a clock and a GPU of our own: there is none where these tests run."""
+"""Throughput callback with a fake clock and a fake GPU."""
 
 from types import SimpleNamespace
 
@@ -9,18 +9,18 @@ from refinenet_pl.callbacks import throughput
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_speed_and_memory_are_logged_where_values_are(device, monkeypatch):
+def test_throughput_and_memory(device, monkeypatch):
     clock, logged = iter(range(0, 1000, 2)), []
     monkeypatch.setattr(throughput.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**30)
     task = SimpleNamespace(device=torch.device(device), log=lambda name, value: logged.append((name, value)))
     trainer = SimpleNamespace(world_size=2, accumulate_grad_batches=2, log_every_n_steps=3, global_step=0)
-    monitor = throughput.Throughput()
-    monitor.on_train_epoch_start(trainer, task)  # at 0 s
-    for index in range(6):  # three steps of two batches, four pictures on each of two processes
+    callback = throughput.Throughput()
+    callback.on_train_epoch_start(trainer, task)
+    for index in range(6):  # three steps of two batches, with four images on each of two processes
         trainer.global_step += index % 2
-        monitor.on_train_batch_end(trainer, task, None, {"image": torch.zeros(4, 3, 2, 2)}, index)
+        callback.on_train_batch_end(trainer, task, None, {"image": torch.zeros(4, 3, 2, 2)}, index)
     memory = [("train/gpu_memory_gib", 3.0)] if device == "cuda" else []
-    assert logged == [("train/pictures_per_second", 6 * 4 * 2 / 2), *memory]
-    monitor.on_validation_end(trainer, task)
-    assert monitor.pictures == 0, "the time of a validation does not count"
+    assert logged == [("train/images_per_second", 6 * 4 * 2 / 2), *memory]
+    callback.on_validation_end(trainer, task)
+    assert callback.images == 0

@@ -1,106 +1,88 @@
-"""Which samples a process sees, and that augmentation is a function of (seed, epoch, index) alone."""
+"""Samples of each process and batch, and reproducible augmentation."""
 
 import itertools
 
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torch.utils.data import BatchSampler, Dataset
 from torchvision import tv_tensors
 
 from refinenet_pl.datamodule.loader import TrainingLoader, collate
-from refinenet_pl.datamodule.samplers import EvaluationSampler, SampleKey, TrainingSampler, device_batch
-from refinenet_pl.datamodule.transforms import AugmentedDataset, training_transform
+from refinenet_pl.datamodule.samplers import EvaluationSampler, TrainingSampler, device_batch
+from refinenet_pl.datamodule.transforms import AugmentedDataset, SampleKey, training_transform
 from refinenet_pl.errors import DataError
 from refinenet_pl.seeds import derive_seed
 
 SIZE, BATCH = 30, 8
 
 
-def order(world_size: int, rank: int, seed: int = 0, epoch: int = 0, size: int = SIZE, batch: int = BATCH) -> list[SampleKey]:
-    sampler = TrainingSampler(range(size), batch, world_size, rank, seed)
+def order(world_size: int = 1, rank: int = 0, seed: int = 0, epoch: int = 0) -> list[SampleKey]:
+    sampler = TrainingSampler(range(SIZE), BATCH, world_size, rank, seed)
     sampler.set_epoch(epoch)
     return list(sampler)
 
 
-def global_batches(world_size: int, **kwargs) -> list[set[int]]:
-    """The samples of batch 0, 1, ... over all processes."""
+def global_batches(world_size: int, epoch: int) -> list[set[int]]:
+    """Samples of each batch over all processes."""
     share = BATCH // world_size
-    ranks = [[key.index for key in order(world_size, rank, **kwargs)] for rank in range(world_size)]
-    number = len(ranks[0]) // share
-    batches = [[rank[k * share : (k + 1) * share] for rank in ranks] for k in range(number)]
-    assert all(len(set(itertools.chain(*batch))) == BATCH for batch in batches)
-    return [set(itertools.chain(*batch)) for batch in batches]
+    ranks = [[key.sample for key in order(world_size, rank, epoch=epoch)] for rank in range(world_size)]
+    starts = range(0, len(ranks[0]), share)
+    batches = [list(itertools.chain(*(rank[start : start + share] for rank in ranks))) for start in starts]
+    assert all(len(set(batch)) == len(batch) == BATCH for batch in batches)
+    return [set(batch) for batch in batches]
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
 @pytest.mark.parametrize("world_size", [2, 4, 8])
-def test_batch_k_holds_the_same_samples_on_any_number_of_processes(world_size, epoch):
-    assert global_batches(world_size, epoch=epoch) == global_batches(1, epoch=epoch)
+def test_batches_are_equal_on_any_number_of_processes(world_size, epoch):
+    assert global_batches(world_size, epoch) == global_batches(1, epoch)
 
 
-def test_order_is_a_function_of_seed_and_epoch():
-    assert order(1, 0, seed=1, epoch=2) == order(1, 0, seed=1, epoch=2)
-    orders = {tuple(key.index for key in order(1, 0, seed, epoch)) for seed in range(4) for epoch in range(4)}
+def test_order_depends_on_seed_and_epoch_only():
+    orders = {tuple(key.sample for key in order(seed=seed, epoch=epoch)) for seed in range(4) for epoch in range(4)}
     assert len(orders) == 16
-
-
-def test_order_does_not_depend_on_the_global_generator_nor_disturb_it():
     torch.manual_seed(1)
-    first, state = order(1, 0), torch.get_rng_state()
+    first, state = order(seed=1, epoch=2), torch.get_rng_state()
     torch.manual_seed(1)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    assert order(1, 0) == first
-
-
-def test_keys_carry_the_epoch():
+    assert order(seed=1, epoch=2) == first
     assert {key.epoch for key in order(2, 1, epoch=5)} == {5}
-
-
-def test_incomplete_batch_is_dropped_and_no_sample_comes_twice():
-    seen = [key.index for rank in range(4) for key in order(4, rank)]
-    assert len(seen) == len(set(seen)) == 24
-    assert set(seen) <= set(range(SIZE))
-
-
-def test_every_sample_is_shuffled_in_over_the_epochs():
-    assert {key.index for epoch in range(20) for key in order(1, 0, epoch=epoch)} == set(range(SIZE))
+    assert {key.sample for epoch in range(20) for key in order(epoch=epoch)} == set(range(SIZE))
 
 
 @pytest.mark.parametrize(("size", "batch", "world_size"), [(30, 8, 1), (30, 8, 2), (32, 8, 4), (8, 8, 8), (9, 2, 2), (7, 1, 1)])
-def test_length_is_the_number_of_samples_given(size, batch, world_size):
-    for rank in range(world_size):
-        sampler = TrainingSampler(range(size), batch, world_size, rank, 0)
-        assert len(sampler) == len(list(sampler)) == size // batch * batch // world_size
-
-
-@pytest.mark.parametrize(
-    ("processes", "accumulation", "arithmetic"),
-    [
-        (3, 1, "a global batch of 8 cannot be shared by 3 processes: 8 / 3 = 2.67"),
-        (16, 1, "8 / 16 = 0.50"),
-        (2, 3, "by 2 processes x 3 accumulated batches: 8 / 6 = 1.33"),
-    ],
-)
-def test_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(processes, accumulation, arithmetic):
-    with pytest.raises(DataError, match=arithmetic):
-        device_batch(8, processes, accumulation)
+def test_incomplete_batch_is_dropped(size, batch, world_size):
+    samplers = [TrainingSampler(range(size), batch, world_size, rank, 0) for rank in range(world_size)]
+    samples = [key.sample for sampler in samplers for key in sampler]
+    assert len(samples) == len(set(samples)) == sum(map(len, samplers)) == size // batch * batch
+    assert len(set(map(len, samplers))) == 1 and set(samples) <= set(range(size))
 
 
 @pytest.mark.parametrize(("processes", "accumulation", "batch"), [(1, 1, 8), (2, 1, 4), (2, 2, 2), (1, 8, 1)])
-def test_devices_times_batch_times_accumulation_is_the_global_batch(processes, accumulation, batch):
+def test_device_batch(processes, accumulation, batch):
     assert device_batch(8, processes, accumulation) == batch
 
 
-def test_split_smaller_than_a_batch_is_refused_with_both_numbers():
-    with pytest.raises(DataError, match="holds 7 samples, fewer than one batch of 8"):
-        TrainingSampler(range(7), 8, 1, 0, 0)
+@pytest.mark.parametrize(
+    ("refused", "message"),
+    [
+        (lambda: device_batch(8, 3, 1), "a global batch of 8 cannot be divided among 3 processes: 8 / 3 = 2.67"),
+        (lambda: device_batch(8, 16, 1), "8 / 16 = 0.50"),
+        (lambda: device_batch(8, 2, 3), "among 2 processes x 3 accumulated batches: 8 / 6 = 1.33"),
+        (lambda: TrainingSampler(range(7), 8, 1, 0, 0), "has 7 samples, fewer than one batch of 8"),
+        (lambda: EvaluationSampler(range(5), 2, 4, 0), "5 images in batches of 2 are 3 batches, too few for 4 processes"),
+    ],
+)
+def test_impossible_batches_are_refused(refused, message):
+    with pytest.raises(DataError, match=message):
+        refused()
 
 
 @pytest.mark.parametrize("size", [4, 7, 12, 13])
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_evaluation_sees_each_sample_exactly_once_in_the_same_batches(size, batch, world_size):
+def test_evaluation_has_each_sample_once_in_the_same_batches(size, batch, world_size):
     samplers = [EvaluationSampler(range(size), batch, world_size, rank) for rank in range(world_size)]
     batches = [list(BatchSampler(sampler, batch, drop_last=False)) for sampler in samplers]
     assert sorted(itertools.chain(*batches)) == [list(range(at, min(at + batch, size))) for at in range(0, size, batch)]
@@ -108,26 +90,16 @@ def test_evaluation_sees_each_sample_exactly_once_in_the_same_batches(size, batc
     assert max(map(len, batches)) - min(map(len, batches)) <= 1
 
 
-def test_fewer_evaluation_batches_than_processes_are_refused():
-    with pytest.raises(DataError, match="5 pictures in batches of 2 are 3 batches, too few for 4 processes"):
-        EvaluationSampler(range(5), 2, 4, 0)
-
-
-def test_derived_seeds_differ_and_fit_a_generator():
-    parts = list(itertools.product(range(12), repeat=3))
-    seeds = [derive_seed(*part) for part in parts]
-    assert len(set(seeds)) == len(parts)
-    assert all(0 <= seed < 2**63 for seed in seeds)
+def test_derived_seeds():
+    seeds = [derive_seed(*parts) for parts in itertools.product(range(12), repeat=3)]
+    assert len(set(seeds)) == 12**3 and all(0 <= seed < 2**63 for seed in seeds)
     assert derive_seed(1, 2, 3) == derive_seed(1, 2, 3)
-
-
-def test_derived_seeds_of_neighbours_are_unrelated():
     bits = [bin(derive_seed(0, 0, index) ^ derive_seed(0, 0, index + 1)).count("1") for index in range(200)]
-    assert 28 < sum(bits) / len(bits) < 35  # half of 63
+    assert 28 < sum(bits) / len(bits) < 35  # half of 63 bits differ
 
 
 class Noise(Dataset):
-    """Pictures that differ, of a size of their own each."""
+    """Different images of different sizes."""
 
     def __len__(self) -> int:
         return 12
@@ -144,23 +116,23 @@ def augmented(seed: int = 0) -> AugmentedDataset:
     return AugmentedDataset(Noise(), training_transform((16, 16), [0.7, 1.0, 1.3], True, 0.3, 255), seed)
 
 
-def epochs(num_workers: int, world_size: int = 1) -> dict[SampleKey, dict]:
-    """Two epochs of samples by key, through the loaders of all processes."""
+def loader(num_workers: int = 0, batch: int = 2, world_size: int = 1, rank: int = 0) -> TrainingLoader:
+    dataset = augmented()
+    sampler = TrainingSampler(dataset, batch * world_size, world_size, rank, seed=0)
+    workers = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
+    return TrainingLoader(dataset, batch, sampler=sampler, collate_fn=collate, **workers)
+
+
+def epochs(num_workers: int, world_size: int = 1) -> dict[str, dict]:
+    """Samples of two epochs by seed, through the loaders of all processes."""
     seen = {}
     for rank in range(world_size):
-        dataset = augmented()
-        sampler = TrainingSampler(dataset, 4, world_size, rank, seed=0)
-        loader = DataLoader(
-            dataset, 4 // world_size, sampler=sampler, num_workers=num_workers, persistent_workers=num_workers > 0
-        )
-        for epoch in range(2):
-            sampler.set_epoch(epoch)
-            keys = iter(list(sampler))
-            for batch in loader:
-                for image, mask, name in zip(batch["image"], batch["mask"], batch["name"], strict=True):
-                    key = next(keys)
-                    assert name == str(key.index)
-                    seen[key] = {"image": image, "mask": mask}
+        batches = loader(num_workers, 4 // world_size, world_size, rank)
+        for number in range(2):
+            batches.sampler.set_epoch(number)
+            for batch in batches:
+                for image, mask, seed in zip(batch["image"], batch["mask"], batch["seeds"], strict=True):
+                    seen[seed] = {"image": image, "mask": mask}
     assert len(seen) == 24
     return seen
 
@@ -170,90 +142,59 @@ def same(one: dict, other: dict) -> bool:
 
 
 @pytest.mark.parametrize(("num_workers", "world_size"), [(1, 1), (2, 1), (0, 2), (0, 4)])
-def test_sample_of_an_epoch_is_the_same_for_any_number_of_workers_and_processes(num_workers, world_size):
-    torch.manual_seed(num_workers)  # what the loaders' own seeds hang on
-    reference, other = epochs(0), epochs(num_workers, world_size)
-    assert reference.keys() == other.keys()
-    assert all(same(reference[key], other[key]) for key in reference)
+def test_augmentation_is_equal_for_any_number_of_workers_and_processes(num_workers, world_size):
+    torch.manual_seed(num_workers)  # seeds the loaders
+    expected, found = epochs(0), epochs(num_workers, world_size)
+    assert expected.keys() == found.keys()
+    assert all(same(expected[key], found[key]) for key in expected)
 
 
-def test_sample_does_not_depend_on_what_was_read_before():
-    dataset = augmented()
+def test_augmentation_depends_on_seed_and_key_only():
+    dataset, state = augmented(), torch.get_rng_state()
     first = dataset[SampleKey(1, 3)]
+    assert torch.equal(torch.get_rng_state(), state)
     for index in range(5):
         dataset[SampleKey(2, index)]
     torch.manual_seed(123)
     assert same(dataset[SampleKey(1, 3)], first)
+    assert not same(dataset[SampleKey(0, 3)], first) and not same(augmented(seed=1)[SampleKey(1, 3)], first)
 
 
-@pytest.mark.parametrize("other", [(0, 1, 3), (1, 0, 3)], ids=["epoch", "seed"])
-def test_augmentation_changes_with_epoch_and_seed(other):
-    seed, epoch, index = other
-    assert not same(augmented(0)[SampleKey(0, 3)], augmented(seed)[SampleKey(epoch, index)])
-
-
-def test_samples_of_one_epoch_are_augmented_each_in_its_own_way():
+def test_augmentation_differs_between_samples():
     class Ramp(Dataset):
+        """Equal images, which differ only in augmentation."""
+
         def __getitem__(self, index):
-            # Always the same picture, so that results differ by their augmentation alone.
-            picture = torch.arange(192, dtype=torch.uint8).reshape(3, 8, 8)
-            return {"image": tv_tensors.Image(picture), "mask": tv_tensors.Mask(torch.zeros(8, 8, dtype=torch.long))}
+            image = torch.arange(192, dtype=torch.uint8).reshape(3, 8, 8)
+            return {"image": tv_tensors.Image(image), "mask": tv_tensors.Mask(torch.zeros(8, 8, dtype=torch.long))}
 
     dataset = AugmentedDataset(Ramp(), training_transform((4, 4), [1.0], False, 0.0, 255), 0)
     assert len({bytes(dataset[SampleKey(0, index)]["image"].numpy()) for index in range(30)}) > 10
 
 
-def test_global_generator_is_left_as_it_was():
-    torch.manual_seed(5)
-    state = torch.get_rng_state()
-    augmented()[SampleKey(0, 0)]
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_augmented_data_set_is_as_long_as_what_it_wraps():
-    assert len(augmented()) == 12
-
-
-# The middle of an epoch
-
-
-def loader(num_workers: int = 0, batch: int = 2) -> TrainingLoader:
-    dataset = augmented()
-    sampler = TrainingSampler(dataset, batch, 1, 0, seed=0)
-    return TrainingLoader(dataset, batch, sampler=sampler, num_workers=num_workers, collate_fn=collate)
-
-
 def epoch(loader: TrainingLoader, number: int) -> list[list[int]]:
-    batches = iter(loader)  # before the epoch is set, as Lightning does
+    batches = iter(loader)  # before the epoch is set, as in Lightning
     loader.sampler.set_epoch(number)
     return [batch["seeds"] for batch in batches]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_loader_goes_on_in_the_middle_of_an_epoch(num_workers):
-    whole = [epoch(loader(), number) for number in (1, 2)]
-    stopped, batches = loader(num_workers), []
+def test_loader_resumes_within_an_epoch(num_workers):
+    expected = [epoch(loader(), number) for number in (1, 2)]
+    stopped = loader(num_workers)
     stopped.sampler.set_epoch(1)
-    for batch in stopped:
-        batches.append(batch["seeds"])
-        if len(batches) == 4:
-            break
-    going_on = loader(num_workers)
-    going_on.load_state_dict(stopped.state_dict())
-    assert len(going_on) == 6, "the trainer counts whole epochs"
-    assert batches + epoch(going_on, 1) == whole[0]
-    assert epoch(going_on, 2) == whole[1], "only the epoch that was interrupted is shorter"
+    batches = [batch["seeds"] for batch in itertools.islice(stopped, 4)]
+    resumed = loader(num_workers)
+    resumed.load_state_dict(stopped.state_dict())
+    assert len(resumed) == 6, "the trainer counts whole epochs"
+    assert batches + epoch(resumed, 1) == expected[0]
+    assert epoch(resumed, 2) == expected[1]
+    assert resumed.state_dict()["batches"] == 0, "the next epoch starts at its first batch"
 
 
-def test_loader_starts_at_the_beginning_after_a_whole_epoch():
-    finished = loader()
-    epoch(finished, 0)
-    assert finished.state_dict()["batches"] == 0
-
-
-def test_middle_of_an_epoch_needs_the_same_share_of_the_batch():
-    going_on = loader(batch=4)
-    with pytest.raises(DataError, match="2 samples a process and batch, and now has 4"):
-        going_on.load_state_dict({"batches": 3, "batch_size": 2})
-    going_on.load_state_dict({"batches": 0, "batch_size": 2})
-    assert len(epoch(going_on, 0)) == 3
+def test_loader_resumes_with_the_same_batch_size_only():
+    resumed = loader(batch=4)
+    with pytest.raises(DataError, match="2 samples per process and batch, and now has 4"):
+        resumed.load_state_dict({"batches": 3, "batch_size": 2})
+    resumed.load_state_dict({"batches": 0, "batch_size": 2})
+    assert len(epoch(resumed, 0)) == 3

@@ -1,6 +1,7 @@
-"""The drawn pictures keep what they promise: the same for everyone, and only solved by looking far and sharply."""
+"""Scenes: reproducible images that require distant context and sharp outlines."""
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ NAMES = Scenes.classes.names
 ID = {name: label for label, name in enumerate(NAMES)}
 
 
-def drawn(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first pictures and masks of a split, uint8 (count, 128, 128, 3) and (count, 128, 128)."""
+def rendered(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images and masks of a split, uint8 (count, 128, 128, 3) and (count, 128, 128)."""
     data = Scenes(split=split)
     images, masks = zip(*(data.read(index) for index in range(count)), strict=True)
     return np.stack(images), np.stack(masks)
@@ -23,12 +24,12 @@ def drawn(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def train():
-    return drawn("train", 240)
+    return rendered("train", 240)
 
 
 @pytest.fixture(scope="module")
 def val():
-    return drawn("val", 120)
+    return rendered("val", 120)
 
 
 def digest(data: Scenes, index: int) -> str:
@@ -36,35 +37,37 @@ def digest(data: Scenes, index: int) -> str:
     return hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest()
 
 
-def neighbours_differ(mask: np.ndarray) -> np.ndarray:
-    """Where one of the eight neighbours has another id, bool (..., height, width)."""
+def differs_from_neighbors(mask: np.ndarray) -> np.ndarray:
+    """True if one of the eight neighbors has another id, bool (..., height, width)."""
     x = torch.from_numpy(mask).float().reshape(-1, 1, *mask.shape[-2:])
     largest = torch.nn.functional.max_pool2d(x, 3, 1, 1)
     smallest = -torch.nn.functional.max_pool2d(-x, 3, 1, 1)
     return (largest != smallest).reshape(mask.shape).numpy()
 
 
-def test_a_picture_is_the_same_in_any_order_and_object():
+def distances(pixels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distances between positions (N, 2) and (M, 2), (N, M)."""
+    return np.hypot(*(pixels[:, None] - others[None]).transpose(2, 0, 1))
+
+
+def test_images_are_reproducible():
     data = Scenes(size=96, seed=3)
     forward = [digest(data, index) for index in range(4)]
     assert [digest(data, index) for index in (3, 2, 1, 0)] == forward[::-1]
     assert [digest(Scenes(size=96, seed=3, samples=4), index) for index in range(4)] == forward
 
 
-def test_splits_seeds_and_indices_share_no_picture():
+def test_images_are_distinct(train, val):
     variants = [Scenes(split=split, seed=seed, samples=10) for split in Scenes.split_sizes for seed in (0, 1)]
     digests = [digest(data, index) for data in variants for index in range(10)]
     assert len(set(digests)) == len(digests) == 60
-
-
-def test_no_two_masks_of_train_and_val_are_equal(train, val):
     masks = [mask.tobytes() for _, split in (train, val) for mask in split]
     assert len(set(masks)) == len(masks)
 
 
 @pytest.mark.parametrize("size", [64, 101, 128, 256])
 @pytest.mark.parametrize("split", Scenes.split_sizes)
-def test_contract(size, split):
+def test_samples(size, split):
     data = Scenes("anywhere", split, size=size)
     for index in range(12):
         image, mask = data.read(index)
@@ -77,49 +80,47 @@ def test_contract(size, split):
     assert sample["name"] == f"{split}_00000"
 
 
-def test_length_and_end():
+def test_length():
     assert {split: len(Scenes(split=split)) for split in Scenes.split_sizes} == Scenes.split_sizes
     data = Scenes(split="val", samples=3)
     assert len(list(data)) == len(data) == 3
     assert data.name(-1) == "val_00002" and digest(data, -1) == digest(data, 2)
-    for ask in data.read, data.name:
+    for method in data.read, data.name:
         with pytest.raises(IndexError):
-            ask(3)
+            method(3)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"split": "training"}, "no split 'training'.*train, val, test"),
-        ({"size": 63}, "size of 63 pixels.*64 or more"),
-        ({"samples": 0}, "split of 0 pictures.*1 or more"),
-        ({"seed": -1}, "seed -1.*0 or more"),
+        ({"size": 63}, "size: 63 .*64 or more"),
+        ({"size": 64.0}, "size: 64.0 is not an integer"),
+        ({"samples": 0}, "samples: .*1 or more"),
+        ({"seed": -1}, "seed: -1 .*0 or more"),
     ],
 )
-def test_bad_options_are_named(options, message):
+def test_invalid_options(options, message):
     with pytest.raises(DataError, match=message):
         Scenes(**options)
 
 
-def test_every_class_is_frequent_enough(train):
+def test_frequency_of_each_class(train):
     masks = train[1]
     for name, label in ID.items():
-        share = (masks == label).mean()
-        assert 0.007 <= share <= 0.45, f"{name} covers {share:.4f}"
-        present = (masks == label).any((1, 2)).mean()
-        assert present >= 0.4, f"{name} is in {present:.2f} of the pictures"
+        assert 0.007 <= (masks == label).mean() <= 0.45, name
+        assert (masks == label).any((1, 2)).mean() >= 0.4, name
 
 
-def test_void_is_a_thin_line_between_things_and_others(train):
+def test_void_is_a_thin_line_around_objects(train):
     masks = train[1]
     void = masks == VOID
     assert 0.01 < void.mean() < 0.08
     assert void.any((1, 2)).all()
-    # Lines meet, so a few pixels have void all around.
-    assert (void & ~neighbours_differ(masks)).sum() < 0.01 * void.sum()
+    # Lines meet, so that a few pixels are surrounded by void.
+    assert (void & ~differs_from_neighbors(masks)).sum() < 0.01 * void.sum()
+    ground = np.isin(masks, [ID["sky"], ID["meadow"], ID["crop"], ID["road"], ID["river"]])
     for name in "building", "tree", "ball", "lamp", "flag":
-        # A thing's outline is void, up to its diagonal corners and the poles in front of it.
-        ground = np.isin(masks, [ID["sky"], ID["meadow"], ID["crop"], ID["road"], ID["river"]])
         thing = masks == ID[name]
         touching = (thing[:, :, 1:] & ground[:, :, :-1]) | (thing[:, :, :-1] & ground[:, :, 1:])
         assert touching.sum() == 0, name
@@ -127,32 +128,34 @@ def test_void_is_a_thin_line_between_things_and_others(train):
 
 def test_poles_are_thin_and_not_void(train):
     masks = train[1]
-    pole = masks == ID["pole"]
-    assert neighbours_differ(masks)[pole].mean() > 0.95
+    assert differs_from_neighbors(masks)[masks == ID["pole"]].mean() > 0.95
 
 
 def test_outlines_are_sharp():
-    """Colour jumps at a ball's outline within the void line: the pictures are not blurred against their masks."""
-    steps = {"across the outline": [], "inside": []}
+    """Colors change within the void line of a ball."""
+    across, inside = [], []
     for index in range(60):
         image, mask = Scenes().read(index)
         ball = (mask == ID["ball"]) | (mask == ID["lamp"])
-        grey = image.astype(float).mean(-1)
         ground = (mask == ID["meadow"]) | (mask == ID["crop"])
-        outline = ball[:, :-2] & (mask[:, 1:-1] == VOID) & ground[:, 2:]
-        steps["across the outline"] += np.abs(grey[:, :-2] - grey[:, 2:])[outline].tolist()
-        steps["inside"] += np.abs(grey[:, :-2] - grey[:, 2:])[ball[:, :-2] & ball[:, 2:]].tolist()
-    assert np.mean(steps["across the outline"]) > 2 * np.mean(steps["inside"])
+        gray = image.astype(float).mean(-1)
+        change = np.abs(gray[:, :-2] - gray[:, 2:])
+        across += change[ball[:, :-2] & (mask[:, 1:-1] == VOID) & ground[:, 2:]].tolist()
+        inside += change[ball[:, :-2] & ball[:, 2:]].tolist()
+    assert np.mean(across) > 2 * np.mean(inside)
 
 
-def nearest_mean(images: np.ndarray, masks: np.ndarray):
-    """Guesses the class whose mean colour is nearest."""
+Guess = Callable[[np.ndarray], np.ndarray]
+
+
+def nearest_mean(images: np.ndarray, masks: np.ndarray) -> Guess:
+    """Predict the class with the nearest mean color."""
     means = np.stack([images[masks == label].mean(0) for label in range(len(NAMES))]).astype(np.float32)
     return lambda image: np.square(image[..., None, :] - means).sum(-1).argmin(-1)
 
 
-def likeliest(images: np.ndarray, masks: np.ndarray):
-    """Guesses the class that has the colour, one of 16x16x16, for the largest part of its pixels."""
+def likeliest(images: np.ndarray, masks: np.ndarray) -> Guess:
+    """Predict the class that has the color, one of 16x16x16, in the largest fraction of its pixels."""
     counts = np.zeros((16, 16, 16, VOID + 1))
     np.add.at(counts, (*np.moveaxis(images // 16, -1, 0), masks), 1)
     best = (counts / counts.sum((0, 1, 2)).clip(1))[..., : len(NAMES)].argmax(-1)
@@ -160,92 +163,84 @@ def likeliest(images: np.ndarray, masks: np.ndarray):
 
 
 @pytest.mark.parametrize("fit", [nearest_mean, likeliest])
-def test_colour_alone_does_not_solve_it(train, val, fit):
-    """What sees one pixel at a time stays far from what the network must reach."""
-    guess = fit(*train)
-    confusion = np.zeros((len(NAMES), len(NAMES)))
+def test_color_of_single_pixels_is_insufficient(train, val, fit):
+    guess, count = fit(*train), len(NAMES)
+    confusion = np.zeros((count, count))
     for image, mask in zip(*val, strict=True):
         valid = mask != VOID
-        confusion += np.bincount(mask[valid] * len(NAMES) + guess(image)[valid], minlength=confusion.size).reshape(
-            confusion.shape
-        )
+        pairs = mask[valid] * count + guess(image)[valid]
+        confusion += np.bincount(pairs, minlength=confusion.size).reshape(confusion.shape)
     hits = np.diag(confusion)
     miou = (hits / (confusion.sum(0) + confusion.sum(1) - hits)).mean()
     assert 0.02 < miou < 0.35
 
 
-@pytest.mark.parametrize(("one", "other"), [("ball", "lamp"), ("road", "river"), ("meadow", "crop")])
-def test_colours_of_a_pair_are_the_same(train, one, other):
-    """Mean and spread differ between the two by less than pictures of one and the same class do by chance."""
-    statistics = {}
-    for name in one, other:
+@pytest.mark.parametrize("pair", [("ball", "lamp"), ("road", "river"), ("meadow", "crop")])
+def test_paired_classes_have_the_same_colors(train, pair):
+    """Mean and standard deviation of the two differ no more than by chance."""
+    statistics = []
+    for name in pair:
         inside = [image[mask == ID[name]] for image, mask in zip(*train, strict=True) if (mask == ID[name]).sum() > 40]
-        statistics[name] = np.array([[*pixels.mean(0), *pixels.std(0)] for pixels in inside])
-    a, b = statistics.values()
+        statistics.append(np.array([[*pixels.mean(0), *pixels.std(0)] for pixels in inside]))
+    a, b = statistics
     error = np.sqrt(a.var(0) / len(a) + b.var(0) / len(b))
-    assert (np.abs(a.mean(0) - b.mean(0)) < 4 * error).all()
-    assert (np.abs(a.mean(0) - b.mean(0)) < 12).all()
+    difference = np.abs(a.mean(0) - b.mean(0))
+    assert (difference < 4 * error).all() and (difference < 12).all()
 
 
 def test_meadow_and_crop_differ_in_texture(train):
-    """Rows of plants change faster from pixel to pixel than lumps do; without that nothing would tell the two apart."""
+    """Four pixels are about half a period of rows of plants, but not of the wider lumps, so that rows change more."""
     change = {}
     for name in "meadow", "crop":
         steps = []
         for image, mask in zip(*train, strict=True):
-            # Four pixels are about half of a row's period, where rows change most and lumps, which are wider, do not yet.
-            grey = image.astype(float).mean(-1)
+            gray = image.astype(float).mean(-1)
             inside = (mask == ID[name])[:, :-4] & (mask == ID[name])[:, 4:]
-            steps.append(np.abs(grey[:, 4:] - grey[:, :-4])[inside].mean() if inside.any() else np.nan)
-        change[name] = np.array(steps)
-    assert np.nanmean(change["crop"]) > 1.1 * np.nanmean(change["meadow"])
+            steps.append(np.abs(gray[:, 4:] - gray[:, :-4])[inside].mean() if inside.any() else np.nan)
+        change[name] = np.nanmean(steps)
+    assert change["crop"] > 1.1 * change["meadow"]
 
 
-def test_only_the_sun_or_moon_tells_ball_from_lamp():
-    """Swapping it renames every ball, and changes no pixel within 40 of one."""
+def test_only_the_sun_or_moon_distinguishes_ball_from_lamp():
+    """It changes the class of every ball, and no pixel within 40 pixels of one."""
     for index in range(30):
-        day, day_mask = Scenes().draw(index, night=False)
-        moon, moon_mask = Scenes().draw(index, night=True)
+        day, day_mask = Scenes().render(index, night=False)
+        moon, moon_mask = Scenes().render(index, night=True)
         assert (day_mask == ID["ball"]).any() and not (day_mask == ID["lamp"]).any()
         assert (np.where(day_mask == ID["ball"], ID["lamp"], day_mask) == moon_mask).all()
         changed = np.argwhere((day != moon).any(-1))
-        balls = np.argwhere(day_mask == ID["ball"])
-        # Few pixels change, and the cue can be seen.
         assert 20 < len(changed) < 400
-        assert np.hypot(*(changed[:, None] - balls[None]).transpose(2, 0, 1)).min() >= 40
+        assert distances(changed, np.argwhere(day_mask == ID["ball"])).min() >= 40
 
 
-def test_only_the_flags_tell_road_from_river():
-    """Swapping their colour renames every road and changes nothing but flags, far from most of the road."""
-    distances = []
+def test_only_the_flags_distinguish_road_from_river():
+    """Their color changes the class of every road and only pixels of flags, which are far from most of the road."""
+    nearest = []
     for index in range(30):
-        blue, blue_mask = Scenes().draw(index, red=False)
-        red, red_mask = Scenes().draw(index, red=True)
+        blue, blue_mask = Scenes().render(index, red=False)
+        red, red_mask = Scenes().render(index, red=True)
         assert (blue_mask == ID["road"]).any() and not (blue_mask == ID["river"]).any()
         assert (np.where(blue_mask == ID["road"], ID["river"], blue_mask) == red_mask).all()
         changed = np.argwhere((blue != red).any(-1))
-        assert np.isin(blue_mask[tuple(changed.T)], [ID["flag"], ID["pole"], VOID, ID["sky"]]).all()
-        assert (blue_mask[tuple(changed.T)] == ID["flag"]).sum() > 20
-        road = np.argwhere(blue_mask == ID["road"])
-        distances.append(np.hypot(*(changed[:, None] - road[None]).transpose(2, 0, 1)).min(0))
-    assert (np.concatenate(distances) >= 40).mean() > 0.7
+        labels = blue_mask[tuple(changed.T)]
+        assert np.isin(labels, [ID["flag"], ID["pole"], VOID, ID["sky"]]).all() and (labels == ID["flag"]).sum() > 20
+        nearest.append(distances(changed, np.argwhere(blue_mask == ID["road"])).min(0))
+    assert (np.concatenate(nearest) >= 40).mean() > 0.7
 
 
-def test_the_picture_keeps_its_own_surroundings():
-    """A picture read is one of the four that can be drawn of it, and all four occur."""
+def test_read_renders_one_of_the_four_contexts():
     data = Scenes()
     seen = set()
     for index in range(20):
         image, mask = data.read(index)
         night, red = bool((mask == ID["lamp"]).any()), bool((mask == ID["river"]).any())
-        again, mask_again = data.draw(index, night=night, red=red)
+        again, mask_again = data.render(index, night=night, red=red)
         assert (again == image).all() and (mask_again == mask).all()
         seen.add((night, red))
     assert len(seen) == 4
 
 
-def test_things_come_in_several_sizes(train):
-    """The largest buildings and balls are several times as wide as the smallest."""
+def test_objects_vary_in_size(train):
     for name in "building", "ball":
         masks = train[1] == ID[name]
         widths = masks.any(1).sum(1)[masks.any((1, 2))]

@@ -1,14 +1,15 @@
-"""Tiles: what is predicted piece by piece equals the whole, in memory that does not grow with the height."""
+"""Tiles: equal to the whole image, in memory that does not grow with the height."""
 
 import os
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.networks import CLASSES, Network, images
 from helpers.repository import REPOSITORY
-from helpers.wide_network import CLASSES, Network, images
 from torch import Tensor
 
 from refinenet_pl.evaluation.inference import Inference
@@ -31,7 +32,7 @@ def starts(length: int, tile: int, overlap: float) -> list[int]:
 
 
 def whole_map(network: Network, x: Tensor, overlap: float, classes: slice) -> Tensor:
-    """Log probabilities of all tiles at the size of the normalized image `x`, each tile added to one large map."""
+    """Log probabilities of all tiles at the size of the normalized image `x`, added up on one large map."""
     size = tuple(x.shape[-2:])
     if size[0] <= TILE[0] and size[1] <= TILE[1]:
         return resize(network.score_map(x)[:, classes], size, network.upsampling)
@@ -41,33 +42,29 @@ def whole_map(network: Network, x: Tensor, overlap: float, classes: slice) -> Te
     cell = network.stride
     total = torch.zeros(len(x), len(network.weight), covered[0] // cell, covered[1] // cell, dtype=torch.float64)
     count = torch.zeros(total.shape[-2:])
-    for top in starts(covered[0], tile[0], overlap):
-        for left in starts(covered[1], tile[1], overlap):
-            part = network.score_map(x[..., top : top + tile[0], left : left + tile[1]])
-            place = (..., slice(top // cell, (top + tile[0]) // cell), slice(left // cell, (left + tile[1]) // cell))
-            total[place] += part.softmax(1)
-            count[place] += 1
+    for top, left in product(*(starts(*sides, overlap) for sides in zip(covered, tile, strict=True))):
+        part = network.score_map(x[..., top : top + tile[0], left : left + tile[1]])
+        place = (..., slice(top // cell, (top + tile[0]) // cell), slice(left // cell, (left + tile[1]) // cell))
+        total[place] += part.softmax(1)
+        count[place] += 1
     logs = (total / count).log()[:, classes]
     return resize(logs, covered, network.upsampling)[..., : size[0], : size[1]]
 
 
-def whole_image(network: Network, image: Tensor, scales, flip: bool, overlap: float, classes: slice) -> Tensor:
-    """Mean probabilities of all views, each at its full size."""
+def assert_equals_whole(network, image, scales=(1.0,), flip=False, overlap=0.25, void=None, classes=slice(None)) -> None:
+    """Compare tiles with the mean probabilities of all views, each computed at its full size."""
     parts = []
-    for scale in scales:
-        size = tuple(max(1, round(scale * side)) for side in image.shape[-2:])
-        scaled = F.interpolate(image.float(), size, mode="bilinear", antialias=True)
-        for flipped in (False, True)[: 1 + flip]:
-            logs = whole_map(network, normalize(scaled.flip(-1) if flipped else scaled), overlap, classes)
-            part = resize(logs, image.shape[-2:], "bilinear").softmax(1)
-            parts.append(part.flip(-1) if flipped else part)
-    return torch.stack(parts).mean(0)
-
-
-def tiled(network: Network, image: Tensor, **arguments) -> Tensor:
     with torch.inference_mode():
-        parts = Inference(tile=TILE, **arguments).log_probabilities(network, image, normalize)
-        return torch.cat([part for _, part in parts], 2).exp()
+        for scale in scales:
+            size = tuple(max(1, round(scale * side)) for side in image.shape[-2:])
+            scaled = F.interpolate(image.float(), size, mode="bilinear", antialias=True)
+            for flipped in (False, True)[: 1 + flip]:
+                logs = whole_map(network, normalize(scaled.flip(-1) if flipped else scaled), overlap, classes)
+                part = resize(logs, image.shape[-2:], "bilinear").softmax(1)
+                parts.append(part.flip(-1) if flipped else part)
+        inference = Inference(scales=scales, flip=flip, tile=TILE, tile_overlap=overlap, void_channel=void)
+        found = torch.cat([part for _, part in inference.log_probabilities(network, image, normalize)], 2).exp()
+    torch.testing.assert_close(found, torch.stack(parts).mean(0), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(203, 310), (61, 1003), (517, 83), (41, 81)])
@@ -75,39 +72,28 @@ def tiled(network: Network, image: Tensor, **arguments) -> Tensor:
     ("scales", "flip", "overlap"),
     [((1.0,), False, 0.25), ((0.5,), True, 0.0), ((1.5,), False, 0.6), ((0.05, 1.0, 0.71), True, 0.25)],
 )
-def test_pieces_equal_the_whole(size, scales, flip, overlap):
-    network, image = Network(), images(2, *size)
-    with torch.inference_mode():
-        expected = whole_image(network, image, scales, flip, overlap, slice(None))
-    found = tiled(network, image, scales=scales, flip=flip, tile_overlap=overlap)
-    assert torch.allclose(found, expected, atol=1e-5)
+def test_equal_the_whole_image(size, scales, flip, overlap):
+    assert_equals_whole(Network(), images(2, *size), scales, flip, overlap)
 
 
 @pytest.mark.parametrize("upsampling", ["bilinear", "bilinear_aligned", "bicubic"])
 @pytest.mark.parametrize("stride", [1, 4, 5, 8])
-def test_pieces_equal_the_whole_however_the_network_upsamples(upsampling, stride, monkeypatch):
-    network, image = Network(stride=stride, upsampling=upsampling), images(1, 203, 310)
-    with torch.inference_mode():
-        expected = whole_image(network, image, (1.0, 0.8), True, 0.25, slice(None))
-    # One row at a time asks for the most different parts of the map.
+def test_equal_the_whole_image_for_any_upsampling(upsampling, stride, monkeypatch):
+    # One row at a time needs the most different parts of the map.
     monkeypatch.setattr("refinenet_pl.models.ops.chunked_upsampling.CHUNK_BYTES", 1)
-    assert torch.allclose(tiled(network, image, scales=(1.0, 0.8), flip=True), expected, atol=1e-5)
+    assert_equals_whole(Network(stride=stride, upsampling=upsampling), images(1, 203, 310), (1.0, 0.8), True)
 
 
 @pytest.mark.parametrize(("void", "classes"), [("first", slice(1, None)), ("last", slice(None, -1))])
-def test_void_has_its_share_of_a_tile_and_is_left_out_of_the_mean(void, classes):
-    network, image = Network(CLASSES + 1), images(2, 203, 130)
-    with torch.inference_mode():
-        expected = whole_image(network, image, (1.0, 0.3), True, 0.25, classes)
-    found = tiled(network, image, scales=(1.0, 0.3), flip=True, void_channel=void)
-    assert found.shape[1] == CLASSES and torch.allclose(found, expected, atol=1e-5)
+def test_void_is_in_the_softmax_but_not_in_the_mean(void, classes):
+    assert_equals_whole(Network(CLASSES + 1), images(2, 203, 130), (1.0, 0.3), True, void=void, classes=classes)
 
 
 @pytest.mark.parametrize(
     ("source", "target"), [(10, 40), (12, 40), (300, 1000), (77, 77), (250, 61), (61, 250), (1, 7), (900, 2)]
 )
 @pytest.mark.parametrize("how", ["bilinear", "bilinear_aligned", "bicubic", "antialiased"])
-def test_rows_of_a_matrix_are_those_of_the_whole_matrix(source, target, how):
+def test_rows_of_a_resize_matrix(source, target, how):
     if how == "antialiased":
         units = torch.eye(source, dtype=torch.float64)[None, None]
         whole = F.interpolate(units, (target, source), mode="bilinear", antialias=True)[0, 0]
@@ -130,7 +116,8 @@ def test_rows_of_a_resized_image(size):
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.6, 0.89])
 @pytest.mark.parametrize("size", [(81, 120), (40, 121), (1000, 3), (417, 513)])
-def test_tiles_cover_all_and_overlap_enough(size, overlap):
+def test_cover_the_image_and_overlap(size, overlap):
+    assert Tiles.over((80, 120), (41, 81), overlap) is None, "one tile, rounded up to 80x120, is enough"
     tiles = Tiles.over(size, TILE, overlap)
     for length, tile, first in zip(size, tiles.tile, (tiles.tops, tiles.lefts), strict=True):
         assert first[0] == 0 and length <= first[-1] + tile < length + 40
@@ -138,15 +125,9 @@ def test_tiles_cover_all_and_overlap_enough(size, overlap):
         assert all(0 < after - before <= max(40, tile * (1 - overlap)) for before, after in zip(first, first[1:], strict=False))
 
 
-def test_no_tiles_over_an_image_that_fits():
-    assert Tiles.over((80, 120), TILE, 0.25) is None
-    assert Tiles.over((80, 120), (41, 81), 0.25) is None, "the tile is rounded up to 80x120"
-    assert Tiles.over((81, 120), TILE, 0.25) is not None
-
-
 GROWTH = """
 import resource, sys, torch
-from helpers.wide_network import Network, images
+from helpers.networks import Network, images
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
@@ -164,20 +145,18 @@ print(peaks[1] - peaks[0])
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not report the peak memory of a process")
 def test_memory_does_not_grow_with_the_height():
-    # glibc returns freed tensors to the system at once, so that the peak is what was in use.
+    # With this limit, glibc returns freed tensors to the system at once, so that the peak is the memory in use.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
     command = [sys.executable, "-c", GROWTH]
     output = subprocess.run(command, cwd=REPOSITORY / "tests", env=environment, check=True, stdout=subprocess.PIPE).stdout
-    # The taller image and its mask have 1.5 MB more. The score maps of all four views would have 32 MB more.
+    # The larger image and its mask have 1.5 MB more. The score maps of all four views would have 32 MB more.
     assert int(output) < 30e6
 
 
-def test_masks_are_bytes_up_to_256_classes():
-    image = images(2, 40, 50)
-    for classes, dtype in (256, torch.uint8), (300, torch.int64):
-        task = SegmentationTask(Network(classes), classes).eval()
-        with torch.inference_mode():
-            mask = task.predict_mask(image)
-            expected = torch.cat([part.argmax(1) for _, part in task.log_probabilities(image)], 1)
-        assert mask.dtype == dtype and torch.equal(mask.long(), expected)
-        assert expected.max() > 200, "no id is large: this would not test whether all fit"
+@pytest.mark.parametrize(("classes", "dtype"), [(256, torch.uint8), (300, torch.int64)])
+@torch.inference_mode()
+def test_dtype_of_masks(classes, dtype):
+    image, task = images(2, 40, 50), SegmentationTask(Network(classes), classes).eval()
+    mask, expected = task.predict_mask(image), torch.cat([part.argmax(1) for _, part in task.log_probabilities(image)], 1)
+    assert mask.dtype == dtype and torch.equal(mask.long(), expected)
+    assert expected.max() > 200, "without large ids, this would not test if all fit"

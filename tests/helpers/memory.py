@@ -11,7 +11,7 @@ CLASSES = Classes(("road", "car", "tree"), ((1, 2, 3), (40, 50, 60), (7, 8, 9)),
 
 
 def samples(*sizes: tuple[int, int], seed: int = 0) -> list[dict]:
-    """Pictures of these sizes whose masks have void pixels."""
+    """Images of these sizes, whose masks have void pixels."""
     generator = torch.Generator().manual_seed(seed)
     result = []
     for number, size in enumerate(sizes):
@@ -23,7 +23,7 @@ def samples(*sizes: tuple[int, int], seed: int = 0) -> list[dict]:
 
 
 class Memory(LightningDataModule):
-    """Four pictures of one size to train on, and three of sizes of their own to evaluate."""
+    """Four images of one size to train on, and three images of different sizes to evaluate."""
 
     classes = CLASSES
     evaluation = samples((9, 13), (16, 8), (5, 21), seed=1)
@@ -38,5 +38,6 @@ class Memory(LightningDataModule):
 
 
 def trainer(**kwargs) -> Trainer:
+    """A trainer that writes and prints nothing."""
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     return Trainer(**{"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0} | quiet | kwargs)

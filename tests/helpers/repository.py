@@ -1,4 +1,4 @@
-"""The checkout and the programs of the system."""
+"""The repository's root, and programs of the system."""
 
 import os
 import shutil
@@ -10,14 +10,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program. If it is missing, the test is skipped, or fails with PROGRAMS_REQUIRED=1, as CI has it.
+    """Return the path of a program; if it is missing, skip the test, or fail it with PROGRAMS_REQUIRED=1, as in CI.
 
     Args:
         name: The program.
-        package: Debian's package of it.
+        package: Its Debian package.
     """
     path = shutil.which(name)
     if path is None:
-        problem = f"no {name}; it is in Debian's package {package}"
+        problem = f"no {name}; it is in the Debian package {package}"
         pytest.fail(problem) if os.environ.get("PROGRAMS_REQUIRED") else pytest.skip(problem)
     return path

@@ -1,4 +1,4 @@
-"""The command line as users start it, on a small version of the built-in data set, and what it leaves."""
+"""Commands in this or another process, on a small version of the built-in dataset, and the files that they write."""
 
 import json
 import os
@@ -16,69 +16,58 @@ from refinenet_pl.cli.main import main
 from refinenet_pl.tracking.identity import RunId
 
 SMALL = [
-    "-c=scenes",
-    '--data.dataset_options={"size": 64, "samples": 24}',
-    "--data.crop_size=[64, 64]",
-    "--data.global_batch=8",
-    "--model.network.init_args.width=8",
-    "--model.network.init_args.deepest_width=8",
-    "--trainer.max_epochs=2",
+    "-c=scenes", '--data.dataset_options={"size": 64, "samples": 24}', "--data.crop_size=[64, 64]", "--data.global_batch=8",
+    "--model.network.init_args.width=8", "--model.network.init_args.deepest_width=8", "--trainer.max_epochs=2",
     "--trainer.check_val_every_n_epoch=1",
-]
-# Trains within a second in this process, for three steps an epoch.
+]  # fmt: skip
+# One epoch of three steps within a second, in this process.
 QUICK = [
-    *SMALL,
-    '--data.dataset_options={"size": 64, "samples": 6}',
-    "--data.crop_size=[32, 32]",
-    "--data.global_batch=2",
-    "--data.evaluation_batch=1",
-    "--data.num_workers=0",
-    "--track=none",
-    "--trainer.accelerator=cpu",
-    "--trainer.devices=1",
-    "--trainer.enable_model_summary=false",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.max_epochs=1",
-]
+    *SMALL, '--data.dataset_options={"size": 64, "samples": 6}', "--data.crop_size=[32, 32]", "--data.global_batch=2",
+    "--data.evaluation_batch=1", "--data.num_workers=0", "--track=none", "--trainer.accelerator=cpu", "--trainer.devices=1",
+    "--trainer.enable_model_summary=false", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1",
+]  # fmt: skip
 PLAIN = (sys.executable, "-m")
 
 
 def start(*arguments: str, launcher: Sequence[str] = PLAIN, **environment: str | None) -> subprocess.Popen:
-    """Start `python -m refinenet_pl` in the repository; None takes a variable out of the environment."""
+    """Start `python -m refinenet_pl` in the repository; None removes a variable from the environment."""
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(
-        [*launcher, "refinenet_pl", *arguments],
-        cwd=REPOSITORY,
-        env={name: value for name, value in variables.items() if value is not None},
-        stdin=subprocess.DEVNULL,  # a prompt would end the process
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    variables = {name: value for name, value in variables.items() if value is not None}
+    # Without stdin, so that a prompt ends the process.
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    command = [*launcher, "refinenet_pl", *arguments]
+    return subprocess.Popen(command, cwd=REPOSITORY, env=variables, start_new_session=True, **streams)
 
 
 def run(*arguments: str, code: int = 0, **options) -> str:
-    """Run it to its end, which has the exit code that is expected, and give what it printed."""
+    """Run a command, check its exit code, and return its output."""
     process = start(*arguments, **options)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code, output
     return output
 
 
-def kill_at(arguments: list[str], pattern: str, number: int, group: bool = True, **environment: str | None) -> tuple[int, str]:
-    """Start a run, send a signal when it prints something, and give its exit code and the rest of what it prints."""
-    process, printed = start(*arguments, **environment), ""
-    while not re.search(pattern, printed):
+def wait_for(process: subprocess.Popen, pattern: str) -> str:
+    """Read the output of a process up to a pattern, and return it."""
+    output = ""
+    while not re.search(pattern, output):
         character = process.stdout.read(1)
-        assert character, printed
-        printed += character
+        assert character, output
+        output += character
+    return output
+
+
+def kill_at(arguments: list[str], pattern: str, number: int, group: bool = True, **environment: str | None) -> tuple[int, str]:
+    """Start a command, send a signal when its output matches a pattern, and return its exit code and output."""
+    process = start(*arguments, **environment)
+    output = wait_for(process, pattern)
     (os.killpg if group else os.kill)(process.pid, number)
     rest, _ = process.communicate(timeout=120)
-    return process.returncode, printed + rest
+    return process.returncode, output + rest
 
 
 def results(run: RunId) -> dict:
+    """The record of a run."""
     return json.loads(run.results_file.read_text())
 
 
@@ -93,25 +82,27 @@ def weights(run: RunId) -> dict[str, torch.Tensor]:
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    """Whether two networks are the same to the last bit."""
+    """Test if two networks are bit-equal."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def fit(root: Path, *arguments: str) -> dict:
-    """Train in this process, and read the only record below `root`, which must be valid JSON."""
+    """Train in this process, and return the only record in `root`."""
     main(["fit", *QUICK, f"--run.root={root}", *arguments])
     return record(root)
 
 
 def record(root: Path) -> dict:
-    """The only record below `root`, which must be valid JSON."""
+    """The only record in `root`, which must be valid JSON."""
     (file,) = root.rglob("results.json")
-    return json.loads(file.read_text(), parse_constant=lambda constant: pytest.fail(f"results.json holds {constant}"))
+    return json.loads(file.read_text(), parse_constant=lambda constant: pytest.fail(f"results.json contains {constant}"))
 
 
 def refusal(capsys, command: str, *arguments: str) -> str:
-    """The message with which a command ends in this process."""
-    with pytest.raises(SystemExit) as ended:
+    """The error message, without a traceback, of a command in this process."""
+    with pytest.raises(SystemExit) as exit_:
         main([command, *QUICK, *arguments])
-    assert ended.value.code not in (0, None)
-    return f"{ended.value.code} {capsys.readouterr().err}"
+    assert exit_.value.code not in (0, None)
+    message = f"{exit_.value.code} {capsys.readouterr().err}"
+    assert "Traceback" not in message
+    return message

@@ -1,7 +1,11 @@
-"""A small ablation table, and records of its runs."""
+"""A small ablation table, records of its runs, and rows of rendered tables."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from refinenet_pl.ablation.table import Table
 from refinenet_pl.tracking.identity import RunId
 
 TABLE = """\
@@ -18,10 +22,10 @@ published:
 """
 
 
-def record(table, cell, seed, root, miou, recipe="scenes", seconds=60.0, **changes):
-    """Write a results.json as a run of the table would."""
+def record(table: Table, cell: str, seed: int, root: Path, miou: float | None, recipe="scenes", **changes: Any) -> None:
+    """Write the results.json of a run; `changes` are values by path, with `__` between keys."""
     run = RunId(recipe, table.name, cell, seed, str(root))
-    config = {
+    config: dict[str, Any] = {
         "seed_everything": seed,
         "run": {"cell": cell, "table": table.name},
         "model": {"network": {"init_args": {"width": 256}}},
@@ -29,16 +33,12 @@ def record(table, cell, seed, root, miou, recipe="scenes", seconds=60.0, **chang
         "trainer": {"default_root_dir": str(run.directory), "logger": [{"init_args": {"name": run.name}}]},
     }
     for setting, value in (table.recipe_settings(recipe) | table.cell_settings(cell)).items():
-        *path, last = setting.key.split(".")
-        place = config
-        for key in path:
-            place = place.setdefault(key, {})
-        place[last] = list(value) if isinstance(value, tuple) else value
+        _set(config, setting.key.split("."), value)
     content = {
         "format": 1,
-        "run": {"recipe": recipe, "table": table.name, "cell": cell, "seed": seed},
+        "run": run.names,
         "evaluations": {"val": {"miou": miou}, "test": {"miou": (miou or 0) / 2}},
-        "training": {"epochs": 2, "steps": 4, "seconds": seconds},
+        "training": {"epochs": 2, "steps": 4, "seconds": 60.0},
         "network": {"parameters": 1_234_567},
         "config": config,
         "git": {"revision": "0123456789abcdef", "dirty": False},
@@ -47,10 +47,27 @@ def record(table, cell, seed, root, miou, recipe="scenes", seconds=60.0, **chang
         "world_size": 1,
     }
     for key, value in changes.items():
-        place = content
-        *path, last = key.split("__")
-        for part in path:
-            place = place.setdefault(part, {})
-        place[last] = value
+        _set(content, key.split("__"), value)
     run.directory.mkdir(parents=True, exist_ok=True)
     run.results_file.write_text(json.dumps(content))
+
+
+def records(
+    table: Table, root: Path, recipe="scenes", changes: dict[str, Any] | None = None, **scores: Sequence[float]
+) -> None:
+    """Write the records of several cells: the mIoU of each seed by cell."""
+    for cell, values in scores.items():
+        for seed, miou in enumerate(values):
+            record(table, cell, seed, root, miou, recipe, **changes or {})
+
+
+def rows(markdown: str) -> list[list[str]]:
+    """Header and rows of a Markdown table."""
+    lines = [line for line in markdown.splitlines() if line.startswith("| ")]
+    return [[field.strip() for field in line.split("|")[1:-1]] for line in lines]
+
+
+def _set(content: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        content = content.setdefault(key, {})
+    content[path[-1]] = value

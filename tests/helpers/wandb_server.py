@@ -1,7 +1,4 @@
-"""As much of W&B's server as its own client needs here: it keeps what `wandb` sends, and gives `wandb.Api` what was kept.
-
-The real one cannot be had in tests. The requests are the client's own, so what is kept is what the real server would be told.
-"""
+"""A minimal W&B server: it stores the requests of the real client `wandb`, and serves them to `wandb.Api`."""
 
 import gzip
 import json
@@ -17,11 +14,10 @@ ENTITY, PROJECT = "team", "refinenet_pl"
 
 
 class Server(ThreadingHTTPServer):
-    """Runs by their ids.
+    """Runs by id.
 
     Attributes:
-        runs: For each id what its UpsertBucket mutations said last, with `files` (name to bytes) and `history` (rows).
-        asked: GraphQL queries that had no answer here.
+        runs: Last values of each run's UpsertBucket mutations, with `files` (name to bytes) and `history` (rows).
     """
 
     daemon_threads = True
@@ -29,7 +25,6 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs: dict[str, dict] = {}
-        self.asked: list[str] = []
         self.lock = Lock()
 
     @property
@@ -38,52 +33,49 @@ class Server(ThreadingHTTPServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What leads W&B's client here."""
+        """Environment variables of a client of this server."""
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online", "WANDB_ENTITY": ENTITY}
 
-    def answer(self, query: str, given: dict[str, Any]) -> dict[str, Any]:
-        """What a GraphQL query gets."""
-        operation = (re.search(r"(?:query|mutation)\s+(\w+)", query) or [None, ""])[1]
+    def answer(self, query: str, given: dict[str, Any]) -> dict[str, Any] | None:
+        """Response to a GraphQL query with these variables; None if it is not supported."""
+        run, name = self.runs.get(given.get("name")), given.get("name")
         project = {"id": "p", "internalId": "1", "name": PROJECT, "entity": {"id": "e", "name": ENTITY}}
-        if operation == "UpsertBucket":
-            run = self.runs.setdefault(given["name"], {"files": {}, "history": []})
-            run |= {key: value for key, value in given.items() if value is not None}
-            bucket = {"id": given["name"], "name": given["name"], "displayName": run.get("displayName"), "project": project}
-            bucket |= {"config": run.get("config"), "description": "", "sweepName": None, "historyLineCount": 0}
-            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
-        if operation == "CreateRunFiles":
-            files = [{"name": name, "uploadUrl": f"{self.url}/store/{given['run']}/{name}"} for name in given["files"]]
-            return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": files}}
-        if operation == "RunResumeStatus":
-            return {"model": {**project, "bucket": None}}
-        if operation == "Viewer":
-            return {
-                "viewer": {"id": "u", "entity": ENTITY, "username": "one", "email": "", "flags": "{}", "teams": {"edges": []}}
-            }
-        if operation == "ServerFeaturesQuery":
-            return {"serverInfo": {"features": []}}
-        if operation == "Runs":
-            edges = [{"node": self._run(run), "cursor": str(place)} for place, run in enumerate(self.runs.values())]
-            page = {"endCursor": None, "hasNextPage": False}
-            runs = {"edges": edges, "pageInfo": page}
-            return {"project": {**project, "runCount": len(edges), "readOnly": False, "runs": runs}}
-        if operation == "Run":
-            return {"project": {**project, "run": self._run(self.runs[given["name"]])}}
-        if operation == "RunFiles":
-            kept = self.runs[given["name"]]["files"]
-            names = [name for name in kept if name in (given.get("fileNames") or kept)]
-            edges = [{"node": self._file(given["name"], name, len(kept[name])), "cursor": name} for name in names]
-            page = {"endCursor": None, "hasNextPage": False}
-            return {"project": {**project, "run": {"fileCount": len(edges), "files": {"edges": edges, "pageInfo": page}}}}
-        raise NotImplementedError(f"{query} {given}")
+        page = {"pageInfo": {"endCursor": None, "hasNextPage": False}}
+        match (re.search(r"(?:query|mutation)\s+(\w+)", query) or [None, ""])[1]:
+            case "UpsertBucket":
+                run = self.runs.setdefault(name, {"files": {}, "history": []})
+                run |= {key: value for key, value in given.items() if value is not None}
+                bucket = {"id": name, "name": name, "displayName": run.get("displayName"), "config": run.get("config")}
+                bucket |= {"project": project, "description": "", "sweepName": None, "historyLineCount": 0}
+                return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+            case "CreateRunFiles":
+                files = [{"name": name, "uploadUrl": f"{self.url}/store/{given['run']}/{name}"} for name in given["files"]]
+                return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": files}}
+            case "RunResumeStatus":
+                return {"model": {**project, "bucket": None}}
+            case "Viewer":
+                user = {"id": "u", "entity": ENTITY, "username": "one", "email": "", "flags": "{}", "teams": {"edges": []}}
+                return {"viewer": user}
+            case "ServerFeaturesQuery":
+                return {"serverInfo": {"features": []}}
+            case "Runs":
+                edges = [{"node": self._run(run), "cursor": str(index)} for index, run in enumerate(self.runs.values())]
+                return {"project": {**project, "runCount": len(edges), "readOnly": False, "runs": {"edges": edges, **page}}}
+            case "Run":
+                return {"project": {**project, "run": self._run(run)}}
+            case "RunFiles":
+                wanted = given.get("fileNames") or run["files"]
+                files = [self._file(name, file, len(run["files"][file])) for file in run["files"] if file in wanted]
+                edges = [{"node": file, "cursor": file["name"]} for file in files]
+                return {"project": {**project, "run": {"fileCount": len(edges), "files": {"edges": edges, **page}}}}
+        return None  # artifacts, which no test reads
 
     def _file(self, run: str, name: str, size: int) -> dict[str, Any]:
         url = f"{self.url}/store/{run}/{name}"
-        known = {"id": name, "name": name, "url": url, "directUrl": url, "sizeBytes": size}
-        return {**known, "mimetype": "", "updatedAt": "2026-01-01T00:00:00Z", "md5": ""}
+        file = {"id": name, "name": name, "url": url, "directUrl": url, "sizeBytes": size}
+        return {**file, "mimetype": "", "updatedAt": "2026-01-01T00:00:00Z", "md5": ""}
 
     def _run(self, run: dict) -> dict[str, Any]:
-        """A run as the server describes it."""
         state = "running" if "exitcode" not in run else "failed" if run["exitcode"] else "finished"
         time = "2026-01-01T00:00:00Z"
         return {
@@ -100,24 +92,17 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *arguments) -> None:
-        """Nothing: the test's output is for the test."""
+        """Print nothing."""
 
     def do_POST(self) -> None:
-        body = self._body()
+        body, answer = self._body(), {}
         with self.server.lock:
             if self.path == "/graphql":
                 request = json.loads(body)
-                try:
-                    answer = {"data": self.server.answer(request["query"], request.get("variables") or {})}
-                except NotImplementedError as error:  # artifacts, which nothing here reads back
-                    self.server.asked.append(str(error))
-                    answer = {"errors": [{"message": "not supported"}]}
+                data = self.server.answer(request["query"], request.get("variables") or {})
+                answer = {"errors": [{"message": "not supported"}]} if data is None else {"data": data}
             elif self.path.endswith("/file_stream"):  # /files/ENTITY/PROJECT/RUN/file_stream
-                self._keep(self.path.split("/")[4], json.loads(body))
-                answer = {}
-            else:
-                self.server.asked.append(self.path)
-                answer = {}
+                self._store(self.server.runs[self.path.split("/")[4]], json.loads(body))
         self._send(json.dumps(answer).encode())
 
     def do_PUT(self) -> None:
@@ -130,14 +115,15 @@ class _Handler(BaseHTTPRequestHandler):
         _, _, run, name = self.path.split("/", 3)
         self._send(self.server.runs[run]["files"][name])
 
-    def _keep(self, run: str, request: dict) -> None:
+    @staticmethod
+    def _store(run: dict, request: dict) -> None:
         for name, part in (request.get("files") or {}).items():
             if name == "wandb-history.jsonl":
-                self.server.runs[run]["history"] += map(json.loads, part["content"])
+                run["history"] += map(json.loads, part["content"])
             elif name == "wandb-summary.json":
-                self.server.runs[run]["summary"] = json.loads(part["content"][-1])
+                run["summary"] = json.loads(part["content"][-1])
         if request.get("complete") is not None:
-            self.server.runs[run]["exitcode"] = request.get("exitcode")
+            run["exitcode"] = request.get("exitcode")
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":

@@ -1,14 +1,12 @@
-"""How much the ReLUs before chained residual pooling let through."""
-
-import json
+"""Activity of the ReLUs before chained residual pooling."""
 
 import pytest
 import torch
 from helpers.memory import Memory, trainer
-from helpers.running import SMALL, run
-from helpers.tables import TABLE, record
+from helpers.networks import tiny
+from helpers.running import fit
+from helpers.tables import record
 
-from refinenet_pl import RefineNet
 from refinenet_pl.ablation.figures import build_report
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.metrics.dead_relu import PoolingActivity
@@ -16,54 +14,39 @@ from refinenet_pl.models.blocks import ChainedResidualPooling
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 
-def network(**arguments) -> RefineNet:
-    small = {"encoder_name": "resnet18", "encoder_weights": None, "classes": 3, "width": 8, "deepest_width": 8, "dropout": 0.0}
-    return RefineNet(**small | arguments).eval()
-
-
 @torch.no_grad()
-def test_share_is_that_of_the_values_above_zero():
-    model, expected = network(), []
+def test_share_of_values_above_zero():
+    model, expected = tiny().eval(), []
     units = [module for module in model.modules() if isinstance(module, ChainedResidualPooling)]
     for unit in units:
         unit.register_forward_pre_hook(lambda unit, inputs: expected.append((inputs[0] > 0).float().mean().item()))
-    activity = PoolingActivity(model)
-    picture = torch.randn(2, 3, 64, 96)
-    model(picture)
-    assert activity.compute() == []  # nothing was counted yet
+    activity, image = PoolingActivity(model), torch.randn(2, 3, 64, 96)
+    model(image)
+    assert activity.compute() == []  # nothing is counted outside `counting`
     with activity.counting():
-        model(picture)
+        model(image)
     assert activity.compute() == pytest.approx(expected[4:], abs=1e-6)
     assert len(units) == 4 and min(expected) > 0 and max(expected) < 1
-    model(torch.randn(2, 3, 64, 96))  # not within
+    model(torch.randn(2, 3, 64, 96))
     assert activity.compute() == pytest.approx(expected[4:8], abs=1e-6)
 
 
 @torch.no_grad()
-def test_a_block_pushed_below_zero_is_found_by_its_place():
-    model = network()
-    model.decoder.blocks[1].fusion.register_forward_hook(lambda module, inputs, output: -output.abs() - 1)
+@pytest.mark.parametrize(("arguments", "blocks"), [({"pooling_relu": False}, 0), ({"cascade": 1}, 1), ({}, 4)])
+def test_finds_inactive_blocks_with_the_relu(arguments, blocks):
+    model = tiny(**arguments).eval()
+    if blocks == 4:
+        model.decoder.blocks[1].fusion.register_forward_hook(lambda module, inputs, output: -output.abs() - 1)
     activity = PoolingActivity(model)
     with activity.counting():
         model(torch.randn(1, 3, 64, 64))
-    shares = activity.compute()
-    assert shares[1] == 0 and all(share > 0.05 for place, share in enumerate(shares) if place != 1)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("arguments", [{"pooling_relu": False}, {"cascade": 1}])
-def test_blocks_without_that_relu_are_not_counted(arguments):
-    model = network(**arguments)
-    activity = PoolingActivity(model)
-    with activity.counting():
-        model(torch.randn(1, 3, 64, 64))
-    assert len(activity.compute()) == (0 if "pooling_relu" in arguments else 1)
+    assert [share > 0.05 for share in activity.compute()] == [block != 1 for block in range(blocks)]
     assert not list(activity.parameters())
 
 
 @pytest.mark.filterwarnings("ignore:.*")
-def test_validations_count_that_belong_to_a_training_and_see_one_view():
-    task, runner, shares = SegmentationTask(network(), 3, test_flip=True), trainer(max_epochs=1), []
+def test_counted_in_validations_of_a_training_with_one_view():
+    task, runner, shares = SegmentationTask(tiny().eval(), 3, test_flip=True), trainer(max_epochs=1), []
 
     def validate():
         runner.validate(task, datamodule=Memory(), verbose=False)
@@ -79,29 +62,23 @@ def test_validations_count_that_belong_to_a_training_and_see_one_view():
         validate()
         validate()
     assert shares == [0, 4, 0, 4, 4]
-    assert task.activity.counts[1].tolist() == values and min(values) > 0, "each validation counts its own images alone"
+    assert task.activity.counts[1].tolist() == values and min(values) > 0, "each validation counts only its own images"
 
 
-def test_a_training_records_it(tmp_path):
-    options = ["--track=csv", f"--run.root={tmp_path}"]
-    run("fit", *SMALL, *options)
-    directory = tmp_path / "single@scenes/default/seed0"
-    shares = json.loads((directory / "results.json").read_text())["pooling_activity"]
+def test_recorded_by_training(tmp_path):
+    shares = fit(tmp_path / "usual", "--track=csv")["pooling_activity"]
     assert len(shares) == 4 and all(0 <= share <= 1 for share in shares) and any(shares)
-    (logged,) = directory.glob("metrics/**/metrics.csv")
+    (logged,) = tmp_path.rglob("metrics.csv")
     assert "val/active/block_4" in logged.read_text().splitlines()[0]
-    run("fit", *SMALL, *options, "--run.cell=none", "--model.network.init_args.pooling_relu=false")
-    assert json.loads((tmp_path / "single@scenes/none/seed0/results.json").read_text())["pooling_activity"] == []
+    assert fit(tmp_path / "without", "--model.network.init_args.pooling_relu=false")["pooling_activity"] == []
 
 
-def test_a_table_warns_of_silent_blocks(tmp_path):
-    file = tmp_path / "table.yaml"
-    file.write_text(TABLE)
-    table = read_table(file)
+def test_table_warns_of_inactive_blocks(table_file, tmp_path):
+    table = read_table(table_file)
     names = list(table.cells)[:2]
     for seed in (0, 1):
         record(table, names[0], seed, tmp_path, 0.5, pooling_activity=[0.3, 0.2, 0.06, 0.4])
         record(table, names[1], seed, tmp_path, 0.5, pooling_activity=[0.004, 0.2, [0.5, 0.03][seed], 0.4])
     (warning,) = build_report(table, "scenes", str(tmp_path), [0, 1], names).warnings
-    assert warning.startswith(f"{names[1]} trained without block 1, 3 (1 is the deepest; seed 0, 1): the ReLU")
+    assert warning.startswith(f"{names[1]} trained without block 1, 3 (1 is the deepest; seed 0, 1)")
     assert "at most 3.0 %" in warning and names[0] not in warning

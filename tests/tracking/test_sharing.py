@@ -1,4 +1,4 @@
-"""Cells of several tables that are the same training are trained once."""
+"""One training for cells of several tables with equal configurations."""
 
 import json
 import shutil
@@ -11,53 +11,43 @@ from refinenet_pl.cli.ablate import run_command as ablate
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.sharing import find_same_training, share
 
-NAMED = ["--seed_everything=3", "--track=none"]
+pytestmark = pytest.mark.integration
 
 
-def named(run_: RunId) -> list[str]:
-    return [*NAMED, f"--run.table={run_.table}", f"--run.cell={run_.cell}", f"--run.root={run_.root}"]
+def command(name: str, run_: RunId) -> list[str]:
+    names = [f"--run.table={run_.table}", f"--run.cell={run_.cell}", f"--run.root={run_.root}"]
+    return [name, *SMALL, "--seed_everything=3", "--track=none", *names]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> RunId:
     finished = RunId("scenes", "chained_pooling", "pool_conv_4", 3, str(tmp_path_factory.mktemp("runs")))
-    run("fit", *SMALL, *named(finished))
+    run(*command("fit", finished))
     return finished
 
 
 @pytest.fixture(scope="module")
 def shared(trained) -> RunId:
-    again = RunId("scenes", "rcu_removal", "paper", 3, trained.root)
-    output = run("fit", *SMALL, *named(again), "--data.num_workers=1")
+    second = RunId("scenes", "rcu_removal", "paper", 3, trained.root)
+    output = run(*command("fit", second), "--data.num_workers=1")
     assert f"the same training as {trained.directory}" in output
-    return again
+    return second
 
 
-def test_nothing_is_trained_and_the_record_says_where_it_was(trained, shared):
-    record, original = results(shared), results(trained)
+def test_shared_run(trained, shared, capsys):
+    record, original, content = results(shared), results(trained), trained.results_file.read_bytes()
     assert record["trained_as"] == {"table": "chained_pooling", "cell": "pool_conv_4"}
     assert record["run"] == {"recipe": "scenes", "table": "rcu_removal", "cell": "paper", "seed": 3}
     assert record["config"]["run"]["cell"] == "paper"
     for key in ("evaluations", "curve", "training", "network", "git", "device"):
         assert record[key] == original[key]
     assert (shared.directory / "last.ckpt").samefile(trained.directory / "last.ckpt")
-    assert {file.name for file in (shared.directory / "samples").iterdir()} == {
-        file.name for file in (trained.directory / "samples").iterdir()
-    }
-
-
-def test_it_is_finished_and_can_be_tested_without_touching_the_other(trained, shared):
-    before = trained.results_file.read_bytes()
-    assert "finished already" in run("fit", *SMALL, *named(shared))
-    run("test", *SMALL, *named(shared))
-    assert "test" in results(shared)["evaluations"]
-    assert trained.results_file.read_bytes() == before
-
-
-def test_the_table_names_it(shared, capsys):
-    arguments = ["rcu_removal", "--on", "scenes", "--root", shared.root, "--cells", "paper"]
-    assert ablate(["table", *arguments]) == 0
+    assert len({str(sorted(file.name for file in run_.directory.glob("samples/*"))) for run_ in (trained, shared)}) == 1
+    assert ablate(["table", "rcu_removal", "--on", "scenes", "--root", shared.root, "--cells", "paper"]) == 0
     assert "as chained_pooling/pool_conv_4" in capsys.readouterr().out
+    assert "already finished" in run(*command("fit", shared))
+    run(*command("test", shared))
+    assert "test" in results(shared)["evaluations"] and trained.results_file.read_bytes() == content
 
 
 @pytest.mark.parametrize(
@@ -66,12 +56,12 @@ def test_the_table_names_it(shared, capsys):
         (("model", "learning_rate"), 0.5),
         (("model", "network", "init_args", "pooling_blocks"), 2),
         (("data", "dataset_options"), {"size": 64}),
-        (("data", "root"), "other/pictures"),
+        (("data", "root"), "other/images"),
         (("seed_everything",), 4),
         (("run", "recipe"), "camvid"),
     ],
 )
-def test_another_configuration_is_another_training(trained, changed, value):
+def test_other_configurations_are_other_trainings(trained, changed, value):
     config = json.loads(trained.results_file.read_text())["config"]
     other = RunId("scenes", "rcu_removal", "paper", 3, trained.root)
     config["run"] |= {"table": "rcu_removal", "cell": "paper"}
@@ -84,41 +74,37 @@ def test_another_configuration_is_another_training(trained, changed, value):
     assert find_same_training(other, config) is None
 
 
-def test_damaged_moved_and_shared_records_are_no_trainings(trained, shared, tmp_path):
-    config = results(trained)["config"]
-    root = tmp_path / "runs"
-    for cell, text in {
-        "damaged": "{",
-        "moved": trained.results_file.read_text(),
-        "paper": shared.results_file.read_text(),
-    }.items():
-        directory = RunId("scenes", "rcu_removal", cell, 3, str(root)).directory
-        directory.mkdir(parents=True)
-        (directory / "results.json").write_text(text)
-    assert find_same_training(RunId("scenes", "relu_placement", "paper", 3, str(root)), config) is None
+def test_damaged_moved_and_shared_records_are_ignored(trained, shared, tmp_path):
+    records = {"damaged": "{", "moved": trained.results_file.read_text(), "paper": shared.results_file.read_text()}
+    for cell, text in records.items():
+        file = RunId("scenes", "rcu_removal", cell, 3, str(tmp_path)).results_file
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    run_ = RunId("scenes", "relu_placement", "paper", 3, str(tmp_path))
+    assert find_same_training(run_, results(trained)["config"]) is None
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_shared_half_way_it_is_shared_again_and_a_run_that_has_begun_is_not(trained, tmp_path, monkeypatch, links):
+def test_interrupted_sharing_is_repeated_but_started_runs_are_kept(trained, tmp_path, monkeypatch, links):
     def no_links(source, target):
         raise OSError("the file system has no links")
 
     if not links:
         monkeypatch.setattr("refinenet_pl.tracking.sharing.os.link", no_links)
     root = tmp_path / "runs"
-    twin, mine = replace(trained, root=str(root)), RunId("scenes", "rcu_removal", "paper", 3, str(root))
+    twin, own = replace(trained, root=str(root)), RunId("scenes", "rcu_removal", "paper", 3, str(root))
     shutil.copytree(trained.root, root)
-    shutil.rmtree(mine.directory.parents[1], ignore_errors=True)
+    shutil.rmtree(own.directory.parents[1], ignore_errors=True)
     config = results(twin)["config"]
-    assert find_same_training(mine, config) == twin
-    share(twin, mine, config)
-    kept = mine.results_file.read_bytes()
-    mine.results_file.unlink()  # killed before the record was there
-    assert find_same_training(mine, config) == twin
-    share(twin, mine, config)
-    assert mine.results_file.read_bytes() == kept
-    assert [file.name for file in mine.directory.iterdir() if file.name.startswith(".")] == []
-    (mine.directory / "last.ckpt").unlink()
-    (mine.directory / "last.ckpt").write_bytes(b"of its own")
-    assert find_same_training(mine, config) is None
-    assert (twin.directory / "last.ckpt").read_bytes() != b"of its own"
+    assert find_same_training(own, config) == twin
+    share(twin, own, config)
+    record = own.results_file.read_bytes()
+    own.results_file.unlink()  # as if killed before the record was written
+    assert find_same_training(own, config) == twin
+    share(twin, own, config)
+    assert own.results_file.read_bytes() == record
+    assert not list(own.directory.glob(".*"))
+    (own.directory / "last.ckpt").unlink()
+    (own.directory / "last.ckpt").write_bytes(b"own checkpoint")
+    assert find_same_training(own, config) is None
+    assert (twin.directory / "last.ckpt").read_bytes() != b"own checkpoint"

@@ -1,7 +1,8 @@
-"""The authors' own models, trained with MatConvNet."""
+"""Conversion of the authors' models, trained with MatConvNet."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,42 +13,42 @@ from refinenet_pl.checkpoints.published.names import encoder_name, listed, matco
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.models.refinenet import VoidChannel
 
-# By number of outputs: where the authors' networks have their void channel (main/gen_class_info_*.m of their code).
+# Position of the void channel in the authors' networks, by number of outputs (main/gen_class_info_*.m of their code).
 _VOID_CHANNELS: dict[int, VoidChannel | None] = {
     22: "last", 20: "last", 41: "last", 7: None, 60: None, 38: "first", 151: "first",
 }  # fmt: skip
 
-# The authors subtract 128 from pictures of 0..255 and divide by nothing.
+# The authors subtract 128 from images of 0..255 and do not divide.
 _MATCONVNET_NORMALIZATION = ((128 / 255,) * 3, (1 / 255,) * 3)
 _BATCH_NORM_EPS = 1e-5
 
 
-def convert_matconvnet(path: Path, model: MatConvNetModel) -> tuple[dict, dict[str, Tensor]]:
-    """Turn one of the authors' models into ours.
+def convert_matconvnet(path: Path, model: MatConvNetModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Convert one of the authors' models.
 
     Args:
-        path: Its file, for errors.
-        model: What is in it.
+        path: Its file, named in errors.
+        model: Contents of the file.
 
     Returns:
-        The arguments of `RefineNet`, and its tensors.
+        The arguments of `RefineNet`, and its state dict.
 
     Raises:
-        CheckpointError: A parameter is missing or left over, or the model is none that was published.
+        CheckpointError: A parameter is missing or unexpected, or no such model was published.
     """
     parameters = dict(model.parameters)
     classes = model.classifier_filters.shape[-1]
     if classes not in _VOID_CHANNELS:
         raise CheckpointError(
-            f"{path}: has {classes} outputs; the authors' models have {', '.join(map(str, sorted(_VOID_CHANNELS)))}, and for "
-            "another number it is not known which one is void"
+            f"{path}: has {classes} outputs; the authors' models have {', '.join(map(str, sorted(_VOID_CHANNELS)))}, and the "
+            "void output of another number is unknown"
         )
     blocks = _matconvnet_blocks(parameters)
     improved = any("_poolprev_relu_varout_pb" in name for name in parameters)
     pattern = r"mflow_conv_g1_pool(\d+)_outvar_dimred_filter|mflow_conv_g1_\w*_pb(\d+)_filter"
     numbers = [int(match[1] or match[2]) for name in parameters if (match := re.fullmatch(pattern, name))]
     prefix = "adapt_input_path" if any(name.startswith("adapt_input_path") for name in parameters) else "adapt_stage"
-    arguments = {
+    arguments: dict[str, Any] = {
         "encoder_name": encoder_name(path, [len(letters) for letters in blocks]),
         "classes": classes,
         "pooling_blocks": max(numbers, default=0),
@@ -71,21 +72,20 @@ def convert_matconvnet(path: Path, model: MatConvNetModel) -> tuple[dict, dict[s
         else:
             missing.append(theirs)
     for convolution, normalization, ours in matconvnet_encoder_names(blocks):
-        wanted = [f"{convolution}_filter", *(f"{normalization}_{part}" for part in ("mult", "bias", "moments"))]
-        absent = [name for name in wanted if name not in parameters]
+        expected = [f"{convolution}_filter", *(f"{normalization}_{part}" for part in ("mult", "bias", "moments"))]
+        absent = [name for name in expected if name not in parameters]
         missing += absent
         if not absent:
             bias = parameters.pop(f"{convolution}_bias", None)
-            arrays |= _convolution_and_normalization(path, ours, *(parameters.pop(name) for name in wanted), bias)
+            filters, scale, shift, moments = (parameters.pop(name) for name in expected)
+            arrays |= _convolution_and_normalization(path, ours, filters, scale, shift, moments, bias)
     if missing or parameters:
-        raise CheckpointError(
-            f"{path}: {listed('parameters that are missing', missing)}{listed('parameters without a place', parameters)}"
-        )
+        raise CheckpointError(f"{path}: {listed('missing parameters', missing)}{listed('unexpected parameters', parameters)}")
     return arguments, {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
 
 
-def _matconvnet_blocks(parameters: dict) -> list[list[str]]:
-    """For each stage the names of its blocks in their order: a, b, c or a, b1, b2, ..."""
+def _matconvnet_blocks(parameters: dict[str, np.ndarray]) -> list[list[str]]:
+    """Names of each stage's blocks, in order: a, b, c or a, b1, b2, ..."""
     blocks: list[list[str]] = []
     for stage in range(2, 6):
         found = (re.fullmatch(rf"res{stage}([a-z])(\d*)_branch2a_filter", name) for name in parameters)
@@ -103,9 +103,9 @@ def _convolution_and_normalization(
     moments: np.ndarray,
     bias: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
-    """Our tensors of an encoder's convolution and the batch normalisation behind it.
+    """Our tensors of an encoder's convolution and the batch normalization after it.
 
-    MatConvNet keeps the standard deviation with eps already inside, and adds none.
+    MatConvNet stores the standard deviation with eps included, and adds none.
     """
     shortcut = ours.endswith("downsample.{}")
     convolution, normalization = (ours.format(*kind) for kind in ((("0",), ("1",)) if shortcut else (("conv",), ("bn",))))
@@ -114,10 +114,10 @@ def _convolution_and_normalization(
     mean, deviation = moments.astype(np.float64).T
     if (deviation <= 0).any():
         raise CheckpointError(f"{path}: the moments for {normalization} have a standard deviation that is not positive")
-    # A bias before batch normalisation is a smaller mean; ours has no bias there.
+    # Our convolution has no bias; one before batch normalization equals a smaller mean.
     mean = mean if bias is None else mean - bias.reshape(-1)
     variance = np.maximum(deviation**2 - _BATCH_NORM_EPS, 0)
-    # 1, but for deviations that are smaller than eps alone makes ours.
+    # The factor is 1 unless the deviation is below sqrt(eps), the smallest one that our parameters can represent.
     scale = scale.reshape(-1) * (np.sqrt(variance + _BATCH_NORM_EPS) / deviation)
     tensors = {"weight": scale, "bias": shift, "running_mean": mean, "running_var": variance}
     arrays = {f"{normalization}.{name}": array.reshape(-1).astype(np.float32) for name, array in tensors.items()}
@@ -128,7 +128,7 @@ def _convolution_and_normalization(
 
 
 def _filters(array: np.ndarray) -> np.ndarray:
-    """(height, width, in, out) -> (out, in, height, width); MATLAB leaves out last dimensions of 1."""
+    """(height, width, in, out) -> (out, in, height, width); MATLAB omits trailing dimensions of 1."""
     array = array.reshape(array.shape + (1,) * (4 - array.ndim))
     return np.ascontiguousarray(array.transpose(3, 2, 0, 1))
 
@@ -136,7 +136,7 @@ def _filters(array: np.ndarray) -> np.ndarray:
 def _input_scale(path: Path, model: MatConvNetModel) -> float:
     if len(model.image_scales) != 1:
         raise CheckpointError(
-            f"{path}: takes the picture at the scales {', '.join(f'{scale:g}' for scale in model.image_scales)}; only models "
-            "of one scale were published, and only these can be imported"
+            f"{path}: resizes images by the scales {', '.join(f'{scale:g}' for scale in model.image_scales)}; only models with "
+            "one scale were published and can be imported"
         )
     return float(model.image_scales[0])

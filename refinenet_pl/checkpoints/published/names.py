@@ -1,4 +1,4 @@
-"""What published checkpoints call the parts of RefineNet, and what they are called here."""
+"""Mapping of the names in published checkpoints to the names of `RefineNet`'s parameters."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,17 +8,17 @@ from refinenet_pl.errors import CheckpointError
 
 Family = Literal["drsleep", "light-weight", "matconvnet"]
 
-_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
+_DEPTHS: dict[tuple[int, ...], int] = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 
 
 def pytorch_names(rcus: bool) -> dict[str, str]:
-    """Names of the decoder's modules in the PyTorch ports of RefineNet and of Light-Weight RefineNet, which share them.
+    """Map the decoder's modules in the PyTorch ports of RefineNet and of Light-Weight RefineNet, which share their names.
 
     Args:
-        rcus: Whether there are residual convolution units; Light-Weight RefineNet has none.
+        rcus: Include residual convolution units, which Light-Weight RefineNet lacks.
 
     Returns:
-        Our name of each module; both stand before `.weight` or `.bias`.
+        Our name of each module, to be followed by `.weight` or `.bias`.
     """
     names = {"clf_conv": "segmentation_head.1"}
     for stage in range(1, 5):
@@ -32,11 +32,11 @@ def pytorch_names(rcus: bool) -> dict[str, str]:
 
 
 def matconvnet_names(prefix: str, improved_pooling: bool, pooling_blocks: int) -> dict[str, str]:
-    """Names of the decoder's parameters in the authors' MatConvNet models, without the classifier, which has none there.
+    """Map the decoder's parameters in the authors' MatConvNet models, without the classifier, which has no name there.
 
     Args:
         prefix: `adapt_input_path`, or `adapt_stage` in older models.
-        improved_pooling: Whether the convolutions stand before the pooling; the names tell.
+        improved_pooling: The convolutions of chained pooling precede its pooling, which changes their names.
         pooling_blocks: Number of pooling blocks.
 
     Returns:
@@ -57,20 +57,20 @@ def matconvnet_names(prefix: str, improved_pooling: bool, pooling_blocks: int) -
             names[name] = _pooling(stage, place)
         for ours, theirs in _residual_units(stage, f"{prefix}{stage}_b", f"{flow}_b"):
             names |= {f"{theirs}_conv": f"{ours}.conv1", f"{theirs}_conv_relu_varout_dimred": f"{ours}.conv2"}
-    # Of the convolutions, only the first of a residual unit has a bias.
+    # Only the first convolution of a residual unit has a bias.
     filters = {f"{theirs}_filter": f"{ours}.weight" for theirs, ours in names.items()}
     return filters | {f"{theirs}_bias": f"{ours}.bias" for theirs, ours in names.items() if ours.endswith(".conv1")}
 
 
 def matconvnet_encoder_names(blocks: list[list[str]]) -> Iterator[tuple[str, str, str]]:
-    """Names of the encoder's convolutions and batch normalisations in the authors' MatConvNet models.
+    """Map the encoder's convolutions and batch normalizations in the authors' MatConvNet models.
 
     Args:
-        blocks: For each stage the names of its blocks: `a`, `b1`, ...
+        blocks: Names of each stage's blocks: `a`, `b1`, ...
 
     Yields:
-        The convolution's name before `_filter`, the batch normalisation's before `_mult`, `_bias` and `_moments`, and our name
-        of both with a `{}` for `conv` or `bn`; in a shortcut that is a number there.
+        The convolution's name, to be followed by `_filter`; the batch normalization's, to be followed by `_mult`, `_bias` and
+        `_moments`; and our name of both, with a `{}` for `conv` or `bn`, or in a shortcut for 0 or 1.
     """
     yield "conv1", "bn_conv1", "encoder.{}1"
     for stage, letters in enumerate(blocks, start=1):
@@ -83,20 +83,21 @@ def matconvnet_encoder_names(blocks: list[list[str]]) -> Iterator[tuple[str, str
 
 
 def encoder_name(path: Path, blocks: list[int]) -> str:
-    """Name of the ResNet that has so many blocks in its stages.
+    """Name the ResNet with these numbers of blocks in its stages.
 
     Raises:
-        CheckpointError: None of ResNet-50, 101 and 152 has; the message names the file.
+        CheckpointError: It is not ResNet-50, 101 or 152.
     """
-    if tuple(blocks) not in _DEPTHS:
+    depth = _DEPTHS.get(tuple(blocks))
+    if depth is None:
         raise CheckpointError(
             f"{path}: its encoder has {blocks} blocks in its stages; ResNet-50, 101 and 152 have {', '.join(map(str, _DEPTHS))}"
         )
-    return f"resnet{_DEPTHS[tuple(blocks)]}"
+    return f"resnet{depth}"
 
 
 def listed(what: str, names: Iterable[str]) -> str:
-    """`3 WHAT (a, b, c); `, or nothing where there are none; long lists are cut."""
+    """Format names for an error message: `3 WHAT (a, b, c); `, with at most 10 of them; empty if there are none."""
     names = list(names)
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"{len(names)} {what} ({', '.join(names[:10])}{more}); " if names else ""
@@ -114,7 +115,7 @@ def _pooling(stage: int, place: int) -> str:
 
 
 def _residual_units(stage: int, path: str, output: str) -> Iterator[tuple[str, str]]:
-    """Our name and theirs of each unit. The last two of their three at a block's end are, as in the paper, the next block's."""
+    """Our name and theirs of each unit. Theirs end a block with three; the paper counts the last two to the next block."""
     for number in (1, 2):
         yield f"decoder.blocks.{stage - 1}.paths.{0 if stage == 1 else 1}.{number - 1}", f"{path}{number}"
     yield f"decoder.blocks.{stage - 1}.output.0", f"{output}1"

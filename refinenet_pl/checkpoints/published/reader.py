@@ -1,4 +1,4 @@
-"""Published checkpoints, read into `RefineNet`: each of their tensors is used once, and each of ours is set once."""
+"""Reader of published checkpoints into `RefineNet`, which uses each of their tensors and sets each of ours exactly once."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class Published(NamedTuple):
     """A published network.
 
     Attributes:
-        family: Which code base it is from.
-        network: It, in evaluation mode.
+        family: Code base of the checkpoint.
+        network: The network, in evaluation mode.
     """
 
     family: Family
@@ -31,21 +31,22 @@ def read_published(path: Path, family: Family | None = None, classes: int | None
 
     Args:
         path: `.pth`, `.pth.tar` or `.ckpt` of the PyTorch ports; `.mat` of the authors.
-        family: What it must be; None for whatever it is.
-        classes: How many outputs it must have, void included; None for as many as it has.
+        family: Expected family; None for any.
+        classes: Expected number of outputs, including void; None for any.
 
     Raises:
-        CheckpointError: The file is damaged, unsafe, of another family or number of outputs, or does not fit: what is missing,
-            left over, of another shape or not finite is listed.
+        CheckpointError: The file is damaged, unsafe, or of another family or number of outputs, or tensors are missing,
+            unexpected, of another shape or type, or not finite.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     start = _first_bytes(path)
+    found: Family
     if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:]):
         found, (arguments, tensors) = "matconvnet", convert_matconvnet(path, read_matconvnet(path))
     elif start.startswith(b"MATLAB"):
         raise CheckpointError(
-            f"{path}: is a .mat file of before version 7.3; load it in MATLAB with the authors' code and save it with -v7.3"
+            f"{path}: is a .mat file from before version 7.3; load it in MATLAB with the authors' code and save it with -v7.3"
         )
     else:
         found, arguments, tensors = read_pytorch(path)
@@ -53,7 +54,7 @@ def read_published(path: Path, family: Family | None = None, classes: int | None
         raise CheckpointError(f"{path}: is a checkpoint of the family {found}, not {family}")
     if classes not in (None, arguments["classes"]):
         raise CheckpointError(f"{path}: has {arguments['classes']} outputs, not {classes}")
-    with torch.device("meta"):  # random weights would be drawn for seconds, and thrown away
+    with torch.device("meta"):  # sampling random weights, to be discarded, would take seconds
         network = RefineNet(encoder_weights=None, **arguments)
     _require_fit(path, network, tensors)
     network.load_state_dict(tensors, assign=True)
@@ -62,34 +63,34 @@ def read_published(path: Path, family: Family | None = None, classes: int | None
 
 
 def _require_fit(path: Path, network: RefineNet, tensors: dict[str, Tensor]) -> None:
-    """Raise a CheckpointError unless the tensors are the network's, one by one, and finite."""
-    wanted = network.state_dict()
+    """Check that the tensors are the network's, and finite, and convert their types."""
+    expected = network.state_dict()
     shapes = [
-        f"{name} {tuple(tensors[name].shape)} for {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in tensors and tensors[name].shape != wanted[name].shape
+        f"{name} {tuple(tensors[name].shape)} for {tuple(expected[name].shape)}"
+        for name in expected
+        if name in tensors and tensors[name].shape != expected[name].shape
     ]
-    kinds = [name for name, tensor in tensors.items() if name in wanted and not _same_kind(tensor, wanted[name])]
-    wild = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    kinds = [name for name, tensor in tensors.items() if name in expected and not _same_kind(tensor, expected[name])]
+    nonfinite = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     problems = (
-        listed("tensors that are missing", [name for name in wanted if name not in tensors])
-        + listed("tensors without a place", [name for name in tensors if name not in wanted])
+        listed("missing tensors", [name for name in expected if name not in tensors])
+        + listed("unexpected tensors", [name for name in tensors if name not in expected])
         + listed("tensors of another shape", shapes)
         + listed("tensors of another type", kinds)
-        + listed("tensors with values that are not finite", wild)
+        + listed("tensors with NaN or infinity", nonfinite)
     )
     if problems:
-        raise CheckpointError(f"{path}: {problems}named as here, not as in the file")
+        raise CheckpointError(f"{path}: {problems}with their names in this package, not in the file")
     for name, tensor in tensors.items():
-        # A file can let tensors share memory.
-        tensors[name] = tensor.to(wanted[name].dtype, copy=True, memory_format=torch.contiguous_format)
+        # Tensors in a file may share memory.
+        tensors[name] = tensor.to(expected[name].dtype, copy=True, memory_format=torch.contiguous_format)
 
 
-def _same_kind(tensor: Tensor, wanted: Tensor) -> bool:
-    return tensor.is_floating_point() == wanted.is_floating_point() and not tensor.is_complex()
+def _same_kind(tensor: Tensor, expected: Tensor) -> bool:
+    return tensor.is_floating_point() == expected.is_floating_point() and not tensor.is_complex()
 
 
 def _first_bytes(path: Path) -> bytes:
-    """Enough to tell kinds of files apart: MATLAB puts 512 bytes of its own before HDF5's signature of 8."""
+    """Bytes that distinguish the file formats: MATLAB writes 512 bytes before HDF5's signature of 8."""
     with path.open("rb") as file:
         return file.read(520)

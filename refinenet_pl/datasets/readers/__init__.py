@@ -1,8 +1,8 @@
-"""Files on disk as arrays and names, with errors that name the file and the fix.
+"""Readers of files on disk, whose errors name the file and the fix.
 
-- `io`: images, masks and pairs of them as arrays
-- `image_files`: opening of an image file, on which `io` builds; `bmp`, `tiff` and `file_kinds` are its facts about formats
-- `labels`: class ids of the values in a mask
+- `io`: images, masks and image-mask pairs as arrays
+- `image_files`: opening and decoding of image files, used by `io`; `bmp`, `tiff` and `file_kinds` handle their formats
+- `labels`: class ids of mask values
 - `matlab`: variables of .mat files
 - `text`: text files and the names in them
 - `finding`: files below a folder

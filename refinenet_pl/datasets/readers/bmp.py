@@ -1,4 +1,4 @@
-"""BMP files: facts that Pillow does not tell, and rows that it would read with fewer bits than they have."""
+"""BMP files: header fields that Pillow does not expose, and a fix for files that it decodes with the wrong bit depth."""
 
 import struct
 from pathlib import Path
@@ -11,13 +11,13 @@ from refinenet_pl.errors import DataError
 
 
 class BmpHeader(NamedTuple):
-    """Facts from the header of a BMP.
+    """Fields of a BMP header.
 
     Attributes:
-        offset: Position of the first row in the file.
-        bits: Bits of a pixel.
-        compressed: Whether runs of equal pixels are stored as one.
-        bottom_up: Whether the last row comes first.
+        offset: Offset of the pixel data in the file, in bytes.
+        bits: Bits per pixel.
+        compressed: True for run-length encoding.
+        bottom_up: True if the last row is stored first.
     """
 
     offset: int
@@ -31,33 +31,33 @@ def read_header(path: Path) -> BmpHeader:
     with path.open("rb") as file:
         head = file.read(34)
     offset, size = struct.unpack_from("<II", head, 10)
-    if size == 12:  # of OS/2
+    if size == 12:  # OS/2
         return BmpHeader(offset, struct.unpack_from("<H", head, 24)[0], compressed=False, bottom_up=True)
     height, _, bits, compression = struct.unpack_from("<iHHI", head, 22)
     return BmpHeader(offset, bits, compressed=compression in (1, 2), bottom_up=height > 0)
 
 
 def repaired(image: Image.Image, path: Path) -> Image.Image:
-    """Replace an image whose rows Pillow would read with the wrong number of bits.
+    """Replace an image that Pillow would decode with the wrong bit depth.
 
-    Pillow takes a color table of black and white for 1 bit a pixel, and a gray one for 8, whatever the header says.
+    Pillow infers the bit depth from the color table and ignores the header: 1 bit for black and white, 8 bits for grays.
 
     Args:
-        image: A BMP, not yet decoded.
-        path: Its file.
+        image: BMP image, not decoded yet.
+        path: File of the image.
 
     Returns:
-        The image itself if nothing is wrong with it.
+        The decoded replacement, or `image` itself if Pillow decodes it correctly.
 
     Raises:
-        DataError: Its rows are compressed too.
+        DataError: The image needs a replacement but is compressed.
     """
     header = read_header(path)
     if header.bits == {"1": 1, "L": 8}.get(image.mode, header.bits):
         return image
     if header.compressed:
         raise DataError(
-            f"{path}: is a compressed BMP of {header.bits} bits a pixel, which Pillow reads wrongly; save it as PNG"
+            f"{path}: is a compressed BMP with {header.bits} bits per pixel, which Pillow decodes incorrectly; save it as PNG"
         )
     width, height = image.size
     stride = (width * header.bits + 31) // 32 * 4

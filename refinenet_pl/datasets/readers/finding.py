@@ -1,4 +1,4 @@
-"""Find images and masks below a folder, the same way for training, checks and prediction."""
+"""Recursive search for images and masks, shared by training, checks and prediction."""
 
 import os
 from collections import Counter
@@ -12,16 +12,16 @@ from refinenet_pl.errors import DataError
 
 @dataclass
 class LeftOut:
-    """Entries of folders that are no files of interest.
+    """Folder entries that a search leaves out.
 
     Attributes:
         hidden_files: Number of files whose names begin with a dot.
-        hidden_folders: The same of folders; they are not entered.
-        others: Number of files with each other extension.
-        broken: Links to nothing and devices, if they have an extension of interest.
-        circular: Links to a folder that they are in.
+        hidden_folders: Number of folders whose names begin with a dot; they are not searched.
+        others: Number of files by extension, for extensions that are not searched for.
+        broken: Broken links and devices with an extension that is searched for.
+        circular: Links to one of their own parent folders.
         unreadable: Folders that cannot be listed.
-        own_output: Number of files below the folder that is written into.
+        own_output: Number of files below the output folder.
     """
 
     hidden_files: int = 0
@@ -33,17 +33,17 @@ class LeftOut:
     own_output: int = 0
 
     def add(self, more: "LeftOut") -> None:
-        """Count the entries of another folder too."""
+        """Add the entries of another folder."""
         for name, value in vars(more).items():
             setattr(self, name, getattr(self, name) + value)
 
     def refuse_unreadable(self) -> None:
         """Raise a DataError if a folder cannot be listed, since samples may be in it."""
         if self.unreadable:
-            raise DataError(f"{self.unreadable[0]}: this folder cannot be listed; are its permissions right?")
+            raise DataError(f"{self.unreadable[0]}: this folder cannot be listed; check its permissions")
 
     def __str__(self) -> str:
-        """A list in words, such as `3 hidden files, 2 files of other types (.txt)`; empty if nothing is left out."""
+        """Summary such as `3 hidden files, 2 files of other types (.txt)`; empty if nothing is left out."""
         types = ", ".join(sorted(extension or "without extension" for extension in self.others))
         parts = [
             _counted(self.hidden_files, "hidden file"),
@@ -58,22 +58,23 @@ class LeftOut:
 
 
 def find_files(folder: Path, extensions: tuple[str, ...]) -> tuple[list[Path], LeftOut]:
-    """Find the files below a folder that have one of some extensions.
+    """Find the files with given extensions below a folder.
 
-    Subfolders are entered, linked ones too. Files and folders whose names begin with a dot are left out, except for the given
-    folder itself.
+    Searches subfolders recursively and follows links. Leaves out files and folders whose names begin with a dot, except
+    `folder` itself.
 
     Args:
-        folder: The folder.
-        extensions: In lower case; those of files match in any case.
+        folder: Folder to search.
+        extensions: Lowercase extensions; those of files match in any case.
 
     Returns:
-        The paths, each of which begins with `folder`, sorted by their parts; and the entries that are left out.
+        The paths, which begin with `folder` and are sorted by their parts, and the entries that are left out.
 
     Raises:
-        DataError: The folder itself cannot be listed.
+        DataError: `folder` cannot be listed.
     """
-    files, left_out = [], LeftOut()
+    files: list[Path] = []
+    left_out = LeftOut()
 
     def visit(here: Path, above: tuple[str, ...]) -> None:
         try:
@@ -108,7 +109,7 @@ def find_files(folder: Path, extensions: tuple[str, ...]) -> tuple[list[Path], L
 
 
 def answers(question: Callable[[], bool]) -> bool:
-    """The answer of `DirEntry.is_dir` or `is_file`; False if they fail, as for a link to itself."""
+    """Call `DirEntry.is_dir` or `DirEntry.is_file`; False if it fails, as it does for a link to itself."""
     try:
         return question()
     except OSError:
@@ -124,6 +125,8 @@ def _counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def _named(paths: list[Path], one: str, many: str | None = None) -> str:
-    """The number of these and the first."""
-    example = f"{paths[0]}, ..." if len(paths) > 1 else str(*paths)
-    return paths and f"{_counted(len(paths), one, many)} ({example})"
+    """Format the number of paths and the first one."""
+    if not paths:
+        return ""
+    example = f"{paths[0]}, ..." if len(paths) > 1 else str(paths[0])
+    return f"{_counted(len(paths), one, many)} ({example})"

@@ -1,4 +1,4 @@
-"""Images and masks from disk, as arrays, with errors that name the file and the fix."""
+"""Reading of images, masks and image-mask pairs as arrays, with errors that name the file and the fix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,44 +23,44 @@ _ONE_CHANNEL = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
 def read_image(path: Path, any_size: bool = False) -> np.ndarray:
-    """Read an image of any common format as RGB, upright.
+    """Read an image of any common format as RGB, with its EXIF orientation applied.
 
-    Gray, palette and CMYK images are converted, transparency is left out.
+    Gray, palette and CMYK images are converted; an alpha channel is dropped.
 
     Args:
-        path: The file.
-        any_size: Whether it may have more than the 178,956,970 pixels that Pillow takes for safe.
+        path: Image file.
+        any_size: Accept more pixels than Pillow's limit against decompression bombs (178,956,970).
 
     Returns:
-        uint8 (height, width, 3).
+        uint8, (height, width, 3).
 
     Raises:
-        DataError: The file is missing, empty, damaged, too large or no image, or has more than 8 bits a channel.
+        DataError: The file is missing, empty, damaged, too large or not an image, or has more than 8 bits per channel.
     """
     with open_image(path, any_size) as image:
         turned = upright(_eight_bits(image, path))
         if turned is not image:
-            image.close()  # its pixels take as much memory again
+            image.close()  # frees a full copy of the pixels
         return rgb_array(turned)
 
 
 def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int, int]] | None = None) -> np.ndarray:
-    """Read a mask whose pixel values are class values: of one channel, or of several that are equal.
+    """Read a mask that encodes classes by value, in one channel or in several equal channels.
 
-    Gray images of 1 to 32 bits, palette images and floating-point TIFFs of whole numbers are read by their values, whatever
-    they look like. Transparency is left out.
+    Accepts gray images of 1 to 32 bits, palette images (by index) and floating-point TIFFs of whole numbers. An alpha channel
+    is dropped.
 
     Args:
-        path: A PNG, TIFF, BMP or GIF; other formats need not hold exactly the values that were drawn.
-        values: The class of each value.
-        palette: Colors that the first entries of a palette image must have. A program that saved the mask again may have
-            sorted its palette, and with it the values. None if the dataset prescribes none.
+        path: PNG, TIFF, BMP or GIF file; other formats may not preserve the exact values.
+        values: Mapping from values to class ids.
+        palette: Expected colors of the first entries of a palette image; None to skip the check. A program that saves a mask
+            again may sort the palette and so change the values.
 
     Returns:
-        uint8 (height, width) of class ids and the void id.
+        Class ids and the void id: uint8, (height, width).
 
     Raises:
-        DataError: The file is missing, damaged, of another format, in color, or holds a value without a meaning.
+        DataError: The file is missing, damaged, of an unsupported format or in color, or has an undefined value.
     """
     with open_image(path) as image:
         _refuse_inexact(image, path)
@@ -71,54 +71,57 @@ def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int,
 
 
 def read_colors(path: Path) -> np.ndarray:
-    """Read a mask whose colors are classes: RGB, or a palette image by its colors.
+    """Read a mask that encodes classes by color. Palette images are converted to RGB.
 
     Returns:
-        uint8 (height, width, 3).
+        uint8, (height, width, 3).
 
     Raises:
-        DataError: The file is missing, damaged, or of a format that need not hold exactly the colors that were drawn.
+        DataError: The file is missing, damaged, or of a format that may not preserve the exact colors.
     """
     with open_image(path) as image:
         _refuse_inexact(image, path)
         _eight_bits(image, path)
         if image.mode not in ("1", "L", "P", "LA", "PA", "RGB", "RGBA") or bits_of(image, path) not in (1, 2, 4, 8):
-            raise DataError(
-                f"{path}: is {_form(image, path)}, which has no exact colors of 8 bits; save the mask as RGB in a PNG"
-            )
+            raise DataError(f"{path}: is {_form(image, path)}, which has no exact 8-bit colors; save the mask as an RGB PNG")
         return rgb_array(image)
 
 
 def read_palette(path: Path) -> tuple[list[int], list[tuple[int, int, int]]] | None:
-    """Values that occur in a palette image, and the colors of its palette; None for an image without one.
+    """Read the values and the palette of a palette image.
+
+    Returns:
+        The values that occur and the (red, green, blue) colors of the palette; None for an image without a palette.
 
     Raises:
-        DataError: As `read_colors`.
+        DataError: The file is missing or damaged.
     """
     with open_image(path) as image:
         colors = image.getpalette("RGB") if image.mode == "P" else None
-        return colors and (np.unique(np.asarray(image)).tolist(), list(zip(*[iter(colors)] * 3, strict=True)))
+        if not colors:
+            return None
+        return np.unique(np.asarray(image)).tolist(), list(zip(colors[::3], colors[1::3], colors[2::3], strict=True))
 
 
 def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool = True) -> np.ndarray:
-    """Read the image that a mask belongs to.
+    """Read the image that belongs to a mask.
 
-    A camera held sideways stores the image as it lay and notes how to turn it (EXIF orientation). Masks are drawn on either
-    form; if the two differ in size, that of the mask decides.
+    A camera held sideways stores the image rotated, with the rotation in its EXIF orientation. Masks may be annotated on the
+    stored or on the upright image; if these differ in size, the size of the mask decides.
 
     Args:
-        image_path: The image.
-        mask: Integer (height, width).
-        mask_path: Named in errors.
-        strict: What becomes of an image for which sizes decide nothing. True: an error, because half of the guesses would
-            give silently wrong labels. False: it is taken as stored, as MATLAB reads it, with which the published datasets
-            were labeled.
+        image_path: Image file.
+        mask: Integer, (height, width).
+        mask_path: Mask file, to name in errors.
+        strict: Handling of an image whose stored and upright forms both fit the mask. True raises an error, because a wrong
+            guess would misalign the labels unnoticed. False reads the image as stored, as MATLAB does; the published datasets
+            were annotated with MATLAB.
 
     Returns:
-        uint8 (height, width, 3), of the mask's size.
+        uint8, (height, width, 3), with the size of the mask.
 
     Raises:
-        DataError: As `read_image`, or the sizes differ, or the orientation cannot be decided.
+        DataError: As in `read_image`, or the sizes differ, or the orientation is ambiguous.
     """
     with open_image(image_path) as image:
         _eight_bits(image, image_path)
@@ -126,60 +129,57 @@ def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool 
         turn = orientation_of(image)
         if turn != 1 and strict and all(form.size == size for form in forms):
             raise DataError(
-                f"{image_path}: is stored turned (EXIF orientation {turn}), and nothing tells whether its mask was drawn on "
-                "the stored or on the upright image; save the image without that tag, as the mask needs it"
+                f"{image_path}: is stored rotated (EXIF orientation {turn}), and its mask fits both the stored and the upright "
+                "image; rotate the image to match the mask and save it without this tag"
             )
         chosen = next((form for form in forms if form.size == size), None)
         if chosen is None:
             width, height = forms[1].size
             raise DataError(
-                f"{image_path} is {width}x{height} but its mask {mask_path} is {size[0]}x{size[1]}; they must be of one size"
+                f"{image_path} is {width}x{height}, but its mask {mask_path} is {size[0]}x{size[1]}; their sizes must be equal"
             )
         return rgb_array(chosen)
 
 
 def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these, to white all over as a rule
-        raise DataError(f"{path}: has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits first")
+    if image.mode.startswith(("I", "F")):  # Pillow clips these, which makes most images white
+        raise DataError(f"{path}: has more than 8 bits per channel (mode {image.mode}); convert it to 8 bits first")
     if is_signed(image):
-        raise DataError(f"{path}: has signed values of 8 bits; convert it to unsigned ones first")
+        raise DataError(f"{path}: has signed 8-bit values; convert them to unsigned 8 bits first")
     return image
 
 
 def _refuse_inexact(image: Image.Image, path: Path) -> None:
-    """Refuse a mask whose file need not hold the values that were saved in it."""
+    """Raise a DataError if the file may not preserve the exact values of a mask."""
     if image.format in ("JPEG", "MPO"):
         raise DataError(
-            f"{path}: this mask is a {image.format}, which smears labels into others along every outline; save masks as PNG, "
-            "again from where they were drawn"
+            f"{path}: this mask is a {image.format}, whose lossy compression changes labels along edges; save the original "
+            "mask as PNG"
         )
     if changes_values(image):
-        how = f"{image.format} ({image.info.get('compression')})" if image.format == "TIFF" else image.format
+        name = f"{image.format} ({image.info.get('compression')})" if image.format == "TIFF" else image.format
         raise DataError(
-            f"{path}: this mask has the format {how}, which need not hold exactly the values that were drawn; save masks as "
-            "PNG, again from where they were drawn"
+            f"{path}: this mask has the format {name}, which may not preserve the exact values; save the original mask as PNG"
         )
 
 
 def _values(image: Image.Image, path: Path) -> np.ndarray:
-    """Integer (height, width) of the values in the file."""
+    """Return the values in the file, integer (height, width)."""
     bits = bits_of(image, path)
     if is_inverted(image):
-        # Some programs hand on the stored bits, others exchange black and white as this image is seen; a mask may mean either.
-        raise DataError(
-            f"{path}: is a TIFF whose value 0 is white, of which programs disagree about the values; save it as PNG"
-        )
+        # Some programs return the stored bits, others invert them for display; a mask may mean either.
+        raise DataError(f"{path}: is a TIFF whose value 0 is white, which programs read differently; save it as PNG")
     if image.mode in ("LA", "RGB", "RGBA") and bits == 8:
         channels = np.asarray(image)[..., : 1 if image.mode == "LA" else 3]
         if (channels != channels[..., :1]).any():
             raise DataError(
-                f"{path}: is in color, but a mask must hold one class value a pixel; convert its colors to class ids first, or "
-                "open it as a dataset `folder` with masks: colors"
+                f"{path}: is in color, but a mask must have one class value per pixel; convert its colors to class ids, or "
+                "use a dataset `folder` with masks: colors"
             )
         return channels[..., 0]
     if image.mode not in _ONE_CHANNEL:
         raise DataError(
-            f"{path}: is {_form(image, path)}, but a mask must hold one class value a pixel; save it as a gray or palette PNG"
+            f"{path}: is {_form(image, path)}, but a mask must have one class value per pixel; save it as a gray or palette PNG"
         )
     content = np.asarray(image)
     if image.mode == "1":
@@ -187,28 +187,28 @@ def _values(image: Image.Image, path: Path) -> np.ndarray:
     if image.mode == "F":
         return _whole_numbers(content, path)
     if image.mode == "I" and bits == 32 and not is_signed(image):
-        return content.view(np.uint32)  # Pillow has signed integers only
+        return content.view(np.uint32)  # Pillow supports signed integers only
     if image.mode == "L":
         if is_signed(image):
             return content.view(np.int8)
         if image.format in ("PNG", "TIFF") and bits in (2, 4):
-            return content // (255 // (2**bits - 1))  # Pillow stretches the values of these to 0..255
+            return content // (255 // (2**bits - 1))  # Pillow scales these values to 0..255
     return content
 
 
 def _whole_numbers(content: np.ndarray, path: Path) -> np.ndarray:
-    """The values of floating-point numbers, int32; a DataError about one that is no whole number, or too large to be exact."""
+    """Convert floating-point values to int32; raises a DataError if one is not a whole number or too large to be exact."""
     exact = (content == np.round(content)) & (np.abs(content) < 2**24)
     if not exact.all():
         raise DataError(
-            f"{path}: holds {content[~exact][0]:g} in floating point, which is no class value; save the mask as integers, "
-            "without interpolation"
+            f"{path}: has the floating-point value {content[~exact][0]:g}, which is not a class value; save the mask as "
+            "integers, without interpolation"
         )
     return content.astype(np.int32)
 
 
 def _form(image: Image.Image, path: Path) -> str:
-    return f"{image.mode} of {bits_of(image, path)} bits a channel"
+    return f"{image.mode} with {bits_of(image, path)} bits per channel"
 
 
 def _check_palette(image: Image.Image, present: np.ndarray, palette: Sequence[tuple[int, int, int]], path: Path) -> None:
@@ -217,6 +217,6 @@ def _check_palette(image: Image.Image, present: np.ndarray, palette: Sequence[tu
         if value < len(palette) and (value >= len(colors) or tuple(colors[value]) != tuple(palette[value])):
             here = tuple(colors[value].tolist()) if value < len(colors) else "no color"
             raise DataError(
-                f"{path}: value {value} has {here} in this image's palette, but {tuple(palette[value])} in the dataset's; "
-                "some program has saved it with another palette, so its values are not class ids. Take the original file"
+                f"{path}: value {value} is {here} in this image's palette, but {tuple(palette[value])} in the dataset's, so "
+                "its values are not class ids; use the original file"
             )

@@ -1,4 +1,4 @@
-"""MATLAB files: up to version 7 through scipy, version 7.3 (HDF5) through h5py, with errors that name the file."""
+"""MATLAB files, with errors that name the file: up to version 7 with scipy, version 7.3 (HDF5) with h5py."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,63 +16,68 @@ def read_mat(path: Path, *names: str) -> dict[str, Any]:
     """Read variables of a .mat file up to version 7.
 
     Args:
-        path: The file.
-        names: Variables to read; each must be there.
+        path: MATLAB file.
+        names: Required variables.
 
     Returns:
-        The variables as scipy gives them: structs as `scipy.io.matlab.mat_struct`, one-element dimensions squeezed.
+        The variables by name, as scipy returns them: structs as `scipy.io.matlab.mat_struct`, singleton dimensions squeezed.
 
     Raises:
-        DataError: The file is missing, damaged or of another version, or lacks a variable.
+        DataError: The file is missing, damaged or of version 7.3, or lacks a variable.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; the official download holds it, is the copy complete?")
+        raise DataError(f"{path}: no such file; copy it from the official download")
     try:
         content = scipy.io.loadmat(path, variable_names=names, squeeze_me=True, struct_as_record=False)
     except NotImplementedError:
-        raise DataError(f"{path}: is a MATLAB 7.3 file, where one of an older version was expected; copy it anew") from None
-    except Exception as error:  # damaged bytes lead scipy's reader to almost anything
-        raise DataError(f"{path}: cannot be read as a .mat file ({error}); is it complete? Copy it anew") from error
+        raise DataError(f"{path}: is a MATLAB 7.3 file, but an older version is expected; copy it again") from None
+    except Exception as error:  # for damaged bytes, scipy raises errors of almost any type
+        raise DataError(f"{path}: cannot be read as a .mat file ({error}); copy it again from an intact source") from error
     missing = [name for name in names if name not in content]
     if missing:
-        raise DataError(f"{path}: holds no variable {', '.join(missing)}; is this the official file? Copy it anew")
+        raise DataError(f"{path}: has no variable {', '.join(missing)}; copy it again from the official download")
     return content
 
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """A .mat file of version 7.3. h5py gives its arrays with all axes in reverse.
+    """Open a .mat file of version 7.3.
+
+    Yields:
+        The file. h5py returns its arrays with all axes in reverse order.
 
     Raises:
-        DataError: The file is missing or damaged, or what the caller reads of it is missing or of another kind.
+        DataError: The file is missing or damaged, or the caller fails to read from it.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; the official download holds it, is the copy complete?")
+        raise DataError(f"{path}: no such file; copy it from the official download")
     try:
         with h5py.File(path, "r") as file:
             yield file
     except DataError:
         raise
-    except Exception as error:  # damaged bytes surface while arrays are read, as almost anything
-        raise DataError(f"{path}: cannot be read as a MATLAB 7.3 file ({error}); is it complete? Copy it anew") from error
+    except Exception as error:  # damage shows only while arrays are read, as errors of almost any type
+        raise DataError(
+            f"{path}: cannot be read as a MATLAB 7.3 file ({error}); copy it again from an intact source"
+        ) from error
 
 
 def label_map(values: object, place: str) -> np.ndarray:
-    """A label map as it comes from a .mat file, whose integers have the type that MATLAB found smallest.
+    """Validate a label map from a .mat file.
 
     Args:
-        values: What was read.
-        place: Named in errors.
+        values: Variable or field of the file.
+        place: File and variable, to name in errors.
 
     Returns:
-        The same, an array of integers (height, width), none of them negative.
+        `values`: non-negative integers of any integer dtype, (height, width).
 
     Raises:
-        DataError: It is not that.
+        DataError: `values` is not such an array.
     """
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "iu" or values.min() < 0:
         found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
         raise DataError(
-            f"{place}: expected labels (height, width), integers from 0, found {found}; is this the official file? Copy it anew"
+            f"{place}: expected non-negative integers (height, width), found {found}; copy it again from the official download"
         )
     return values

@@ -1,4 +1,4 @@
-"""Text files as programs of any system save them, and the names in them."""
+"""Text files in the encodings of any operating system, and the sample names in them."""
 
 import codecs
 import re
@@ -11,40 +11,44 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from refinenet_pl.errors import DataError
 
 IMAGE_EXTENSIONS = tuple(IMG_EXTENSIONS)
-"""Extensions of images, in lower case."""
+"""Lowercase extensions of image files."""
 
 
 def encoding_of(content: bytes) -> str:
-    """The encoding of a text: UTF-16 if it begins with the mark of that, else UTF-8, with or without a mark."""
+    """Detect the encoding of a text: UTF-16 if it begins with a UTF-16 byte order mark, otherwise UTF-8."""
     return "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def read_text(path: Path) -> str:
-    """Read a text file: UTF-8, or UTF-16 with its mark, as PowerShell's `>` writes it.
+    """Read a text file in UTF-8, or in UTF-16 with a byte order mark, as PowerShell's `>` writes it.
 
     Returns:
-        The text without a mark, its lines separated by `\\n`.
+        The text without byte order mark and with Unix line endings.
 
     Raises:
-        DataError: The file is missing, cannot be read, or is in another encoding.
+        DataError: The file is missing, unreadable or in another encoding.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; the official download holds it, is the copy complete?") from None
+        raise DataError(f"{path}: no such file; copy it from the official download") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         text = content.decode(encoding_of(content))
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # also of UTF-16 without a mark
+    if "\0" in text:  # as in UTF-16 without a byte order mark
         raise DataError(f"{path}: cannot be read because it is not UTF-8; save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_list(path: Path, columns: int = 1) -> list[list[str]]:
-    """Read a text file that lists a split's samples, one a line; blank lines do not count.
+    """Read a text file with one sample per line, ignoring blank lines.
+
+    Args:
+        path: Text file.
+        columns: Number of words in each line.
 
     Returns:
         The words of each line.
@@ -60,51 +64,51 @@ def read_list(path: Path, columns: int = 1) -> list[list[str]]:
         if words:
             rows.append(words)
     if not rows:
-        raise DataError(f"{path}: names no pictures; is the copy complete? Copy it again")
+        raise DataError(f"{path}: lists no images; copy it again from the official download")
     return rows
 
 
 def composed(name: str) -> str:
-    """The Unicode form NFC of a name: a letter and its accent are one character, which macOS stores as two."""
+    """Normalize a name to NFC, in which a letter and its accent are a single character; macOS stores them as two."""
     return unicodedata.normalize("NFC", name)
 
 
 def read_names(path: Path) -> list[str]:
-    """Read a text file with one name a line; blank lines do not count, blanks in a line are part of it.
+    """Read a text file with one name per line, ignoring blank lines but keeping spaces within lines.
 
     Raises:
-        DataError: The file is missing or is not text.
+        DataError: The file is missing or not text.
     """
     return [composed(line) for line in read_text(path).split("\n") if line.strip()]
 
 
 def match_name(entry: str, known: Container[str]) -> str | None:
-    """Find the name that a line of a list means.
+    """Match a line of a list to a known name.
 
-    It is the line as it is, the line without the extension of an image, or one of these without blanks at the ends. A backslash
-    may separate folders. Dots and blanks within the line are part of the name.
+    Tries the line itself and the line without an image extension, then both without leading and trailing spaces. Backslashes
+    may separate folders. Dots and spaces within the line are part of the name.
 
     Args:
         entry: The line.
-        known: The names, composed, without extensions, folders separated by a slash.
+        known: Names in NFC, without extension, with folders separated by slashes.
 
     Returns:
-        The name; None if none is known.
+        The known name; None without a match.
     """
     return next((name for name in _readings(composed(entry)) if name in known), None)
 
 
 def suggest_name(entry: str, known: Container[str]) -> str:
-    """Advice for a line that means no name, but holds one: a path from elsewhere, or an image and its mask.
+    """Suggest a name for a line without a match that contains one, such as a path or an image-mask pair.
 
     Returns:
-        An instruction to end a message with; empty if there is none.
+        Fix to end a message with; empty without a suggestion.
     """
     for word in dict.fromkeys([entry.strip(), *re.split(r"[\s,;]+", entry.strip())]):
         parts = word.replace("\\", "/").split("/")
         for start in range(len(parts)):
             if name := match_name("/".join(parts[start:]), known):
-                return f"write '{name}' in place of '{entry.strip()}'"
+                return f"write '{name}' instead of '{entry.strip()}'"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Dropout whose masks belong to samples, not to processes."""
+"""Dropout with a mask per sample, independent of the process and the batch."""
 
 from collections.abc import Sequence
 
@@ -8,34 +8,35 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, but each sample's mask is drawn from the sample's own seed if `set_sample_seeds` gave one.
+    """`nn.Dropout` that samples each mask from the sample's own seed if `set_sample_seeds` was called.
 
-    So a sample loses the same features on any process, in any batch, and when the step is repeated after an interruption.
+    A sample then has the same mask on any process, in any batch, and when a step is repeated after an interruption.
 
     Attributes:
-        layer: Number that distinguishes the layers of a network, so that each has masks of its own; see `number_layers`.
-        seeds: int64 (N,) on the CPU, one for each sample of the batch; None for masks from torch's generator.
+        layer: Number of this layer in the network, so that each layer has different masks; see `number_layers`.
+        seeds: int64 (N,) on the CPU, one per sample of the batch; None for masks from torch's generator.
     """
 
     layer = 0
     seeds: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Drop elements in training: float (N, C, ...) -> the same shape."""
         return x * _factors(x.detach(), self.seeds, self.p, self.layer) if self.training and self.p > 0 else x
 
 
 def number_layers(network: nn.Module) -> None:
-    """Number the dropout layers of a network that drop anything."""
+    """Number the dropout layers of a network with a rate above 0."""
     for number, layer in enumerate(_layers(network)):
         layer.layer = number
 
 
 def set_sample_seeds(network: nn.Module, seeds: Sequence[int] | None) -> None:
-    """Tell the dropout layers of a network the seeds of the samples of the next batch.
+    """Set the seeds of the samples of the next batch in the dropout layers of a network.
 
     Args:
         network: Any network.
-        seeds: Integers from 0 to 2**63 - 1, one for each sample; None for masks from torch's generator.
+        seeds: Integers from 0 to 2**63 - 1, one per sample; None for masks from torch's generator.
     """
     given = None if seeds is None else torch.tensor(seeds, dtype=torch.int64, device="cpu")
     for layer in _layers(network):
@@ -46,18 +47,18 @@ def _layers(network: nn.Module) -> list[Dropout]:
     return [module for module in network.modules() if isinstance(module, Dropout) and module.p > 0]
 
 
-# An operator of its own, which torch.compile leaves as it is: generators cannot be traced.
+# A custom operator, because torch.compile cannot trace generators.
 @torch.library.custom_op("refinenet_pl::dropout_factors", mutates_args=())
 def _factors(x: Tensor, seeds: Tensor | None, rate: float, layer: int) -> Tensor:
-    """Factors of the features, of their shape: 0 or 1 / (1 - rate), with the channels last in memory."""
+    """Sample factors of the features' shape, 0 or 1 / (1 - rate), in channels_last memory format."""
     kept = 1 - rate
     if seeds is None:
         return _empty(x).copy_(F.dropout(torch.ones_like(x), rate))
     if len(seeds) != len(x):
-        raise ValueError(f"{len(seeds)} seeds for a batch of {len(x)} samples")
+        raise ValueError(f"{len(seeds)} seeds for a batch of {len(x)} samples; give one seed per sample")
     factors = _empty(x)
     for factor, seed in zip(factors, seeds.tolist(), strict=True):
-        # A large odd step, so that the layers of neighboring seeds do not share masks.
+        # A large odd step, so that layers do not share masks if the seeds of samples are consecutive.
         generator = torch.Generator(x.device).manual_seed((seed + layer * 0x9E3779B97F4A7C15) % 2**63)
         factor.movedim(0, -1).bernoulli_(kept, generator=generator)
     return factors.mul_(1 / kept if kept else 0)

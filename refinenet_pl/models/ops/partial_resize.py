@@ -1,6 +1,6 @@
-"""Resizing along one side by pieces of its matrix, for sizes where the whole matrix would be too large.
+"""Resizing along one side with pieces of its matrix, for sizes for which the whole matrix would be too large.
 
-The whole matrix grows with the square of the size, and nearly all of it is zeros.
+The whole matrix grows with the square of the size, and nearly all of its values are zero.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,18 @@ from torch import Tensor
 from refinenet_pl.models.ops.chunked_upsampling import constants, exact_products, resize_matrix
 from refinenet_pl.models.ops.resize import Upsampling, resize
 
+Interpolation = Upsampling | Literal["antialiased"]
+"""A method of `resize`, or bilinear with antialiasing."""
+
 BLOCK_COLUMNS = 256
-"""Columns that are upsampled at a time."""
+"""Number of columns that are upsampled at a time."""
 
 
 class Piece(NamedTuple):
     """Consecutive rows of a matrix that resizes one side.
 
     Attributes:
-        used: Columns of the whole matrix that these rows use.
+        used: Columns of the whole matrix; outside them, these rows are zero.
         matrix: Float (rows, used columns).
     """
 
@@ -32,35 +35,35 @@ class Piece(NamedTuple):
 
 
 def blocks(width: int) -> list[slice]:
-    """Divide the columns of upsampled maps."""
+    """Divide the columns of upsampled maps into blocks."""
     return [slice(left, min(left + BLOCK_COLUMNS, width)) for left in range(0, width, BLOCK_COLUMNS)]
 
 
 def upsample_piece(scores: Tensor, rows: Piece, columns: Sequence[Piece]) -> Tensor:
-    """Upsample some rows of a map.
+    """Compute some rows of an upsampled map.
 
     Args:
         scores: Float (N, C, h, w), the rows that `rows` uses.
-        rows: From h to the wanted rows.
+        rows: From h to the rows of the result.
         columns: From w to the width, for each of its `blocks`.
 
     Returns:
-        (N, C, wanted rows, width).
+        Float (N, C, rows, width).
     """
     with exact_products(scores.device):
         lines = rows.matrix @ scores
         return torch.cat([lines[..., piece.used] @ piece.matrix.T for piece in columns], -1)
 
 
-def resize_rows(source: int, target: int, how: Upsampling | Literal["antialiased"], rows: slice, dtype: torch.dtype) -> Piece:
-    """Some rows of `resize_matrix`, on the CPU.
+def resize_rows(source: int, target: int, how: Interpolation, rows: slice, dtype: torch.dtype) -> Piece:
+    """Compute some rows of `resize_matrix`, on the CPU.
 
     Args:
-        source: Length of the side before.
-        target: Length of the side after.
-        how: As `resize`; or `antialiased`, bilinear with antialiasing.
+        source: Length of the side before resizing.
+        target: Length of the side after resizing.
+        how: Interpolation method.
         rows: Rows of the matrix, at least one.
-        dtype: Of the matrix.
+        dtype: Dtype of the matrix.
     """
     if source == target:
         return Piece(rows, torch.eye(rows.stop - rows.start, dtype=dtype, device="cpu"))
@@ -75,16 +78,16 @@ def resize_rows(source: int, target: int, how: Upsampling | Literal["antialiased
 
 
 @lru_cache(maxsize=64)
-def _weights(source: int, target: int, how: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _weights(source: int, target: int, how: Interpolation, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """`resize_matrix` without the zeros.
 
     Returns:
-        The weights, (target, n): column c of the matrix is column c modulo n here, in rows whose center is near it. And the
+        The weights, (target, n): column c of the matrix is column c modulo n here, in rows whose center is near it. The
         centers, int64 (target,): the column in the middle of each row's weights.
     """
     number = 2 * _reach(source, target) + 1
     with constants():
-        # Every n-th unit vector in one: they are too far apart for any result to have a part of two.
+        # The sum of every n-th unit vector: they are too far apart for two of them to contribute to the same result.
         units = torch.eye(number, dtype=dtype, device="cpu").repeat(1, ceil(source / number))[None, :, None, :source]
         if how == "antialiased":
             weights = F.interpolate(units, (1, target), mode="bilinear", antialias=True)
@@ -97,7 +100,7 @@ def _weights(source: int, target: int, how: str, dtype: torch.dtype) -> tuple[Te
 def _periodic_rows(source: int, target: int, how: Upsampling, rows: slice, dtype: torch.dtype) -> Piece:
     """Rows of `resize_matrix` from a shorter side of the same ratio, because the weights repeat with each period of the ratio.
 
-    For `bicubic`, whose `resize` makes the whole matrix. Sides that are multiples of the tiles' grid have short periods.
+    For `bicubic`, for which `resize` computes the whole matrix. Sides that are multiples of the tiles' grid have short periods.
     """
     periods = gcd(source, target)
     before, after = source // periods, target // periods

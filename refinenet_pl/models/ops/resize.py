@@ -1,5 +1,6 @@
-"""The one place where feature maps and pictures change their size."""
+"""Resizing of images and feature maps; the only place where it is defined."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
@@ -11,17 +12,17 @@ from refinenet_pl.models.ops.bicubic import Factor, exact_factors, resize_bicubi
 Upsampling = Literal["bilinear", "bilinear_aligned", "bicubic"]
 
 
-def resize(x: Tensor, size: tuple[int, int], how: Upsampling) -> Tensor:
-    """Resample a batch of maps.
+def resize(x: Tensor, size: Sequence[int], how: Upsampling) -> Tensor:
+    """Resize a batch of maps.
 
     Args:
         x: Float (N, C, H, W).
-        size: Wanted (height, width).
-        how: `bilinear` as the paper says; `bilinear_aligned` with the corner pixels' centres in place, as the PyTorch ports
-            do; `bicubic` as the authors' MATLAB code does.
+        size: (height, width) of the result.
+        how: `bilinear` (the paper); `bilinear_aligned`, with the centers of the corner pixels aligned (the PyTorch ports);
+            `bicubic` (the authors' MATLAB code).
 
     Returns:
-        Float (N, C, *size); `x` itself where it has that size already.
+        Float (N, C, *size); `x` itself if it has that size.
     """
     if not symbolic_shapes.are_open() and tuple(x.shape[-2:]) == tuple(size):
         return x
@@ -30,12 +31,12 @@ def resize(x: Tensor, size: tuple[int, int], how: Upsampling) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=how == "bilinear_aligned")
 
 
-def upsample(x: Tensor, size: tuple[int, int], how: Upsampling) -> Tensor:
-    """Resample feature maps for the sum with larger ones: as `resize`, but for `bicubic`.
+def upsample(x: Tensor, size: Sequence[int], how: Upsampling) -> Tensor:
+    """Upsample feature maps for the sum with larger ones: `resize`, except for `bicubic`.
 
-    There the authors' code for GPUs has one factor for both sides, the greater one, and cuts off what goes beyond the size.
+    The authors' GPU code has one factor for both sides, the larger one, and crops the result to the size.
     """
     if how != "bicubic" or (not symbolic_shapes.are_open() and tuple(x.shape[-2:]) == tuple(size)):
         return resize(x, size, how)
-    factor = Factor.greatest(*exact_factors(x, size))
+    factor = Factor.max(*exact_factors(x, size))
     return resize_bicubic(x, size, (factor, factor))

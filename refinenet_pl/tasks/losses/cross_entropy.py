@@ -1,4 +1,4 @@
-"""Cross-entropy at the size of the picture, in bounded memory."""
+"""Cross-entropy at the image's size, in bounded memory."""
 
 from collections.abc import Sequence
 
@@ -14,20 +14,20 @@ from refinenet_pl.models.ops.resize import Upsampling
 def cross_entropy(
     log_probabilities: Tensor, label: Tensor, class_weights: Tensor | None, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy summed over labelled pixels, and the sum of their weights.
+    """Cross-entropy summed over labeled pixels, and the sum of their weights.
 
     Args:
         log_probabilities: Float (N, C, H, W).
         label: int64 (N, H, W).
         class_weights: Float, at least (C,); None for 1 each.
-        ignore_index: Label of the pixels that do not count.
+        ignore_index: Label of the pixels to ignore.
 
     Returns:
-        Two float scalars.
+        The summed loss and the sum of the weights, two float scalars.
     """
     weights = None if class_weights is None else class_weights[: log_probabilities.shape[1]]
     total = F.nll_loss(log_probabilities, label, weights, ignore_index=ignore_index, reduction="sum")
-    # Without picking pixels out, for which a GPU would have to wait until it knows how many they are.
+    # No boolean indexing: it makes a GPU wait until the number of pixels is known.
     valid = label != ignore_index
     weight = valid if class_weights is None else class_weights[label.where(valid, 0)] * valid
     return total, weight.sum().to(total.dtype)
@@ -36,35 +36,38 @@ def cross_entropy(
 def upsampled_cross_entropy(
     scores: Tensor, label: Tensor, how: Upsampling, class_weights: Tensor | None, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of a score map that is enlarged to the labels' size, summed over labelled pixels.
+    """Cross-entropy of a score map upsampled to the labels' size, summed over labeled pixels.
 
-    Where the enlarged scores are larger than one strip (`CHUNK_BYTES`), they are made strip by strip, and in the backward pass
-    once more, so that never more than a few strips exist, whatever the number of classes and the size.
+    If the upsampled scores are larger than one chunk (`CHUNK_BYTES`), they are computed one chunk of rows at a time, and again
+    in the backward pass. At most a few chunks are in memory, for any number of classes and any size.
 
     Args:
         scores: Float (N, C, h, w).
         label: int64 (N, H, W).
-        how: How scores are enlarged.
+        how: Upsampling method.
         class_weights: Float, at least (C,); None for 1 each.
-        ignore_index: Label of the pixels that do not count.
+        ignore_index: Label of the pixels to ignore.
 
     Returns:
-        The sum and the sum of the pixels' weights, two float scalars.
+        The summed loss and the sum of the weights, two float scalars.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    size = tuple(label.shape[-2:])
-    smaller = tuple(scores.shape[-2:]) != size
-    sides = zip(scores.shape[-2:], size, strict=True)
-    samplings = [sampling(of, to, how, scores.dtype, scores.device) for of, to in sides] if smaller else None
+    height, width = label.shape[-2:]
+    samplings = None
+    if scores.shape[-2:] != (height, width):
+        samplings = [
+            sampling(source, target, how, scores.dtype, scores.device)
+            for source, target in ((scores.shape[-2], height), (scores.shape[-1], width))
+        ]
 
-    def part(scores: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        logits = upsample_chunk(scores, *samplings, rows) if smaller else scores[..., rows, :]
+    def chunk_loss(scores: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        logits = scores[..., rows, :] if samplings is None else upsample_chunk(scores, samplings[0], samplings[1], rows)
         return cross_entropy(logits.log_softmax(1), label[:, rows], class_weights, ignore_index)
 
-    cuts = chunks(scores.shape, size)
-    if len(cuts) == 1:
-        return part(scores, cuts[0])
-    sums = [checkpoint(part, scores, rows, use_reentrant=False, preserve_rng_state=False) for rows in cuts]
+    row_slices = chunks(scores.shape, (height, width))
+    if len(row_slices) == 1:
+        return chunk_loss(scores, row_slices[0])
+    sums = [checkpoint(chunk_loss, scores, rows, use_reentrant=False, preserve_rng_state=False) for rows in row_slices]
     total, weight = (torch.stack(values).sum() for values in zip(*sums, strict=True))
     return total, weight
 
@@ -74,8 +77,10 @@ class CrossEntropy(nn.Module):
 
     Args:
         class_weights: Weight of each channel of the scores; None for 1 each.
-        ignore_index: Label of the pixels that do not count.
+        ignore_index: Label of the pixels to ignore.
     """
+
+    class_weights: Tensor | None
 
     def __init__(self, class_weights: Sequence[float] | None, ignore_index: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""One loss for a step that several processes and batches share."""
+"""Mean loss of an optimizer step over several processes and accumulated batches."""
 
 from collections.abc import Iterable
 
@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 
 class GlobalMeanLoss:
-    """The mean loss over all labeled pixels of an optimizer step, on any number of processes and batches.
+    """Mean loss over all labeled pixels of an optimizer step, on any number of processes and accumulated batches.
 
-    The mean of the batches' means would be another number if some have more void pixels or heavier classes than others, so
-    that the network would depend on the number of devices. Batches therefore add sums, and the gradients are divided by the
-    step's total weight when it is known.
+    The mean of the batches' means differs from it if some batches have more void pixels or heavier classes, so the network
+    would depend on the number of devices. Batches therefore add sums, and the gradients are divided by the step's total weight
+    once it is known.
     """
 
-    # Any constant would do; this one keeps sums over pixels within the range of float16, and changes no digit.
+    # Any constant would do; this power of two keeps sums over pixels within the range of float16 and is exact.
     SCALE = 2.0**16
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.parts: list[Tensor] = []
 
     def add(self, total: Tensor, weight: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class GlobalMeanLoss:
 
         Returns:
             The mean loss of the batch, 0 without a labeled pixel. Its gradient is that of `total / SCALE`, from which `finish`
-            makes the gradient of the step's mean.
+            computes the gradient of the step's mean.
         """
         self.parts.append(torch.stack([total.detach().double(), weight.double()]))
         scaled = total / self.SCALE
@@ -40,11 +40,11 @@ class GlobalMeanLoss:
         """Turn the gradients into those of the step's mean loss.
 
         Args:
-            parameters: Those with gradients, averaged over processes and accumulated batches as Lightning does.
-            trainer: Knows how many these are.
+            parameters: Those with gradients, averaged over processes and accumulated batches by Lightning.
+            trainer: Provides the number of processes and of accumulated batches.
 
         Returns:
-            The mean loss, a float scalar, the same on all processes; 0 if all pixels are void.
+            The mean loss, a float scalar, equal on all processes; 0 if all pixels are void.
         """
         total, weight = trainer.strategy.reduce(torch.stack(self.parts).sum(0), reduce_op="sum")
         self.parts.clear()

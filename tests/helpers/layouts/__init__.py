@@ -1,4 +1,5 @@
-"""Small copies of data sets, each laid out and encoded as its official download; one module a data set.
+"""Small copies of datasets, each with the folders and file formats of its official download.
 
-Each module has `build(root: Path) -> None`, which writes the copy, and says what it holds in constants.
+Each module has `build(root)`, which writes the copy, `SPLITS` with the names of each split's samples in order, and
+`mask_of(name)`, the expected mask of class ids and the void id.
 """

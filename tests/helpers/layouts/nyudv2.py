@@ -1,18 +1,18 @@
-"""NYU Depth v2: one HDF5 file with all pictures and labels, and two small .mat files beside it."""
+"""NYU Depth v2: one HDF5 file with all images and labels, and two small .mat files."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.io
+
+from helpers.matlab import cell, matlab73, references, text
 
 HEIGHT, WIDTH = 60, 80
 COUNT = 7
 # Numbers from 1, in the order of splits.mat.
 TRAIN, TEST = (3, 5, 7), (2, 6)
-# As the official mapping, most of the 894 labels go to the last three classes and one to each of the others.
+SPLITS = {"train": [f"{number:04}" for number in TRAIN], "test": [f"{number:04}" for number in TEST]}
+# As in the official mapping, most of the 894 labels belong to the last three classes, and one to each of the others.
 MAP_CLASS = np.random.default_rng(40).permutation(np.repeat(np.arange(1, 41), [1] * 37 + [68, 82, 707])).astype(np.uint8)
 CLASS_NAMES = (
     "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter", "blinds",
@@ -22,19 +22,24 @@ CLASS_NAMES = (
 )  # fmt: skip
 
 
-def picture_of(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+def image_of(name: str, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    return np.random.default_rng(int(name)).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def classes_of(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """Official classes: 1 to 40, and 0 where nothing is labelled."""
-    return np.random.default_rng(1000 + number).integers(0, 41, (height, width))
+def classes_of(name: str, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """Official classes: 1 to 40, and 0 for unlabeled pixels."""
+    return np.random.default_rng(1000 + int(name)).integers(0, 41, (height, width))
 
 
-def labels_of(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """Labels before the mapping, uint16 in 0..894, such that the mapping gives `classes_of`."""
-    rng = np.random.default_rng(2000 + number)
-    classes = classes_of(number, height, width)
+def mask_of(name: str, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    classes = classes_of(name, height, width)
+    return np.where(classes == 0, 255, classes - 1)
+
+
+def labels_of(name: str, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """Labels before the mapping, uint16 in 0..894, which the mapping converts to `classes_of`."""
+    rng = np.random.default_rng(2000 + int(name))
+    classes = classes_of(name, height, width)
     labels = np.zeros((height, width), np.uint16)
     for class_id in range(1, 41):
         here = classes == class_id
@@ -44,56 +49,28 @@ def labels_of(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarr
 
 def build(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    write_labelled(root / "nyu_depth_v2_labeled.mat", HEIGHT, WIDTH)
-    scipy.io.savemat(
-        root / "splits.mat",
-        {"trainNdxs": np.array(TRAIN, np.uint16)[:, None], "testNdxs": np.array(TEST, np.uint16)[:, None]},
-    )
-    scipy.io.savemat(
-        root / "classMapping40.mat",
-        {
-            "mapClass": MAP_CLASS[None],
-            "className": cell(CLASS_NAMES),
-            "allClassName": cell([f"thing {number}" for number in range(1, 895)]),
-        },
-    )
+    write_labeled(root / "nyu_depth_v2_labeled.mat", HEIGHT, WIDTH)
+    splits = {"trainNdxs": np.array(TRAIN, np.uint16)[:, None], "testNdxs": np.array(TEST, np.uint16)[:, None]}
+    scipy.io.savemat(root / "splits.mat", splits)
+    mapping = {
+        "mapClass": MAP_CLASS[None],
+        "className": cell(CLASS_NAMES),
+        "allClassName": cell([f"thing {number}" for number in range(1, 895)]),
+    }
+    scipy.io.savemat(root / "classMapping40.mat", mapping)
 
 
-def write_labelled(path: Path, height: int, width: int) -> None:
-    """Write the large file; MATLAB's axes are height, width, (channel,) sample, and HDF5 has them in reverse."""
-    numbers = range(1, COUNT + 1)
-    images = np.stack([picture_of(number, height, width) for number in numbers])
-    labels = np.stack([labels_of(number, height, width) for number in numbers])
+def write_labeled(path: Path, height: int, width: int) -> None:
+    """Write the large file. MATLAB's axes are height, width, (channel,) sample; HDF5 has them in reverse."""
+    names = [str(number) for number in range(1, COUNT + 1)]
+    images = np.stack([image_of(name, height, width) for name in names])
+    labels = np.stack([labels_of(name, height, width) for name in names])
     with matlab73(path) as file:
         file["images"] = images.transpose(0, 3, 2, 1)
         file["labels"] = labels.transpose(0, 2, 1)
         file["instances"] = np.ones((COUNT, width, height), np.uint8)
         file["depths"] = np.ones((COUNT, width, height), np.float32)
-        names = [file.create_dataset(f"#refs#/{index}", data=text(f"thing {index}")) for index in range(1, 895)]
-        file.create_dataset("names", data=np.array([[name.ref for name in names]], h5py.ref_dtype))
-        for name in file:
-            if name != "#refs#":
-                kind = "cell" if name == "names" else {"f4": "single", "u1": "uint8", "u2": "uint16"}[file[name].dtype.str[1:]]
-                file[name].attrs["MATLAB_class"] = np.bytes_(kind)
-
-
-@contextmanager
-def matlab73(path: Path) -> Iterator[h5py.File]:
-    """A new MATLAB 7.3 file: HDF5 behind a user block with MATLAB's own header."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        yield file
-    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan 2 12:00:00 2012 HDF5 schema 1.00 ."
-    with path.open("r+b") as file:
-        file.write(header.ljust(116) + bytes(8) + b"\x00\x02IM")
-
-
-def text(value: str) -> np.ndarray:
-    """A MATLAB string in HDF5: UTF-16 codes, one a row."""
-    return np.frombuffer(value.encode("utf-16-le"), np.uint16)[:, None]
-
-
-def cell(values) -> np.ndarray:
-    """A MATLAB cell array of one row, for `scipy.io.savemat`."""
-    array = np.empty((1, len(values)), object)
-    array[0, :] = values
-    return array
+        references(file, "names", [text(f"thing {index}") for index in range(1, 895)])
+        kinds = {"images": "uint8", "labels": "uint16", "instances": "uint8", "depths": "single", "names": "cell"}
+        for name, kind in kinds.items():
+            file[name].attrs["MATLAB_class"] = np.bytes_(kind)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
-from PIL import Image
 
-from helpers.layouts.voc2012 import write_lines, write_picture
+from helpers.layouts.files import generator, write_image, write_jpeg, write_lines
 
-# The classes as the task orders them: VOC's 20, then the others.
+VOC = "VOCdevkit/VOC2010"
+# The classes in the order of the task: VOC's 20, then the others.
 OBJECTS = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "table", "dog", "horse", "motorbike",
     "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -19,7 +19,7 @@ OTHERS = (
     "road", "rock", "shelves", "sidewalk", "sky", "snow", "bedclothes", "track", "tree", "truck", "wall", "water", "window",
     "wood",
 )  # fmt: skip
-# labels.txt is sorted by name, and so are these numbers from it.
+# Numbers in labels.txt, which is sorted by name.
 NUMBERS = dict(
     zip(
         sorted(OBJECTS + OTHERS),
@@ -31,22 +31,28 @@ NUMBERS = dict(
         strict=True,
     )
 )  # fmt: skip
-# Size (height, width) of each picture, in the order of VOC 2010's lists.
-TRAIN = {"2008_000008": (60, 80), "2008_000015": (64, 76), "2008_000019": (80, 60)}
-VAL = {"2008_000002": (60, 80), "2008_000003": (72, 60), "2008_000007": (54, 80)}
+SIZES = {
+    "2008_000008": (60, 80),
+    "2008_000015": (64, 76),
+    "2008_000019": (80, 60),
+    "2008_000002": (60, 80),
+    "2008_000003": (72, 60),
+    "2008_000007": (54, 80),
+}
+# In the order of VOC 2010's lists.
+SPLITS = {"train": list(SIZES)[:3], "val": list(SIZES)[3:]}
 
 
 def names_in(name: str) -> list[str]:
-    """The classes in a picture: every third, so that a split's three pictures have all."""
-    return list((OBJECTS + OTHERS)[[*TRAIN, *VAL].index(name) % 3 :: 3])
+    """The classes in an image: every third, so that the three images of a split contain all of them."""
+    return list((OBJECTS + OTHERS)[list(SIZES).index(name) % 3 :: 3])
 
 
 def labels_of(name: str) -> np.ndarray:
-    """The LabelMap, uint16: numbers of classes, of labels that are none, and 0."""
-    rng = np.random.default_rng(int(name[-6:]))
+    """The LabelMap, uint16: numbers of classes, numbers of other labels, and 0."""
+    rng, size = generator(name), SIZES[name]
     numbers = [NUMBERS[class_name] for class_name in names_in(name)]
     background = np.setdiff1d(np.arange(460), list(NUMBERS.values()))
-    size = (TRAIN | VAL)[name]
     return np.where(rng.random(size) < 0.1, rng.choice(background, size), rng.choice(numbers, size)).astype(np.uint16)
 
 
@@ -60,45 +66,44 @@ def mask_of(name: str) -> np.ndarray:
 
 
 def alphabetical_mask_of(name: str) -> np.ndarray:
-    """What MMSegmentation's converter writes: ranks of the sorted numbers, 0 for background."""
+    """The mask of MMSegmentation's converter: ranks of the sorted numbers, 0 for background."""
     labels = labels_of(name)
     return np.where(np.isin(labels, list(NUMBERS.values())), np.digitize(labels, sorted(NUMBERS.values())), 0).astype(np.uint8)
 
 
+def image_path(name: str) -> str:
+    return f"{VOC}/JPEGImages/{name}.jpg"
+
+
 def build(root: Path) -> None:
-    voc = root / "VOCdevkit" / "VOC2010"
-    build_devkit(voc)
+    build_devkit(root)
     (root / "trainval").mkdir()
-    for name in TRAIN | VAL:
+    for name in SIZES:
         scipy.io.savemat(root / "trainval" / f"{name}.mat", {"LabelMap": labels_of(name)}, do_compression=True)
     names = {number: name for name, number in NUMBERS.items()}
     write_lines(root / "labels.txt", [f"{number}: {names.get(number, f'thing {number}')}" for number in range(1, 460)])
     task = {"table": "diningtable", "bedclothes": "bedcloth", "cloth": "clothes"}
-    write_lines(
-        root / "59_labels.txt", [f"{number}: {task.get(name, name)}" for number, name in enumerate(OBJECTS + OTHERS, start=1)]
-    )
+    lines = [f"{number}: {task.get(name, name)}" for number, name in enumerate(OBJECTS + OTHERS, start=1)]
+    write_lines(root / "59_labels.txt", lines)
 
 
-def build_devkit(voc: Path) -> None:
-    """Write the pictures and lists of VOC 2010, those of each kind of object among them."""
-    lists = voc / "ImageSets" / "Main"
-    splits = {"train": list(TRAIN), "val": list(VAL), "trainval": [*TRAIN, *VAL]}
-    for split, names in splits.items():
+def build_devkit(root: Path) -> None:
+    """Write the images and lists of VOC 2010, including the lists of each object class."""
+    lists = root / VOC / "ImageSets/Main"
+    for split, names in {**SPLITS, "trainval": list(SIZES)}.items():
         write_lines(lists / f"{split}.txt", names)
         for object_name in OBJECTS:
             kind = "diningtable" if object_name == "table" else object_name
             states = [f"{name} {1 if object_name in names_in(name) else -1:2}" for name in names]
             write_lines(lists / f"{kind}_{split}.txt", states)
-    for name, size in (TRAIN | VAL).items():
-        write_picture(voc / "JPEGImages" / f"{name}.jpg", size, int(name[-6:]))
+    for name, size in SIZES.items():
+        write_jpeg(root / image_path(name), size)
 
 
 def build_converted(root: Path, masks: dict[str, np.ndarray]) -> None:
-    """Write the other form: pictures and lists of VOC 2010, and these masks where MMSegmentation's converter has its own."""
-    voc = root / "VOCdevkit" / "VOC2010"
-    build_devkit(voc)
-    (voc / "SegmentationClassContext").mkdir()
+    """Write the form of MMSegmentation's converter, with these masks."""
+    build_devkit(root)
     for name, mask in masks.items():
-        Image.fromarray(mask).save(voc / "SegmentationClassContext" / f"{name}.png")
-    for split, names in {"train": TRAIN, "val": VAL}.items():
-        write_lines(voc / "ImageSets" / "SegmentationContext" / f"{split}.txt", sorted(names))
+        write_image(root / VOC / f"SegmentationClassContext/{name}.png", mask)
+    for split, names in SPLITS.items():
+        write_lines(root / VOC / f"ImageSets/SegmentationContext/{split}.txt", sorted(names))

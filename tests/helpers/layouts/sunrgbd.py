@@ -1,16 +1,15 @@
-"""SUN RGB-D: a folder a sample, and the toolbox's lists, metadata and HDF5 file of masks."""
+"""SUN RGB-D: one folder per sample, and the toolbox's lists, metadata and HDF5 file of masks."""
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.io
-from PIL import Image
 
-from helpers.layouts.nyudv2 import cell, matlab73, text
+from helpers.layouts.files import generator, write_jpeg
+from helpers.matlab import cell, matlab73, references, struct_array, text
 
 AUTHORS_DISK = "/n/fs/sun3d/data/SUNRGBD"
-# Folder, picture and size (height, width), in the order of SUNRGBDMeta.
+# Folder, image and size (height, width), in the order of SUNRGBDMeta.
 SAMPLES = (
     ("kv2/kinect2data/000002_2014-05-26_14-23-37_260595134347_rgbf000103-resize", "0000103.jpg", (60, 80)),
     ("kv1/NYUdata/NYU0001", "NYU0001.jpg", (56, 90)),
@@ -19,67 +18,66 @@ SAMPLES = (
     ("xtion/sun3ddata/brown_bm_1/brown_bm_1/0000001-000000033369", "0000001-000000033369.jpg", (72, 64)),
     ("xtion/xtion_align_data/2014_12_18-10_52_57-1311000073", "0000017.jpg", (60, 80)),
 )
+FOLDERS = [folder for folder, _, _ in SAMPLES]
+NAMES = [folder.replace("/", "-") for folder in FOLDERS]
+PATHS = [f"{AUTHORS_DISK}/{folder}/image/{image}" for folder, image, _ in SAMPLES]
 # Positions in SAMPLES, in the order of allsplit.mat.
 TRAIN, TEST = (4, 0, 3), (5, 1)
+SPLITS = {"train": [NAMES[index] for index in TRAIN], "test": [NAMES[index] for index in TEST]}
 
 
-def mask_of(index: int) -> np.ndarray:
-    """Official classes, uint8: 1 to 37, and 0 where nothing is labelled."""
-    return np.random.default_rng(index).integers(0, 38, SAMPLES[index][2], np.uint8)
+def labels_of(name: str) -> np.ndarray:
+    """Official classes, uint8: 1 to 37, and 0 for unlabeled pixels."""
+    return generator(name).integers(0, 38, SAMPLES[NAMES.index(name)][2], np.uint8)
+
+
+def mask_of(name: str) -> np.ndarray:
+    labels = labels_of(name).astype(int)
+    return np.where(labels == 0, 255, labels - 1)
+
+
+def image_path(name: str) -> str:
+    folder, image, _ = SAMPLES[NAMES.index(name)]
+    return f"SUNRGBD/{folder}/image/{image}"
 
 
 def build(root: Path) -> None:
-    for index, (folder, picture, (height, width)) in enumerate(SAMPLES):
-        # Coarse, so that JPEG keeps about what it is given.
-        colours = np.random.default_rng(1000 + index).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
-        pixels = colours.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
-        path = root / "SUNRGBD" / folder / "image" / picture
-        path.parent.mkdir(parents=True)
-        Image.fromarray(pixels).save(path, quality=95)
+    for name, (_, _, size) in zip(NAMES, SAMPLES, strict=True):
+        write_jpeg(root / image_path(name), size)
     for folder in "Metadata", "traintestSUNRGBD":
         (root / "SUNRGBDtoolbox" / folder).mkdir(parents=True)
-    write_split(root, [f"{AUTHORS_DISK}/{SAMPLES[index][0]}" for index in TRAIN])
-    write_metadata(root, [f"{AUTHORS_DISK}/{folder}/image/{picture}" for folder, picture, _ in SAMPLES])
-    write_masks(root, [mask_of(index) for index in range(len(SAMPLES))])
+    write_split(root, [f"{AUTHORS_DISK}/{FOLDERS[index]}" for index in TRAIN])
+    write_metadata(root, PATHS)
+    write_masks(root, [labels_of(name) for name in NAMES])
 
 
-def write_split(root: Path, train: list[str]) -> None:
-    test = [f"{AUTHORS_DISK}/{SAMPLES[index][0]}" for index in TEST]
-    scipy.io.savemat(
-        root / "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat",
-        {
-            "alltrain": cell(train),
-            "alltest": cell(test),
-            "trainvalsplit": {"train": cell(train[:1]), "val": cell(train[1:])},
-        },
-    )
+def write_split(root: Path, train: list) -> None:
+    content = {
+        "alltrain": cell(train),
+        "alltest": cell([f"{AUTHORS_DISK}/{FOLDERS[index]}" for index in TEST]),
+        "trainvalsplit": {"train": cell(train[:1]), "val": cell(train[1:])},
+    }
+    scipy.io.savemat(root / "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat", content)
 
 
 def write_metadata(root: Path, paths: list[str]) -> None:
-    """Write the struct array that describes the samples; `paths` are those of the pictures on the authors' disk."""
+    """Write the struct array that describes the samples; `paths` are those of the images on the authors' disk."""
     fields = ("sequenceName", "groundtruth3DBB", "Rtilt", "K", "depthpath", "rgbpath", "depthname", "rgbname", "sensorType")
-    metadata = np.empty((1, len(paths)), [(field, object) for field in fields])
-    for entry, path in zip(metadata[0], paths, strict=True):
-        name = path.rpartition("/")[2]
-        entry["sequenceName"], entry["sensorType"] = "SUNRGBD" + path.removeprefix(AUTHORS_DISK), "kv2"
-        entry["groundtruth3DBB"] = np.empty((0, 0))
-        entry["Rtilt"] = entry["K"] = np.eye(3)
-        entry["rgbpath"], entry["rgbname"] = path, name
-        entry["depthpath"], entry["depthname"] = path.replace("/image/", "/depth/"), name.replace(".jpg", ".png")
-    scipy.io.savemat(root / "SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat", {"SUNRGBDMeta": metadata}, do_compression=True)
+    rows = []
+    for path in paths:
+        name, sequence = path.rpartition("/")[2], "SUNRGBD" + path.removeprefix(AUTHORS_DISK)
+        depth = path.replace("/image/", "/depth/"), name.replace(".jpg", ".png")
+        rows.append((sequence, np.empty((0, 0)), np.eye(3), np.eye(3), depth[0], path, depth[1], name, "kv2"))
+    content = {"SUNRGBDMeta": struct_array(fields, rows)}
+    scipy.io.savemat(root / "SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat", content, do_compression=True)
 
 
 def write_masks(root: Path, masks: list[np.ndarray]) -> None:
-    """Write the HDF5 file, a MATLAB struct array whose fields are arrays of references."""
+    """Write the HDF5 file, a struct array whose fields are arrays of references."""
     with matlab73(root / "SUNRGBDtoolbox/Metadata/SUNRGBD2Dseg.mat") as file:
-
-        def references(name: str, contents: list[np.ndarray]) -> None:
-            stored = [file.create_dataset(f"#refs#/{name}{index}", data=content) for index, content in enumerate(contents)]
-            file.create_dataset(name, data=np.array([[one.ref] for one in stored], h5py.ref_dtype))
-
         # MATLAB stores an array by columns, which HDF5 shows as (width, height).
-        references("SUNRGBD2Dseg/seglabel", [mask.T for mask in masks])
-        references("SUNRGBD2Dseg/seglabelall", [mask.T.astype(np.uint16) + 100 for mask in masks])
-        references("seg37list", [text(f"class {number}") for number in range(1, 38)])
+        references(file, "SUNRGBD2Dseg/seglabel", [mask.T for mask in masks])
+        references(file, "SUNRGBD2Dseg/seglabelall", [mask.T.astype(np.uint16) + 100 for mask in masks])
+        references(file, "seg37list", [text(f"class {number}") for number in range(1, 38)])
         file["SUNRGBD2Dseg"].attrs["MATLAB_class"] = np.bytes_("struct")
         file["seg37list"].attrs["MATLAB_class"] = np.bytes_("cell")

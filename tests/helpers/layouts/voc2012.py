@@ -1,13 +1,14 @@
-"""PASCAL VOC 2012 with SBD: the development kit of the one, and the folder benchmark_RELEASE of the other."""
+"""PASCAL VOC 2012 with SBD: the development kit, and the folder benchmark_RELEASE."""
 
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 import scipy.sparse
-from PIL import Image
 
-# Size (height, width) of each picture.
+from helpers.layouts.files import generator, write_jpeg, write_lines, write_palette_mask
+
+VOC, SBD = "VOCdevkit/VOC2012", "benchmark_RELEASE/dataset"
 SIZES = {
     "2007_000032": (56, 80),
     "2007_000033": (60, 80),
@@ -20,76 +21,47 @@ SIZES = {
 }
 TRAIN = ("2007_000032", "2007_000039")
 VAL = ("2007_000033", "2007_000042", "2007_000061")
-# SBD labels pictures of both splits of VOC anew.
+# SBD has its own labels for images of both splits of VOC.
 SBD_TRAIN = ("2008_000008", "2007_000033", "2007_000039", "2008_000028")
 SBD_VAL = ("2007_000042", "2008_000015", "2007_000032")
-TRAIN_AUG = (*TRAIN, "2008_000008", "2008_000028", "2008_000015")
-
-
-def color_map() -> list[int]:
-    """The development kit's, as it is computed there: 256 colours, one value after another."""
-    values = []
-    for label in range(256):
-        red = green = blue = 0
-        for place in range(7, -1, -1):
-            red |= (label & 1) << place
-            green |= (label >> 1 & 1) << place
-            blue |= (label >> 2 & 1) << place
-            label >>= 3
-        values += [red, green, blue]
-    return values
+ONLY_SBD = ("2008_000008", "2008_000028", "2008_000015")
+SPLITS = {"train": TRAIN, "val": VAL, "trainval": sorted(TRAIN + VAL), "train_aug": (*TRAIN, *ONLY_SBD)}
 
 
 def mask_of(name: str) -> np.ndarray:
-    """VOC's mask, uint8: 0 to 20, and 255 for void."""
-    ids = np.random.default_rng(int(name[-6:])).integers(0, 22, SIZES[name], np.uint8)
+    """VOC's mask, uint8: 0 to 20, and 255 for void; SBD's mask for images without one."""
+    if name in ONLY_SBD:
+        return sbd_mask_of(name)
+    ids = generator(name).integers(0, 22, SIZES[name], np.uint8)
     return np.where(ids == 21, np.uint8(255), ids)
 
 
 def sbd_mask_of(name: str) -> np.ndarray:
-    """SBD's mask, uint8: 0 to 20, other than VOC's."""
-    return np.random.default_rng(1000 + int(name[-6:])).integers(0, 21, SIZES[name], np.uint8)
+    """SBD's mask, uint8: 0 to 20, different from VOC's."""
+    return generator(name, 1).integers(0, 21, SIZES[name], np.uint8)
+
+
+def image_path(name: str) -> str:
+    return f"{SBD}/img/{name}.jpg" if name in ONLY_SBD else f"{VOC}/JPEGImages/{name}.jpg"
 
 
 def build(root: Path) -> None:
-    voc = root / "VOCdevkit" / "VOC2012"
-    write_lines(voc / "ImageSets" / "Segmentation" / "train.txt", TRAIN)
-    write_lines(voc / "ImageSets" / "Segmentation" / "val.txt", VAL)
-    write_lines(voc / "ImageSets" / "Segmentation" / "trainval.txt", sorted(TRAIN + VAL))
+    voc, sbd = root / VOC, root / SBD
+    for split in "train", "val", "trainval":
+        write_lines(voc / f"ImageSets/Segmentation/{split}.txt", SPLITS[split])
     for name, size in SIZES.items():
-        write_picture(voc / "JPEGImages" / f"{name}.jpg", size, int(name[-6:]))
+        write_jpeg(voc / f"JPEGImages/{name}.jpg", size)
     for name in TRAIN + VAL:
-        write_palette_mask(voc / "SegmentationClass" / f"{name}.png", mask_of(name))
-    sbd = root / "benchmark_RELEASE" / "dataset"
+        write_palette_mask(voc / f"SegmentationClass/{name}.png", mask_of(name))
     write_lines(sbd / "train.txt", SBD_TRAIN)
     write_lines(sbd / "val.txt", SBD_VAL)
     for name in SBD_TRAIN + SBD_VAL:
-        write_picture(sbd / "img" / f"{name}.jpg", SIZES[name], int(name[-6:]))
-        write_sbd_mask(sbd / "cls" / f"{name}.mat", sbd_mask_of(name))
-
-
-def write_lines(path: Path, lines: tuple[str, ...] | list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))
-
-
-def write_picture(path: Path, size: tuple[int, int], seed: int) -> None:
-    """Write a JPEG of coarse random colours, of which it keeps about what it is given."""
-    height, width = size
-    colours = np.random.default_rng(seed).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(colours.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]).save(path, quality=95)
-
-
-def write_palette_mask(path: Path, mask: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(mask)
-    picture.putpalette(color_map())  # makes it a palette picture
-    picture.save(path)
+        write_jpeg(sbd / f"img/{name}.jpg", SIZES[name])
+        write_sbd_mask(sbd / f"cls/{name}.mat", sbd_mask_of(name))
 
 
 def write_sbd_mask(path: Path, mask: np.ndarray) -> None:
-    """Write the struct GTcls; the boundaries, one sparse array a class, are as good as empty here."""
+    """Write the struct GTcls; its boundaries, one sparse array per class, are almost empty here."""
     boundaries = np.empty((20, 1), object)
     for row in boundaries:
         row[0] = scipy.sparse.csc_matrix(([1.0], ([0], [0])), shape=mask.shape)

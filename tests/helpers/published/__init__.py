@@ -1,1 +1,1 @@
-"""Facts about published checkpoints: names and shapes of their tensors, and recorded outputs of their own code."""
+"""Published checkpoints: names and shapes of their tensors, and recorded outputs of the published code."""

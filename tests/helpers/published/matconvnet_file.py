@@ -1,7 +1,9 @@
-"""The authors' model files: MATLAB 7.3, which is HDF5, with a handle object."""
+"""Model files of the authors: MATLAB 7.3, which is HDF5, with a handle object."""
 
+import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -10,50 +12,41 @@ from helpers.published.matconvnet import Parameters
 
 
 class MatFile:
-    """A MATLAB 7.3 file with one handle object, as `save('-v7.3')` lays it out."""
+    """A MATLAB 7.3 file in the layout of `save('-v7.3')`."""
 
     def __init__(self, path: Path):
         self.file = h5py.File(path, "w", userblock_size=512)
         self.references = self.file.create_group("#refs#")
+        self.numbers = itertools.count()
         self.path = path
 
-    def array(self, group: h5py.Group, name: str, values: np.ndarray, kind: str | None = None) -> h5py.Dataset:
-        """Numbers: HDF5 has the axes in reverse."""
-        values = np.atleast_2d(values)
-        dataset = group.create_dataset(name, data=np.ascontiguousarray(values.transpose()))
-        dataset.attrs["MATLAB_class"] = np.bytes_(kind or {"f4": "single", "f8": "double"}[values.dtype.str[1:]])
-        return dataset
-
-    def text(self, group: h5py.Group, name: str, value: str) -> h5py.Dataset:
-        """Text: UTF-16 codes."""
-        dataset = self.array(group, name, np.frombuffer(value.encode("utf-16-le"), "<u2"), "char")
-        dataset.attrs["MATLAB_int_decode"] = np.int32(2)
-        return dataset
-
-    def struct(self, group: h5py.Group, name: str) -> h5py.Group:
-        """A struct: its fields are members."""
-        made = group.create_group(name)
-        made.attrs["MATLAB_class"] = np.bytes_("struct")
-        return made
-
-    def new(self) -> tuple[h5py.Group, str]:
-        """Where something goes that is referred to."""
-        return self.references, f"r{len(self.references)}"
-
-    def cell(self, group: h5py.Group, name: str, members: list) -> h5py.Dataset:
-        """A cell array, or a struct array's field: references."""
-        references = np.array([member.ref for member in members], h5py.ref_dtype).reshape(-1, 1)
-        return group.create_dataset(name, data=references)
-
-    def object(self, group: h5py.Group, name: str, kind: str) -> h5py.Dataset:
-        """A handle object: numbers that say where MATLAB keeps what it holds."""
-        dataset = group.create_dataset(name, data=np.array([[0xDD000000, 2, 1, 1, 1, 1]], np.uint32))
-        dataset.attrs["MATLAB_class"] = np.bytes_(kind)
-        dataset.attrs["MATLAB_object_decode"] = np.int32(3)
-        return dataset
+    def write(self, group: h5py.Group, name: str, value: Any) -> h5py.Group | h5py.Dataset:
+        """Write a number, array, text, struct (dict), field of a struct array (list), cell array (tuple) or handle (None)."""
+        kind, attributes, member = None, {}, None
+        match value:
+            case dict():
+                member, kind = group.create_group(name), "struct"
+                for field, content in value.items():
+                    self.write(member, field, content)
+            case list() | tuple():
+                elements = [self.write(self.references, f"r{next(self.numbers)}", element) for element in value]
+                data = np.array([element.ref for element in elements], h5py.ref_dtype).reshape(-1, 1)
+                kind = "cell" if isinstance(value, tuple) else None
+            case None:
+                data, kind = np.array([[0xDD000000, 2, 1, 1, 1, 1]], np.uint32), "ref_obj"
+                attributes = {"MATLAB_object_decode": np.int32(3)}
+            case str():
+                data, kind = np.frombuffer(value.encode("utf-16-le"), "<u2")[:, None], "char"
+                attributes = {"MATLAB_int_decode": np.int32(2)}
+            case _:
+                data = np.ascontiguousarray(np.atleast_2d(value).transpose())
+                kind = {"f4": "single", "f8": "double", "u1": "logical"}[data.dtype.str[1:]]
+        member = group.create_dataset(name, data=data) if member is None else member
+        member.attrs.update(attributes | ({"MATLAB_class": np.bytes_(kind)} if kind else {}))
+        return member
 
     def close(self) -> None:
-        """Write what only MATLAB reads: the first 128 bytes."""
+        """Close the file, and write the header that only MATLAB reads."""
         self.file.close()
         text = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Thu Mar  1 12:00:00 2018 HDF5 schema 1.00 ."
         with self.path.open("r+b") as file:
@@ -67,70 +60,29 @@ def write(
     image_scales: tuple[float, ...] | None = (1.2,),
     dtype: type = np.float32,
 ) -> None:
-    """Write a model as `cnn_save_model.m` does: an object of class ref_obj whose parts refer to each other."""
+    """Write a model like `cnn_save_model.m`: an object of class ref_obj whose parts refer to each other."""
     mat = MatFile(path)
-    mat.object(mat.file, "net_config", "ref_obj")
-    encoder = {name: value for name, value in params.items() if re.match("conv1|res|bn", name)}
-    decoder = {name: value for name, value in params.items() if name not in encoder}
-    groups = []
-    for number, (name, held) in enumerate(
-        [("root", None), ("multi_featnet", None), ("featnet_1", encoder), ("refinenets", decoder)]
-    ):
-        group = mat.struct(*mat.new())
-        mat.text(group, "name", name)
-        mat.array(group, "group_idx", np.float64(number + 1))
-        mat.object(group, "net_info", "ref_obj")
-        if held:
-            _dag_net(mat, mat.struct(group, "dag_net"), held, dtype)
-        groups.append(group)
-    groups.append(_loss_group(mat, head, dtype))
-    root = mat.struct(*mat.new())
-    mat.array(root, "group_counter", np.float64(len(groups)))
-    mat.cell(root, "group_infos", groups).attrs["MATLAB_class"] = np.bytes_("cell")
-    if image_scales is not None:
-        mat.array(root, "net_input_img_scales", np.array(image_scales, np.float64))
-    held = mat.file.create_group("#subsystem#")
-    mcos = mat.cell(held, "MCOS", [root])
-    mcos.attrs["MATLAB_class"] = np.bytes_("FileWrapper__")
-    mcos.attrs["MATLAB_object_decode"] = np.int32(3)
+    mat.write(mat.file, "net_config", None)
+    encoder = {name: value.astype(dtype) for name, value in params.items() if re.match("conv1|res|bn", name)}
+    decoder = {name: value.astype(dtype) for name, value in params.items() if name not in encoder}
+    groups = [{"name": name, "net_info": None} for name in ("root", "multi_featnet")]
+    groups += [{"name": "featnet_1", "net_info": None, "dag_net": _dag_net(encoder)}]
+    groups += [{"name": "refinenets", "net_info": None, "dag_net": _dag_net(decoder)}, {"name": "loss_group", "net_info": None}]
+    convolution = {"filters": head[0].astype(dtype), "biases": head[1].astype(dtype), "stride": 1.0, "pad": 1.0}
+    layers = ({"type": "dropout", "rate": 0.5}, {"type": "conv", **convolution}, {"type": "my_custom"})
+    mat.write(mat.references, "loss", {"layers": layers})
+    scales = {} if image_scales is None else {"net_input_img_scales": np.array(image_scales, np.float64)}
+    root = {"group_counter": float(len(groups)), "group_infos": tuple(groups), **scales}
+    objects = mat.write(mat.file.create_group("#subsystem#"), "MCOS", [root])
+    objects.attrs.update({"MATLAB_class": np.bytes_("FileWrapper__"), "MATLAB_object_decode": np.int32(3)})
     mat.close()
 
 
-def _dag_net(mat: MatFile, group: h5py.Group, held: Parameters, dtype: type) -> None:
-    fields = {"name": [], "value": [], "learningRate": [], "weightDecay": []}
-    for name, value in held.items():
-        fields["name"].append(mat.text(*mat.new(), name))
-        fields["value"].append(mat.array(*mat.new(), value.astype(dtype)))
-        fields["learningRate"].append(mat.array(*mat.new(), np.float32(1)))
-        fields["weightDecay"].append(mat.array(*mat.new(), np.float64(1)))
-    params = mat.struct(group, "params")
-    for field, members in fields.items():
-        mat.cell(params, field, members)
-    variables = mat.struct(group, "vars")
-    mat.cell(variables, "name", [mat.text(*mat.new(), "data"), mat.text(*mat.new(), "conv1")])
-    mat.cell(variables, "precious", [mat.array(*mat.new(), np.float64(0)) for _ in range(2)])
-    layers = mat.struct(group, "layers")
-    mat.cell(layers, "name", [mat.text(*mat.new(), "conv1")])
-    mat.cell(layers, "type", [mat.text(*mat.new(), "dagnn.Conv")])
-    block = mat.struct(*mat.new())
-    mat.array(block, "size", np.array([7.0, 7, 3, 64]))
-    mat.array(block, "hasBias", np.array([0], np.uint8), "logical")
-    mat.cell(layers, "block", [block])
-    mat.array(mat.struct(group, "meta"), "normalization", np.zeros((2, 2), np.uint64), "struct").attrs["MATLAB_empty"] = 1
-
-
-def _loss_group(mat: MatFile, head: tuple[np.ndarray, np.ndarray], dtype: type) -> h5py.Group:
-    layers = [mat.struct(*mat.new()) for _ in range(3)]
-    for layer, kind in zip(layers, ("dropout", "conv", "my_custom"), strict=True):
-        mat.text(layer, "type", kind)
-    mat.array(layers[0], "rate", np.float64(0.5))
-    mat.array(layers[1], "filters", head[0].astype(dtype))
-    mat.array(layers[1], "biases", head[1].astype(dtype))
-    mat.array(layers[1], "stride", np.float64(1))
-    mat.array(layers[1], "pad", np.float64(1))
-    info = mat.struct(*mat.new())
-    mat.cell(info, "layers", layers).attrs["MATLAB_class"] = np.bytes_("cell")
-    group = mat.struct(*mat.new())
-    mat.text(group, "name", "loss_group")
-    mat.object(group, "net_info", "ref_obj")
-    return group
+def _dag_net(content: Parameters) -> dict[str, Any]:
+    rates = {"learningRate": [np.float32(1)] * len(content), "weightDecay": [1.0] * len(content)}
+    block = {"size": np.array([7.0, 7, 3, 64]), "hasBias": np.uint8(0)}
+    return {
+        "params": {"name": list(content), "value": list(content.values()), **rates},
+        "vars": {"name": ["data", "conv1"], "precious": [0.0, 0.0]},
+        "layers": {"name": ["conv1"], "type": ["dagnn.Conv"], "block": [block]},
+    }

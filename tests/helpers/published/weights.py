@@ -1,4 +1,4 @@
-"""Checkpoints of the published families with weights of our choice: the same for whoever records outputs and whoever tests."""
+"""Checkpoints of the published families with synthetic weights, for `record.py` and the tests."""
 
 import zlib
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import Tensor
 
 HERE = Path(__file__).parent
 
-# Odd sizes, one that a stride of 32 divides, and one with a map a single pixel high.
+# Odd sizes, a multiple of the stride 32, and a size whose smallest map has a single row.
 SIZES = ((65, 97), (64, 96), (30, 131))
 
 
@@ -20,12 +20,12 @@ def shapes(family: str) -> dict[str, tuple[int, ...]]:
 
 
 def state_dict(family: str) -> dict[str, Tensor]:
-    """A checkpoint with negative and positive values everywhere, so that each ReLU matters; signals neither die nor grow."""
+    """A checkpoint whose activations neither vanish nor explode, and have both signs before each ReLU."""
     return {name: _tensor(name, shape) for name, shape in shapes(family).items()}
 
 
-def picture(height: int, width: int) -> Tensor:
-    """What a network takes, normalised: float32 (2, 3, height, width)."""
+def image(height: int, width: int) -> Tensor:
+    """Normalized input of a network: float32 (2, 3, height, width)."""
     return torch.from_numpy(np.random.default_rng(height).normal(size=(2, 3, height, width)).astype(np.float32))
 
 
