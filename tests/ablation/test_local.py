@@ -26,11 +26,11 @@ from refinenet_pl.cli import ablate
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import is_locked
 
+pytestmark = pytest.mark.integration
+
 # Replaces the training: locks the run and ends as its options say, without importing the package, which takes seconds.
 TRAINING = """\
 import fcntl, json, os, pathlib, signal, sys, time
-
-pytestmark = pytest.mark.integration
 options = dict(zip(sys.argv, sys.argv[1:]))
 recipe, table = (pathlib.Path(options[option]).stem for option in ("-c", "--run.table"))
 cell, seed, root = options["--run.cell"], int(options["--seed_everything"]), options["--run.root"]

@@ -22,8 +22,6 @@ from refinenet_pl.cli.ablate import run_command
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import lock_run
 
-pytestmark = pytest.mark.slow
-
 ARGUMENTS = [*SMALL[1:], '--data.dataset_options={"size": 64, "samples": 160}', "--trainer.max_epochs=3"]
 ARGUMENTS += ["--model.network.init_args.dropout=0.5"]
 CELLS = ("no_head_rcus", "no_rcus")
@@ -150,6 +148,7 @@ def interruptions(root: Path) -> int:
     return len(re.findall(r"after step \d+; ", log.read_text()))
 
 
+@pytest.mark.slow
 def test_requeued_job_completes_the_table(cluster, tmp_path):
     root, local = tmp_path / "slurm", tmp_path / "local"
     job = re.search(r"as job (\d+)", submit(root))[1]
@@ -167,6 +166,7 @@ def test_requeued_job_completes_the_table(cluster, tmp_path):
         assert confusion(one) == confusion(other) and same(weights(one), weights(other))
 
 
+@pytest.mark.slow
 def test_canceled_run_is_submitted_again(cluster, tmp_path):
     job = re.search(r"as job (\d+)", submit(tmp_path))[1]
     wait_for(tmp_path, r"no_rcus +0 +running")
@@ -176,12 +176,14 @@ def test_canceled_run_is_submitted_again(cluster, tmp_path):
     wait_for(tmp_path, "2 done")
 
 
+@pytest.mark.slow
 def test_failed_run(cluster, tmp_path):
     submit(tmp_path, cells=["paper"], processes=3)  # the batch size is 8
     shown = wait_for(tmp_path, "1 failed", cells=["paper"])
     assert re.search(r"paper +0 +failed +exit code 1: error: .*8.* 3 processes", shown)
 
 
+@pytest.mark.slow
 def test_time_limit_and_preemption(cluster, tmp_path):
     cells = ["no_rcus"]
     job = re.search(r"as job (\d+)", submit(tmp_path, "--trainer.max_epochs=6", cells=cells))[1]
@@ -194,6 +196,7 @@ def test_time_limit_and_preemption(cluster, tmp_path):
     assert interruptions(tmp_path) == 2
 
 
+@pytest.mark.slow
 def test_srun(cluster, tmp_path):
     arguments = ["fit", *SMALL, "--trainer.accelerator=cpu"]
     srun = ("srun", "--ntasks=2", "--ntasks-per-node=2", sys.executable, "-m")
