@@ -93,7 +93,9 @@ def folder(tmp_path):
             for name, size in zip("ab", sizes, strict=True):
                 write_noise(root / "images" / split, f"{name}.png", size=size)
                 (root / "masks" / split).mkdir(parents=True, exist_ok=True)
-                Image.new("L", size[::-1]).save(root / "masks" / split / f"{name}.png")
+                mask = Image.new("L", size[::-1])
+                mask.paste(1, (0, 0, 32, 32))
+                mask.save(root / "masks" / split / f"{name}.png")
         (root / "classes.yaml").write_text("names: [a, b]\n")
         options = ["--data.dataset_options={}", f"--run.root={tmp_path / 'runs'}", "--data.test_split=val"]
         return ["--data.dataset=folder", f"--data.root={root}", *options]
