@@ -1,7 +1,7 @@
 # make ablation      train the short chained-pooling table on the built-in dataset and print it
 # make lint          run ruff and mypy
 # make test          run the linters, then the fast and the integration tests
-# make test-slow     run the other tests: kills, Slurm, a browser, compilation, export, notebooks
+# make test-slow     run the other tests: kills, Slurm, servers, a browser, compilation, export, notebooks
 # make test-lowest   run the fast tests with the lowest versions that setup.cfg allows, in a separate environment (7 GB)
 # make install       create the environment only
 

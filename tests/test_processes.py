@@ -58,6 +58,7 @@ def test_training_is_equal_on_any_number_of_processes(single, tmp_path, more, op
     assert confusion(several) == confusion(single)
 
 
+@pytest.mark.slow
 def test_training_is_equal_on_two_nodes(single, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -83,6 +83,12 @@ def test_verdicts(claim, differences, verdict):
     assert judge(claim, compare([differences])[0]) == verdict
 
 
+def test_verdict_is_adjusted_for_the_number_of_claims():
+    differences = [1.0, 2.0, 3.0, 2.5, 1.2]
+    alone, among = compare([differences])[0], compare([differences, *[[0.1, -0.1, 0.2, -0.3, 0.1]] * 9])[0]
+    assert judge(MORE, alone) == "supported" and judge(MORE, among) == "inconclusive"
+
+
 def test_effects_are_paired_by_seed(cascade, tmp_path):
     for cell, scores in ("cascade_1", [0.50, 0.55]), ("cascade_4", [0.60, 0.63, 0.9]):
         for seed, miou in enumerate(scores):

@@ -353,6 +353,12 @@ def test_sweep(sweep):
         jsonschema.validate({**sweep, "method": "gird"}, schema, cls=jsonschema.Draft7Validator)
 
 
+def test_sweep_of_a_custom_table(table_file, capsys):
+    assert ablate.run_command(["sweep", str(table_file), "--on", "scenes", "--seeds", "1"]) == 0
+    command = yaml.safe_load(capsys.readouterr().out)["command"]
+    assert command[command.index("--run.table") + 1] == str(table_file)
+
+
 def test_command_of_the_sweep_agent(sweep, tmp_path):
     from wandb.sdk.launch.sweeps import utils
 

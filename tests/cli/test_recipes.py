@@ -118,7 +118,7 @@ def test_class_weights_of_the_dataset(tmp_path, camvid_root):
     assert len(weights) == 11 and weights[0] == 0.51
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_installation_contains_recipes_tables_and_command(tmp_path):
     source, site = tmp_path / "source", tmp_path / "site"
     for folder in "refinenet_pl", "experiments/recipes", "experiments/tables":

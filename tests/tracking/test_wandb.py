@@ -132,6 +132,7 @@ def synced(resumed):
         yield server
 
 
+@pytest.mark.slow
 def test_synced_run(synced, resumed):
     (sent,) = synced.runs.values()
     assert sent["project"] == "refinenet_pl" and sent["groupName"] == "chained_pooling@scenes" and sent["jobType"] == "train"
@@ -180,6 +181,7 @@ def report(directory: Path, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_table_from_server_equals_table_from_disk(synced, resumed, tmp_path):
     names = {"table": "chained_pooling", "cell": "no_unit", "recipe": "scenes", "seed": 3}
     config = json.dumps({key: {"value": value} for key, value in names.items()})
