@@ -1,7 +1,7 @@
 """RefineNet: an encoder, a cascade of RefineNet blocks, and a classifier.
 
 Paper: Lin, Milan, Shen, Reid, "RefineNet: Multi-Path Refinement Networks for High-Resolution Semantic Segmentation", CVPR 2017;
-extended in TPAMI 2020. Sections, figures and tables named in this package are those of the CVPR paper.
+extended in TPAMI 2019. Sections, figures and tables named in this package are those of the CVPR paper.
 
     image         (N, 3, H, W)
     encoder       feature maps at 1/4, 1/8, 1/16 and 1/32 of the image
