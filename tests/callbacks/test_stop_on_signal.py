@@ -89,7 +89,7 @@ def fit_killed_at(moment: Moment, arguments: list[str], log: Path) -> None:
     main(arguments)
 
 
-def test_resumes_bit_equal_after_twenty_kills(uninterrupted, tmp_path):
+def test_resumes_bit_equal_after_kills(uninterrupted, tmp_path):
     # Forked from a process with all imports, so that no kill happens during them.
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -97,7 +97,7 @@ def test_resumes_bit_equal_after_twenty_kills(uninterrupted, tmp_path):
     files = "config.yaml", "best.ckpt", "last.ckpt", "previous.ckpt"
     moments = [Moment(file=file, after=after) for file in files for after in (False, True)]
     moments += [Moment(file="last.ckpt", time=2), Moment(file="results.json")]
-    moments += [Moment(seconds=rng.uniform(0.0, 8.0)) for _ in range(10)]
+    moments += [Moment(seconds=rng.uniform(0.0, 8.0)) for _ in range(2)]
     rng.shuffle(moments)
     runs = 0
     for moment in moments:
