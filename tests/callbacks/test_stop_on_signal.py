@@ -6,6 +6,8 @@ import random
 import re
 import shutil
 import signal
+import sys
+import time
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +29,7 @@ ARGUMENTS = [
     "fit", *SMALL, '--data.dataset_options={"size": 64, "samples": 80}', "--model.network.init_args.dropout=0.5",
     "--trainer.max_epochs=3", "--trainer.accelerator=cpu", "--data.evaluation_batch=20",
 ]  # fmt: skip
+IMPORTED = "refinenet_pl.cli.training"
 MIDDLE = r"Epoch 1: +[2-6]0%"
 
 
@@ -56,7 +59,7 @@ def assert_same(one: RunId, other: RunId) -> None:
 
 
 class Moment(NamedTuple):
-    """Time of a kill: some seconds after the start, or when a file is renamed to `file` for the n-th time."""
+    """Time of a kill: some seconds after the start, or when a file is renamed to `file` for the n-th time; never by default."""
 
     seconds: float | None = None
     file: str | None = None
@@ -65,6 +68,8 @@ class Moment(NamedTuple):
 
 
 def fit_killed_at(moment: Moment, arguments: list[str], log: Path) -> None:
+    if IMPORTED not in sys.modules:
+        raise RuntimeError(f"{IMPORTED} is not preloaded, so that kills would happen during imports")
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -89,26 +94,32 @@ def fit_killed_at(moment: Moment, arguments: list[str], log: Path) -> None:
     main(arguments)
 
 
-def test_resumes_bit_equal_after_kills(uninterrupted, tmp_path):
-    # Forked from a process with all imports, so that no kill happens during them.
+def test_resumes_bit_equal_after_twenty_kills(uninterrupted, tmp_path):
+    # Forked from a process with all imports, so that no kill happens during them. It does not have pytest's path, and would
+    # ignore a module that it cannot import.
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    rng, log = random.Random(0), tmp_path / "log.txt"
+    context.set_forkserver_preload([IMPORTED])
+    log, runs = tmp_path / "log.txt", 0
+
+    def fit(moment: Moment) -> int:
+        process = context.Process(target=fit_killed_at, args=(moment, command(tmp_path / f"run{runs}"), log))
+        process.start()
+        process.join(300)
+        assert process.exitcode in (0, -signal.SIGKILL), log.read_text()[-3000:]
+        return process.exitcode
+
+    start = time.monotonic()
+    runs += fit(Moment()) == 0
+    duration, rng = time.monotonic() - start, random.Random(0)
     files = "config.yaml", "best.ckpt", "last.ckpt", "previous.ckpt"
     moments = [Moment(file=file, after=after) for file in files for after in (False, True)]
     moments += [Moment(file="last.ckpt", time=2), Moment(file="results.json")]
-    moments += [Moment(seconds=rng.uniform(0.0, 8.0)) for _ in range(2)]
+    moments += [Moment(seconds=rng.uniform(0, duration)) for _ in range(10)]
     rng.shuffle(moments)
-    runs = 0
     for moment in moments:
-        code = 0
-        while code != -signal.SIGKILL:
-            process = context.Process(target=fit_killed_at, args=(moment, command(tmp_path / f"run{runs}"), log))
-            process.start()
-            process.join(300)
-            code = process.exitcode
-            assert code in (0, -signal.SIGKILL), log.read_text()[-3000:]
-            runs += code == 0  # finished before the moment; repeated with a new run
+        while fit(moment) == 0:  # finished before the moment; repeated with a new run, and earlier
+            runs += 1
+            moment = moment if moment.seconds is None else Moment(seconds=0.8 * moment.seconds)
     run(*command(tmp_path / f"run{runs}"))
     for number in range(runs + 1):
         assert_same(run_in(tmp_path / f"run{number}"), uninterrupted[1])
