@@ -216,15 +216,23 @@ def test_takes_over_orphaned_run(ablation, capfd):
 
 @pytest.mark.slow
 def test_random_kills_give_the_same_table(ablation, tmp_path):
-    chance, straight = random.Random(0), tmp_path / "straight"
+    chance, straight, kills = random.Random(0), tmp_path / "straight", 0
+
+    def pids() -> set[str]:
+        return {file.read_text() for file in ablation.root.rglob("pid")}
+
     for _ in range(8):
+        before = pids()
         process = ablation.start("--seeds", "3", "--slots", "2", "--", "--slow")
-        time.sleep(chance.uniform(0.3, 2.5))
+        until(lambda known=before, runner=process: pids() - known or runner.poll() is not None)
+        time.sleep(chance.uniform(0, 1.2))
+        kills += process.poll() is None
         process.kill()
         process.communicate()
         for file in ablation.root.rglob("pid"):
             if chance.random() < 0.5 and Path(f"/proc/{file.read_text() or None}").exists():
                 os.kill(int(file.read_text()), signal.SIGKILL)
+    assert kills > 3
     for root in ablation.root, straight:
         assert ablation("run", "--seeds", "3", "--root", str(root)) == 0
     one, other = (root / "mine@quick/mine@quick.csv" for root in (ablation.root, straight))
@@ -235,13 +243,19 @@ def test_random_kills_give_the_same_table(ablation, tmp_path):
 def test_random_kills_give_the_same_networks(tmp_path):
     cells, chance = ("no_head_rcus", "no_rcus"), random.Random(1)
 
+    def epochs() -> int:
+        return sum(file.read_text().count("Epoch") for file in (tmp_path / "killed").rglob("log.txt"))
+
     def start_in(root: str) -> subprocess.Popen:
         words = ["rcu_removal", "--on=scenes", "--cells", *cells, "--seeds=1", "--slots=2", f"--root={tmp_path / root}"]
         return start("ablate", "run", *words, "--", *SMALL[1:])
 
-    for _ in range(3):
+    for number in range(3):
+        before = epochs()
         process = start_in("killed")
-        time.sleep(chance.uniform(4, 14))
+        until(lambda known=before, runner=process: epochs() > known or runner.poll() is not None, 120)
+        assert process.poll() is None or number > 0
+        time.sleep(chance.uniform(0, 2))
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
             if chance.random() < 0.7:
                 os.kill(int(child), signal.SIGKILL)
