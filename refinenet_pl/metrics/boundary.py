@@ -73,8 +73,8 @@ def along_borders(mask: Tensor, width: int) -> Tensor:
     """
     ids = mask[:, None].float()  # exact up to 2**24
     # One map for all classes: a window has another class if its max or its min is not the pixel's id.
-    largest = _pool(F.pad(ids, [width] * 4, value=-1.0), width)
-    smallest = -_pool(F.pad(-ids, [width] * 4, value=1.0), width)
+    padded = F.pad(ids, [width] * 4, value=-1.0)  # outside the image is another class
+    largest, smallest = _pool(padded, width), -_pool(-padded, width)
     return ((largest != ids) | (smallest != ids))[:, 0]
 
 

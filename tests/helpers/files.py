@@ -1,5 +1,6 @@
 """Small files below a folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,3 +23,18 @@ def write_noise(folder: Path, *names: str, size: tuple[int, int] = (40, 50)) -> 
 
 def files_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def count_refusals(read: Callable[[Path], object], path: Path, error: type[Exception], cases: int, first: int = 0) -> int:
+    """Read copies of a file with 20 random bytes from `first` on; count those refused by an error that names the file."""
+    whole, rng, refused = np.frombuffer(path.read_bytes(), np.uint8), np.random.default_rng(0), 0
+    for _ in range(cases):
+        damaged = whole.copy()
+        damaged[rng.integers(first, len(whole), 20)] = rng.integers(0, 256, 20)
+        path.write_bytes(damaged.tobytes())
+        try:
+            read(path)
+        except error as refusal:
+            refused += 1
+            assert str(path) in str(refusal)
+    return refused

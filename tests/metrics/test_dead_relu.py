@@ -31,6 +31,12 @@ def test_share_of_values_above_zero():
     assert activity.compute() == pytest.approx(expected[4:8], abs=1e-6)
 
 
+def test_zero_is_not_active():
+    activity = PoolingActivity(tiny(cascade=1))
+    activity.update(0, torch.tensor([-1.0, 0.0, 0.0, 2.0]))
+    assert activity.compute() == [0.25]
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(("arguments", "blocks"), [({"pooling_relu": False}, 0), ({"cascade": 1}, 1), ({}, 4)])
 def test_finds_inactive_blocks_with_the_relu(arguments, blocks):
