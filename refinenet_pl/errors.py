@@ -20,3 +20,7 @@ class EncoderError(ValueError):
 
 class CatalogError(ValueError):
     """Unknown name of a recipe or table."""
+
+
+class MissingPackageError(ValueError):
+    """Missing optional package; the message names the extra that installs it."""

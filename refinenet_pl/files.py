@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -140,6 +141,8 @@ def _folded(name: str) -> str:
 
 def _sync_directory(directory: Path) -> None:
     """Flush a directory to disk; without its entry, the bytes of a new file are lost after a power failure."""
+    if sys.platform == "win32":  # cannot open directories
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,6 +15,7 @@ from refinenet_pl.ablation.devices import PlacementError
 from refinenet_pl.ablation.logs import interrupted, log_file, note_end, noted_since
 from refinenet_pl.ablation.plan import Job
 from refinenet_pl.exit_codes import BUSY
+from refinenet_pl.extras import require
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import RunId
 
@@ -193,11 +194,7 @@ def submit(jobs: list[Job], request: Request, folder: Path) -> str:
     if shutil.which("sbatch") is None:
         raise SlurmError("--engine slurm: sbatch not found; run this on a node of the cluster, or omit --engine slurm")
     parameters = request.parameters(jobs[0].run.group)
-    try:
-        import submitit  # slow to import and only needed here
-    except ImportError as error:
-        raise SlurmError(f"--engine slurm requires the package submitit ({error}): pip install submitit") from error
-
+    submitit = require("submitit", "slurm", "--engine slurm", SlurmError)
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=TIMEOUTS)
     executor.update_parameters(**parameters)
     try:

@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser
 
 from refinenet_pl.ablation.records import RecordError
 from refinenet_pl.ablation.table import TableError
-from refinenet_pl.errors import CatalogError
+from refinenet_pl.errors import CatalogError, MissingPackageError
 from refinenet_pl.files import expand_path, replaced
 from refinenet_pl.report.claims import page
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
         text = page(results)
         with replaced(results / "README.md") as stream:
             stream.write(text.encode())
-    except (CatalogError, RecordError, TableError) as error:
+    except (CatalogError, MissingPackageError, RecordError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:

@@ -8,7 +8,7 @@ from refinenet_pl.ablation.records import RecordError
 from refinenet_pl.ablation.rendering import render
 from refinenet_pl.ablation.tables import TableError
 from refinenet_pl.ablation.wandb_download import DownloadError, download
-from refinenet_pl.errors import CatalogError
+from refinenet_pl.errors import CatalogError, MissingPackageError
 from refinenet_pl.files import expand_path, replaced
 from refinenet_pl.report.collect import collect
 from refinenet_pl.report.page import build_page
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
         groups = collect(directory, options.tables, options.split)
         with replaced(output) as stream:
             stream.write(build_page(groups, options.title).encode())
-    except (CatalogError, DownloadError, RecordError, TableError) as error:
+    except (CatalogError, DownloadError, MissingPackageError, RecordError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:

@@ -1,7 +1,6 @@
 """Conversion cache: masks in .mat and HDF5 files, which are slow to read, are converted to PNGs once."""
 
 import contextlib
-import fcntl
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
 
@@ -118,11 +118,10 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system releases when the process ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below
+        lock = FileLock(folder / ".lock").acquire()
     except OSError as error:
         raise _unwritable(folder, error) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.errors import CheckpointError
+from refinenet_pl.extras import require
 from refinenet_pl.files import refuse_existing
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks.segmentation import SegmentationTask
@@ -92,6 +93,8 @@ def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> in
     """
     if to == "torch_export" and output.suffix != ".pt2":
         raise CheckpointError(f"{output}: torch.export only reads files that end in .pt2; use {output.stem}.pt2")
+    if to == "onnx":
+        require("onnxscript", "export", "--to onnx", CheckpointError)  # torch's exporter imports it
     if not overwrite:
         refuse_existing([output], CheckpointError)
     elif output.exists() and model.exists() and output.samefile(model):
@@ -120,8 +123,6 @@ def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> in
                     verbose=False,
                 )
             os.replace(path, output)
-    except ModuleNotFoundError as error:
-        raise CheckpointError(f"{error.name} is not installed; ONNX files need it: pip install onnx onnxscript") from None
     except OSError as error:
         raise CheckpointError(f"{output}: cannot be written ({error})") from error
     return min_side

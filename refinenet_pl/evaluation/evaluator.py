@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from refinenet_pl.dtypes import float64_device, to_float64
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.metrics.boundary import BoundaryCounts
 from refinenet_pl.metrics.confusion import ConfusionMatrix, Scores, scores
@@ -67,7 +68,16 @@ class Evaluator(nn.Module):
         self.confusion = ConfusionMatrix(classes, ignore_index, inference.predicts_void)
         self.boundary = BoundaryCounts(classes, ignore_index)
         # Sums in float64, weighted by pixels, because Lightning's mean over processes is wrong for unequal numbers of samples.
-        self.loss = MeanMetric().set_dtype(torch.float64)
+        # In a tuple, so that it is not moved to a device without float64 together with this module.
+        self._loss = (MeanMetric(),)
+
+    @property
+    def loss(self) -> MeanMetric:
+        """Mean of the loss over all labeled pixels, on this module's device or, if that has no float64, on the CPU."""
+        metric = self._loss[0]
+        # In this order, because `to` makes the metric round new values to float32.
+        metric.to(float64_device(self.confusion.device)).set_dtype(torch.float64)
+        return metric
 
     def update(self, network: DenseNetwork, image: Tensor, label: Tensor, normalize: Callable[[Tensor], Tensor]) -> None:
         """Evaluate images of one size.
@@ -78,14 +88,14 @@ class Evaluator(nn.Module):
             label: int64 (N, H, W).
             normalize: Maps uint8 or float (N, 3, H, W) in 0..255 to the network's input.
         """
-        parts = []
+        loss, parts = self.loss, []
         for rows, log_probabilities in self.inference.log_probabilities(network, image, normalize):
             if self.class_channels is not None:  # void, if it can be predicted, stays the last
                 void = range(len(self.class_channels), log_probabilities.shape[1])
                 log_probabilities = log_probabilities[:, [*self.class_channels, *void]]
             total, weight = self.criterion(log_probabilities, label[:, rows])
             if weight > 0:
-                self.loss.update(total.double() / weight, weight)
+                loss.update(to_float64(total) / to_float64(weight), to_float64(weight))
             parts.append(log_probabilities.argmax(1))
         prediction = torch.cat(parts, 1)
         self.confusion.update(prediction, label)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinenet_pl.datasets.short_edge import short_edge_factor
+from refinenet_pl.dtypes import to_float64
 from refinenet_pl.evaluation.test_time_augmentation import View, average, fuse_in_log_space
 from refinenet_pl.evaluation.tiles import TiledScoreMap, Tiles, scaled_rows
 from refinenet_pl.models.dense_network import DenseNetwork, as_dense_network
@@ -138,13 +139,13 @@ class Inference:
         """The image at one scale: uint8 or float (N, 3, h, w) in 0..255."""
         size = self._size(image, scale)
         if self.protocol == "paper":
-            # imresize returns an 8-bit image. In float64, because float32 rounds some values to the other side of a half;
-            # Apple's GPUs support float32 only.
-            exact = image.float() if image.device.type == "mps" else image.double()
+            # imresize returns an 8-bit image. In float64, because float32 rounds some values to the other side of a half.
+            exact = to_float64(image)
             factor = Fraction(self._factor(image, scale)).limit_denominator(100_000)
             growth = Factor.of(*factor.as_integer_ratio(), like=exact)
-            with exact_products(image.device):
-                return resize_bicubic(exact, size, (growth, growth)).round().clamp(0, 255).float()
+            with exact_products(exact.device):
+                resized = resize_bicubic(exact, size, (growth, growth)).round().clamp(0, 255).float()
+            return resized.to(image.device)
         if size == tuple(image.shape[-2:]):
             return image
         if self.tile:

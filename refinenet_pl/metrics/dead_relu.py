@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from refinenet_pl.dtypes import to_float64
 from refinenet_pl.models.blocks import ChainedResidualPooling
 
 MIN_SHARE = 0.05
@@ -66,7 +67,7 @@ class PoolingActivity(Metric):
         Returns:
             One share per block, deepest first, about 0.5 before training; empty if nothing was counted.
         """
-        counts = self.counts.double()
+        counts = to_float64(self.counts)
         return (counts[0] / counts[1]).tolist() if counts[1].all() else []
 
 

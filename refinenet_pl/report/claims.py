@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import get_args
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
 from refinenet_pl.ablation.claims import MARGIN, Effect, effects, read_claims
@@ -14,6 +13,7 @@ from refinenet_pl.ablation.table import Claim, Family
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import RECIPES, find_table, names
 from refinenet_pl.metrics.dead_relu import inactive_blocks
+from refinenet_pl.report.templates import template
 
 _TITLES = {
     "scenes": "Scenes",
@@ -34,15 +34,12 @@ def page(root: Path) -> str:
     Raises:
         RecordError: A record cannot be read.
         TableError: A table cannot be read.
+        MissingPackageError: jinja2 is not installed.
     """
     claims = read_claims()
     found = {recipe: held for recipe in names(RECIPES) if (held := effects(claims, recipe, root))}
     groups = {path.parent.name: command for path in sorted(root.glob("*@*/*@*.md")) if (command := _command(path.parent))}
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("claims.md.jinja").render(
+    return template("claims.md.jinja", keep_trailing_newline=True, lstrip_blocks=True).render(
         overview={family: _overview([c for c in claims if c.family == family], found) for family in get_args(Family)},
         recipes={_title(recipe): (_tables(held), _inactive(held, recipe, root)) for recipe, held in found.items()},
         untested=[claim.claim for claim in claims if not any(e.claim == claim for held in found.values() for e in held)],

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from refinenet_pl.ablation.figures import Report
 from refinenet_pl.ablation.rendering import entries, notes
 from refinenet_pl.report import charts
 from refinenet_pl.report.collect import IMAGE, LABEL, PREDICTION, Group
-
-HERE = Path(__file__).parent
+from refinenet_pl.report.templates import FOLDER, template
 
 
 def build_page(groups: list[Group], title: str) -> str:
@@ -27,14 +24,16 @@ def build_page(groups: list[Group], title: str) -> str:
     Args:
         groups: Groups of runs, one section each.
         title: Heading of the page.
+
+    Raises:
+        MissingPackageError: jinja2 is not installed.
     """
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     numbers = count()
-    return environment.get_template("page.html.jinja").render(
+    return template("page.html.jinja", autoescape=True).render(
         title=title,
         sections=[_section(group, numbers) for group in groups],
-        style=Markup((HERE / "page.css").read_text()),
-        script=Markup((HERE / "page.js").read_text()),
+        style=(FOLDER / "page.css").read_text(),
+        script=(FOLDER / "page.js").read_text(),
     )
 
 
@@ -83,10 +82,10 @@ def _keys(report: Report) -> list[Key]:
     ]
 
 
-def _inline(svg: str, number: int) -> Markup:
+def _inline(svg: str, number: int) -> str:
     """Prefix the IDs in a chart, because they must be unique on the page."""
     svg = re.sub(r'\bid="([^"]+)"', rf'id="c{number}-\1"', svg)
-    return Markup(re.sub(r'(href="#|url\(#)', rf"\g<1>c{number}-", svg))
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>c{number}-", svg)
 
 
 def _heat(group: Group) -> list[tuple[str, list[float | None]]]:

@@ -43,7 +43,7 @@ class DivergenceWatch:
             step: Its number, from 1.
             values: Scalars on one device, in the order of `NAMES`; the norm may be omitted.
         """
-        finite = torch.stack([value.detach().double() for value in values]).isfinite()
+        finite = torch.stack([value.detach().isfinite() for value in values])
         first = torch.full((len(self.NAMES),), -1, device=finite.device) if self._first is None else self._first
         now = torch.where(finite, -1, step)
         known = first[: len(values)]

@@ -1,13 +1,16 @@
 """Lock of a run, held by the process that trains it, on all machines that share its directory."""
 
-import fcntl
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import IO
 
 from refinenet_pl.tracking.identity import RunId
+
+# The byte that is locked on Windows, after the contents: others cannot read a locked byte there.
+_LOCKED_BYTE = 2**30
 
 
 class RunBusyError(RuntimeError):
@@ -50,9 +53,17 @@ def is_locked(run: RunId) -> bool:
 
 
 def _try(file: IO[str]) -> bool:
+    # A lock of the process, not of the open file like those of the package filelock: forked data loaders, which outlive a kill
+    # by seconds, do not hold it. Windows has no forks, and the system releases its locks with the process as well.
     try:
-        # A lock of the process, not of the open file: forked data loaders, which outlive a kill by seconds, do not hold it.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(_LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            file.seek(0)
+            os.lockf(file.fileno(), os.F_TLOCK, 0)  # from there to the end
     except (BlockingIOError, PermissionError):  # depending on the file system
         return False
     return True

@@ -1,4 +1,4 @@
-"""W&B logger of a run, which never stops a training."""
+"""W&B logger of a run, which never stops a training. W&B is imported when a run starts, because that takes a second."""
 
 import os
 import re
@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import wandb
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
@@ -113,6 +112,8 @@ class WandbTracker(WandbLogger):
         """
 
         def log(wandb_run: Any) -> None:
+            import wandb
+
             rows = [list(row) for row in per_class_rows(evaluation)]
             charts: dict[str, Any] = {
                 f"{name}/classes": wandb.Table(list(PER_CLASS), rows),
@@ -134,7 +135,9 @@ class WandbTracker(WandbLogger):
         """
         labels = {**dict(enumerate(classes.names)), classes.ignore_index: "void"}
 
-        def image(sample: Sample) -> wandb.Image:
+        def image(sample: Sample) -> Any:
+            import wandb
+
             masks = {"prediction": sample.prediction, "ground truth": sample.label}
             overlays = {name: {"mask_data": mask, "class_labels": labels} for name, mask in masks.items()}
             return wandb.Image(sample.image, masks=overlays, caption=sample.name)
@@ -169,6 +172,8 @@ class WandbTracker(WandbLogger):
         rank_zero_warn(f"W&B's record of {self.run.name} ends here, the run continues: {type(error).__name__}: {error}")
 
     def _start(self) -> Any:
+        import wandb
+
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
@@ -208,6 +213,8 @@ def _key(run: RunId) -> str:
 
 def _confusion_chart(evaluation: dict[str, Any], name: str) -> Any:
     """The chart of `wandb.plot.confusion_matrix`, which itself expects a list of all pixels, from the counts."""
+    import wandb
+
     classes = list(evaluation["iou"])
     counts = np.array(evaluation["confusion"])
     predictions = classes + ["void"] * (counts.shape[1] - len(classes))

@@ -6,11 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from refinenet_pl.checkpoints.published.matconvnet import convert_matconvnet
-from refinenet_pl.checkpoints.published.matconvnet_file import read_matconvnet
 from refinenet_pl.checkpoints.published.names import Family, listed
 from refinenet_pl.checkpoints.published.pytorch import read_pytorch
 from refinenet_pl.errors import CheckpointError
+from refinenet_pl.extras import require
 from refinenet_pl.models.refinenet import RefineNet
 
 
@@ -36,13 +35,17 @@ def read_published(path: Path, family: Family | None = None, classes: int | None
 
     Raises:
         CheckpointError: The file is damaged, unsafe, or of another family or number of outputs, or tensors are missing,
-            unexpected, of another shape or type, or not finite.
+            unexpected, of another shape or type, or not finite, or h5py is not installed.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     start = _first_bytes(path)
     found: Family
     if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:]):
+        require("h5py", "matlab", str(path), CheckpointError)
+        from refinenet_pl.checkpoints.published.matconvnet import convert_matconvnet
+        from refinenet_pl.checkpoints.published.matconvnet_file import read_matconvnet
+
         found, (arguments, tensors) = "matconvnet", convert_matconvnet(path, read_matconvnet(path))
     elif start.startswith(b"MATLAB"):
         raise CheckpointError(

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import scipy.io
 
 from refinenet_pl.errors import DataError
+from refinenet_pl.extras import require
+
+if TYPE_CHECKING:
+    import h5py
 
 
 def read_mat(path: Path, *names: str) -> dict[str, Any]:
@@ -40,17 +43,18 @@ def read_mat(path: Path, *names: str) -> dict[str, Any]:
 
 
 @contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
+def open_hdf5(path: Path) -> "Iterator[h5py.File]":
     """Open a .mat file of version 7.3.
 
     Yields:
         The file. h5py returns its arrays with all axes in reverse order.
 
     Raises:
-        DataError: The file is missing or damaged, or the caller fails to read from it.
+        DataError: The file is missing or damaged, the caller fails to read from it, or h5py is not installed.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; copy it from the official download")
+    h5py = require("h5py", "matlab", str(path), DataError)
     try:
         with h5py.File(path, "r") as file:
             yield file

@@ -6,6 +6,8 @@ import torch
 from lightning import Trainer
 from torch import Tensor, nn
 
+from refinenet_pl.dtypes import to_float64
+
 
 class GlobalMeanLoss:
     """Mean loss over all labeled pixels of an optimizer step, on any number of processes and accumulated batches.
@@ -32,7 +34,7 @@ class GlobalMeanLoss:
             The mean loss of the batch, 0 without a labeled pixel. Its gradient is that of `total / SCALE`, from which `finish`
             computes the gradient of the step's mean.
         """
-        self.parts.append(torch.stack([total.detach().double(), weight.double()]))
+        self.parts.append(torch.stack([to_float64(total.detach()), to_float64(weight)]))
         scaled = total / self.SCALE
         return scaled + (total / weight.clamp(min=1e-9) - scaled).detach()
 
@@ -50,7 +52,10 @@ class GlobalMeanLoss:
         self.parts.clear()
         weight = weight.clamp(min=1e-9)
         averaged = trainer.world_size * trainer.accumulate_grad_batches
+        loss = (total / weight).float()
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients:
-            torch._foreach_mul_(gradients, (self.SCALE * averaged / weight).to(gradients[0].dtype))
-        return (total / weight).float()
+            dtype, device = gradients[0].dtype, gradients[0].device
+            torch._foreach_mul_(gradients, (self.SCALE * averaged / weight).to(dtype).to(device))
+            loss = loss.to(device)
+        return loss
