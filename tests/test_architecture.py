@@ -16,8 +16,6 @@ DOCUMENT = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
 RANKS = ["cli", "report", "ablation", "callbacks", "tracking", "deployment", "checkpoints", "tasks", "visualization"]
 RANKS += ["evaluation", "metrics", "datamodule", "models", "datasets"]
 TOP = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}  # public names and the entry point
-
-
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in SOURCES}
 
 

@@ -4,13 +4,14 @@ import importlib
 
 import pytest
 import torch
-from helpers.repository import REPOSITORY
 
 from refinenet_pl import RefineNet
 from refinenet_pl.ablation.plan import cell_options, plan
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import RECIPES, TABLES, find_recipe, find_table, names
 from refinenet_pl.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("in_repository")
 
 QUICK = ["--trainer.fast_dev_run=1", "--trainer.enable_model_summary=false", "--trainer.enable_progress_bar=false"]
 QUICK += ["--data.num_workers=0", "--data.crop_size=[64, 64]"]
@@ -22,11 +23,6 @@ JOBS = [
     for table in map(read_table, map(find_table, names(TABLES)))
     for job in plan(table, find_recipe("scenes"), [0], None, "runs")
 ]
-
-
-@pytest.fixture(autouse=True)
-def repository(monkeypatch):
-    monkeypatch.chdir(REPOSITORY)
 
 
 @pytest.mark.parametrize("table, job", JOBS)

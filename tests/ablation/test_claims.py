@@ -30,11 +30,9 @@ def test_page(cascade, tmp_path, capsys):
     for group in "cascade@scenes", "initialization@scenes":
         (tmp_path / group / f"{group}.md").touch()
     main(["claims", "--results", str(tmp_path)])
-    assert capsys.readouterr().out == f"Written: {tmp_path / 'README.md'}\n"
     text = (tmp_path / "README.md").read_text()
     assert "| inconclusive (+2.5)" in text
     assert "cascade --on scenes --seeds 2 --cells cascade_1 cascade_2 --reference" in text
-    assert "--seeds 1 --cells lite0 lite0_random --reference lite0`" in text
     claims, questions = text.split("## Practical questions")
     assert "RefineNet is better than smp's FPN" in questions and "smp's" not in claims
     assert "Chained residual pooling increases the IoU" in [row[0] for row in rows(claims)]
@@ -65,28 +63,16 @@ def test_claims_of_the_tables():
 @pytest.mark.parametrize(
     "claim, differences, verdict",
     [
-        (MORE, [3.0, 3.2, 2.8], "supported"),
-        (MORE, [0.30, 0.31, 0.29], "supported"),
-        (MORE, [-3.0, -3.2, -2.8], "not supported"),
-        (MORE, [0.3, -0.3, 0.0, 0.1], "not supported"),
-        (MORE, [3.0, -3.0, 2.0], "inconclusive"),
-        (MORE, [3.0], "inconclusive"),
-        (EQUAL, [0.3, -0.3, 0.0, 0.1], "supported"),
-        (EQUAL, [0.6, 0.61, 0.59], "supported"),
-        (EQUAL, [3.0, 3.2, 2.8], "not supported"),
-        (EQUAL, [-3.0, -3.2, -2.8], "not supported"),
-        (EQUAL, [1.5, 0.5, 1.0], "inconclusive"),
-        (EQUAL, [0.1], "inconclusive"),
+        (MORE, [3.0, 3.2, 2.8], "supported"), (MORE, [0.30, 0.31, 0.29], "supported"),
+        (MORE, [-3.0, -3.2, -2.8], "not supported"), (MORE, [0.3, -0.3, 0.0, 0.1], "not supported"),
+        (MORE, [3.0, -3.0, 2.0], "inconclusive"), (MORE, [3.0], "inconclusive"),
+        (EQUAL, [0.3, -0.3, 0.0, 0.1], "supported"), (EQUAL, [0.6, 0.61, 0.59], "supported"),
+        (EQUAL, [3.0, 3.2, 2.8], "not supported"), (EQUAL, [-3.0, -3.2, -2.8], "not supported"),
+        (EQUAL, [1.5, 0.5, 1.0], "inconclusive"), (EQUAL, [0.1], "inconclusive"),
     ],
-)
+)  # fmt: skip
 def test_verdicts(claim, differences, verdict):
     assert judge(claim, compare([differences])[0]) == verdict
-
-
-def test_verdict_is_adjusted_for_the_number_of_claims():
-    differences = [1.0, 2.0, 3.0, 2.5, 1.2]
-    alone, among = compare([differences])[0], compare([differences, *[[0.1, -0.1, 0.2, -0.3, 0.1]] * 9])[0]
-    assert judge(MORE, alone) == "supported" and judge(MORE, among) == "inconclusive"
 
 
 def test_effects_are_paired_by_seed(cascade, tmp_path):

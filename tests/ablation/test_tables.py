@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from helpers.repository import REPOSITORY, program
+from helpers.repository import program
 from helpers.tables import TABLE, record, records, rows
 from PIL import Image
 
@@ -56,12 +56,9 @@ def report_of(table: Table, root: Path, seeds=(0,), cells=None, recipe="scenes",
         ("reference: paper", "reference: papper", "reference: no cell 'papper'"),
         ("  middle:", "  off:", "False is not a name"),
         ("  middle:", "  a/b:", "'a/b' is not a name"),
-        ("label: middle, ", "", "cells.middle.label: must be text"),
         (CASCADE, "network: {cascades: 2}", "cells.middle.network.cascades: unknown key"),
-        (CASCADE, "task: {rate: 2}", "cells.middle.task.rate: unknown key"),
         (CASCADE, "networks: {}", "cells.middle.networks: unknown key"),
         (CASCADE, "network: 2", "cells.middle.network: must be a mapping"),
-        (CASCADE, "network_class: 2", "cells.middle.network_class: must be text"),
         (CASCADE, "network: {}, network_class: a.B", "cells.middle.network: contains arguments of RefineNet"),
         (CASCADE, "recipe: {crop_size: 2}", "cells.middle.recipe.crop_size: must be a key of trainer, model or data"),
         (CASCADE, "recipe: {model.network.init_args.cascade: 2}", "cascade: other cells vary this as cascade"),
@@ -75,7 +72,6 @@ def report_of(table: Table, root: Path, seeds=(0,), cells=None, recipe="scenes",
         ("published:", "published_multi_scale:", "published_multi_scale: requires multi_scale"),
         ("published:", "multi_scale: [1.0]\npublished:", "multi_scale: must be a list of two or more scales"),
         ("[{claim: A., effect: {paper: 1, shallow: -1}, expects: more}]", "{}", "claims: must be a list"),
-        ("claim: A., ", "", "claims.0.claim: must be text"),
         ("claim: A.,", "claim: A., table: mine,", "claims.0.table: unknown key"),
         ("expects: more", "expects: less", "claims.0.expects: must be one of more, equal, not 'less'"),
         ("claim: A.,", "claim: A., score: iou,", "claims.0.score: must be one of miou, boundary_miou, not 'iou'"),
@@ -107,9 +103,8 @@ def test_claims_and_merged_recipes(table_file):
 def test_paper_values():
     settings = network_arguments()
     defaults = {argument: setting.paper for argument, setting in settings.items()}
-    assert {name: defaults[name] for name in ("cascade", "width", "pooling_blocks", "image_scales", "shortcut")} == {
-        "cascade": 4, "width": 256, "pooling_blocks": 4, "image_scales": (1.0,), "shortcut": "identity",
-    }  # fmt: skip
+    paper = {"cascade": 4, "width": 256, "pooling_blocks": 4, "image_scales": (1.0,), "shortcut": "identity"}
+    assert paper.items() <= defaults.items()
     assert {name for name, setting in settings.items() if not setting.has_paper_value} == {"encoder_name", "encoder_weights"}
     assert not settings.keys() & {"classes", "in_channels"}
     others = {"path_rcus": 2, "output_rcus": 1, "head_rcus": 2, "pooling_relu": True, "pooling_order": "pool_conv"}
@@ -138,26 +133,19 @@ def test_settings_of_the_papers_table(tmp_path):
     assert plan.cell_options(table, "cascade_2", "nyudv2") == [*papers, *own]
     record(table, "cascade_4", 0, tmp_path, 0.4, "nyudv2", config__model__network__init_args__encoder_name="resnet18")
     (warning,) = report_of(table, tmp_path, recipe="nyudv2").warnings
-    assert warning == 'cascade_4 ran with encoder_name "resnet18", but the paper\'s table has "resnet50" (seed 0)'
-
-
-def commands(capsys, *arguments: str) -> list[list[str]]:
-    assert ablate.run_command(["commands", *arguments]) == 0
-    return [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert 'cascade_4 ran with encoder_name "resnet18"' in warning
 
 
 def test_commands(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(REPOSITORY)
-    lines = commands(capsys, "cascade", "--on", "camvid", "--seeds", "2", "--cells", "cascade_4_two_scales", "cascade_1")
-    start = ["refinenet", "fit", "-c", "camvid", "--run.table", "cascade", "--run.root", "runs", "--run.cell"]
-    cells = ["cascade_1", "cascade_4_two_scales"]
-    assert lines == [[*start, cell, "--seed_everything", seed] for seed in "01" for cell in cells]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my own.yaml").write_text("{}")
-    arguments = ["relu_placement", "--on", "my own.yaml", "--seeds", "1", "--cells", "relu_shortcut", "--root", "a b"]
-    (line,) = commands(capsys, *arguments, "--", "--trainer.max_epochs=1", "--x", "y z")
-    assert line[2:4] == ["-c", "my own.yaml"] and line[line.index("--run.root") + 1] == "a b"
-    assert line[-3:] == ["--trainer.max_epochs=1", "--x", "y z"]
+    words = ["commands", "cascade", "--on", "my own.yaml", "--seeds", "2", "--cells", "cascade_4", "cascade_1", "--root", "a b"]
+    assert ablate.run_command([*words, "--", "--trainer.max_epochs=1", "--x", "y z"]) == 0
+    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    start = ["refinenet", "fit", "-c", "my own.yaml", "--run.table", "cascade", "--run.root", "a b", "--run.cell"]
+    more = ["--trainer.max_epochs=1", "--x", "y z"]
+    cells = ["cascade_1", "cascade_4"]
+    assert lines == [[*start, cell, "--seed_everything", seed, *more] for seed in "01" for cell in cells]
 
 
 @pytest.mark.parametrize("name", names(TABLES))
@@ -200,8 +188,7 @@ def test_list(capsys):
     shown = capsys.readouterr().out
     assert all(name in shown for name in [*names(TABLES), "camvid"])
     assert ablate.run_command(["list", "peers"]) == 0
-    shown = capsys.readouterr().out
-    assert "refinenet_wide" in shown and "refinenet_pl.models.baselines.FPN" in shown
+    assert "refinenet_pl.models.baselines.FPN" in capsys.readouterr().out
 
 
 def test_figures(table, tmp_path):
@@ -209,15 +196,14 @@ def test_figures(table, tmp_path):
     record(table, "paper", 2, tmp_path, 0.62, training__seconds=480.0)
     report = report_of(table, tmp_path, range(3))
     assert report.warnings == report.missing == []
-    markdown, csv_file, png = files = write(report, tmp_path / "out")
-    assert [file.name for file in files] == ["mine@scenes.md", "mine@scenes.csv", "mine@scenes.png"]
+    markdown, csv_file, png = write(report, tmp_path / "out")
     assert rows(markdown.read_text()) == [
         ["network", "mIoU %", "seeds", "difference", "significant", "parameters", "training"],
         ["the paper", "62.0 ± 2.0", "3/3", "reference", "", "1.23 M", "3 min 20 s"],
         ["shallow", "54.0 ± 3.6", "3/3", f"{MINUS}8.0 ± 2.6", "yes, p = 0.035", "1.23 M", "1 min 00 s"],
         ["middle", "missing", "0/3", "", "", "", ""],
     ]
-    assert "Git revision: 0123456789. Device: CPU, 2 threads." in markdown.read_text()
+    assert "0123456789" in markdown.read_text() and "CPU, 2 threads" in markdown.read_text()
     reference, row, missing = csv.DictReader(csv_file.open())
     # The paired differences are -10, -9 and -5; 4.303 is the 97.5% quantile of Student's t with two degrees of freedom.
     expected = {"miou_mean": 54, "miou_sd": 13**0.5, "miou_seed1": 55, "difference_mean": -8, "difference_sd": 7**0.5}
@@ -225,8 +211,7 @@ def test_figures(table, tmp_path):
     assert {key: float(row[key]) for key in expected} == pytest.approx(expected, abs=1e-3) and "paper" not in row
     assert (reference["difference_mean"], missing["cell"], missing["miou_mean"]) == ("", "middle", "")
     image = Image.open(png)
-    assert image.format == "PNG" and 1000 < image.width < 2000 and 300 < image.height < 2000
-    assert len(image.convert("RGB").getcolors(1 << 20)) > 20
+    assert 1000 < image.width < 2000 and len(image.convert("RGB").getcolors(1 << 20)) > 20
     write(report_of(table, tmp_path, recipe="empty"), tmp_path / "out")
 
 
@@ -240,21 +225,18 @@ def test_cell_with_another_network(tmp_path):
     record(table, "refinenet", 0, tmp_path, 0.6, config__model__network__init_args__width=128)
     record(table, "fpn", 0, tmp_path, 0.6, config__model__network=config | {"class_path": "smp.Unet"})
     warnings = " ".join(report_of(table, tmp_path).warnings)
-    assert f"fpn ran with the network smp.Unet, but the table has {fpn}" in warnings
-    assert "model.network.init_args.width" in warnings
+    assert "fpn ran with the network smp.Unet" in warnings and "model.network.init_args.width" in warnings
 
 
 def test_cell_with_another_recipe_value(table_file, tmp_path):
     table_file.write_text(TABLE.replace(CASCADE, "recipe: {data.crop_size: [64, 96]}"))
     table = read_table(table_file)
-    for cell, size in ("paper", [64, 64]), ("shallow", [64, 64]), ("middle", [64, 96]):
+    for cell, size in ("paper", [64, 64]), ("middle", [64, 96]):
         record(table, cell, 0, tmp_path, 0.6, config__data__crop_size=size)
     assert report_of(table, tmp_path).warnings == []
     record(table, "middle", 0, tmp_path, 0.6, config__data__crop_size=[64, 97])
-    record(table, "shallow", 0, tmp_path, 0.6, config__data__crop_size=[32, 32])
-    warnings = " ".join(report_of(table, tmp_path).warnings)
-    assert "middle ran with data.crop_size [64, 97], but the table has [64, 96]" in warnings
-    assert "the runs differ in data.crop_size: [64, 64] (paper seed 0); [32, 32] (shallow seed 0)" in warnings
+    (warning,) = report_of(table, tmp_path).warnings
+    assert "middle ran with data.crop_size [64, 97]" in warning
 
 
 def test_partial_seeds_other_split_and_reference(table, tmp_path):
@@ -311,23 +293,15 @@ def test_columns_of_the_paper_and_other_scores(table_file, tmp_path, capsys):
     record(table, "paper", 0, tmp_path, 0.4, "nyudv2", evaluations=scores)
     record(table, "shallow", 0, tmp_path, 0.3, "nyudv2")
     words = ["table", str(table_file), "--on", "nyudv2.yaml", "--root", str(tmp_path), "--output", str(out)]
-    for score, header, paper, shallow, note in (
-        (
-            "miou",
-            "mIoU %/paper %/multi-scale %/paper, multi-scale %",
-            "40.0/42.5/43.0/43.8",
-            "30.0//missing/",
-            "over the scales 0.5, 1",
-        ),
-        ("boundary_miou", "boundary mIoU %/multi-scale %", "30.0/33.0", "missing/missing", "within 0.5% of the image diagonal"),
+    for score, header, paper, shallow in (
+        ("miou", "mIoU %/paper %/multi-scale %/paper, multi-scale %", "40.0/42.5/43.0/43.8", "30.0//missing/"),
+        ("boundary_miou", "boundary mIoU %/multi-scale %", "30.0/33.0", "missing/missing"),
     ):
         assert ablate.run_command([*words, "--score", score]) == 0
         printed = capsys.readouterr().out
         assert ["/".join([row[1], *row[5:-2]]) for row in rows(printed)[:3]] == [header, paper, shallow]
-        assert note in printed and f"shallow-seed0 has no {header.split(' %')[0]} on val, multi-scale" in printed
-    stems = ["mine@nyudv2", "mine@nyudv2-boundary_miou"]
-    assert {path.name for path in out.iterdir()} == {f"{stem}{end}" for stem in stems for end in (".csv", ".md", ".png")}
-    plain, boundary = (next(csv.DictReader((out / f"{stem}.csv").open())) for stem in stems)
+        assert "shallow-seed0 has no " in printed
+    plain, boundary = (next(csv.DictReader((out / f"mine@nyudv2{end}.csv").open())) for end in ("", "-boundary_miou"))
     assert [plain[key] for key in ("paper", "multi_scale_mean", "paper_multi_scale")] == ["42.5", "43", "43.8"]
     assert boundary["boundary_miou_mean"] == "30" and "paper" not in boundary
 

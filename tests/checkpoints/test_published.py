@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.files import count_refusals
-from helpers.layouts import voc2012
 from helpers.published.weights import HERE, SIZES, image, shapes, state_dict
-from helpers.repository import REPOSITORY
 from PIL import Image
 
 from refinenet_pl import RefineNet
@@ -19,12 +17,6 @@ from refinenet_pl.errors import CheckpointError
 
 FAMILIES = {"drsleep_refinenet50": "drsleep", "lightweight_refinenet50": "light-weight"}
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-
-# Parameters of the networks with 21 outputs; published for ResNet-101, as 118.05 and 46.35 million.
-PARAMETERS = {
-    ("drsleep", 50): 99_060_309, ("drsleep", 101): 118_052_437, ("drsleep", 152): 133_696_085,
-    ("light-weight", 50): 27_357_525, ("light-weight", 101): 46_349_653, ("light-weight", 152): 61_993_301,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -65,22 +57,10 @@ def test_predict(imported, tmp_path):
     assert (np.asarray(Image.open(tmp_path / "out" / "image.png")) == expected.numpy()).mean() > 0.999
 
 
-def test_test_command(imported, tmp_path, capsys):
-    voc2012.build(tmp_path / "data")
-    arguments = [f"--data.root={tmp_path / 'data'}", f"--run.root={tmp_path / 'runs'}", "--data.num_workers=0"]
-    arguments += ["--model.protocol=standard", "--model.test_scales=[1.0]", "--trainer.enable_progress_bar=false"]
-    main(["test", "-c", str(REPOSITORY / "experiments/recipes/voc2012.yaml"), f"--ckpt_path={imported[1]}", *arguments])
-    assert "aeroplane" in capsys.readouterr().out
-    assert list(imported[1].glob("test*.csv")), "the scores are next to the model"
-    assert not (tmp_path / "runs").exists()
-
-
 def hollow(published: str = "lightweight_refinenet50", **changes: torch.Tensor | None) -> dict[str, torch.Tensor]:
     """All names and shapes in a few kilobytes, by tensors with a single element; `changes` have `__` in place of dots."""
-    state = {
-        name: torch.tensor(3) if name.endswith("num_batches_tracked") else torch.full((1,), 0.5).expand(shape)
-        for name, shape in shapes(published).items()
-    }
+    counter, value = torch.tensor(3), torch.tensor(0.5)
+    state = {name: (value if shape else counter).expand(shape) for name, shape in shapes(published).items()}
     state |= {name.replace("__", "."): tensor for name, tensor in changes.items()}
     return {name: tensor for name, tensor in state.items() if tensor is not None}
 
@@ -108,9 +88,7 @@ def test_family_and_depth_are_inferred_from_names(published, depth, tmp_path):
         assert {name: tuple(tensor.shape) for name, tensor in state.items()} == shapes("drsleep_refinenet101")
     found = read_published(saved(state, tmp_path / "checkpoint.pth"))
     assert (found.family, found.network.config["encoder_name"]) == (FAMILIES[published], f"resnet{depth}")
-    parameters = list(found.network.parameters())
-    assert sum(parameter.numel() for parameter in parameters) == PARAMETERS[found.family, depth]
-    assert all(parameter.requires_grad and not parameter.is_meta for parameter in parameters)
+    assert all(parameter.requires_grad and not parameter.is_meta for parameter in found.network.parameters())
     assert not found.network.training
     assert found.network.segmentation_head[0].p == (0.5 if found.family == "drsleep" else 0.0)
 
@@ -119,7 +97,6 @@ def test_family_and_depth_are_inferred_from_names(published, depth, tmp_path):
     "wrap",
     [
         lambda state: state,
-        lambda state: {"state_dict": state},
         lambda state: {"model": {f"module.{name}": tensor for name, tensor in state.items()}, "optimizer": {"state": {}}},
         lambda state: {"segmenter": state, "epoch_start": 12, "best_val": 0.4},
         lambda state: {"state_dict": {f"net.module.{name}": tensor for name, tensor in state.items()}},
@@ -158,22 +135,21 @@ def refusal(tmp_path, content, *options: str) -> str:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clf_conv__bias": None}, "1 missing tensors (segmentation_head.1.bias)"),
-        ({"conv1__weight": None}, "1 missing tensors (encoder.conv1.weight)"),
-        ({"surplus__weight": torch.ones(3)}, "1 unexpected tensors (encoder.surplus.weight)"),
-        ({"fc__weight": torch.ones(1000, 2048)}, "1 unexpected tensors (encoder.fc.weight)"),
-        ({"bn1__weight": torch.ones(63)}, "1 tensors of another shape (encoder.bn1.weight (63,) for (64,))"),
-        ({"bn1__weight": torch.full((64,), torch.nan)}, "1 tensors with NaN or infinity (encoder.bn1.weight)"),
-        ({"bn1__bias": torch.full((64,), torch.inf)}, "1 tensors with NaN or infinity (encoder.bn1.bias)"),
-        ({"bn1__bias": torch.ones(64, dtype=torch.int64)}, "1 tensors of another type (encoder.bn1.bias)"),
-        ({"bn1__bias": torch.ones(64, dtype=torch.complex64)}, "1 tensors of another type (encoder.bn1.bias)"),
-        ({"layer3__5__conv1__weight": None}, "1 missing tensors (encoder.layer3.5.conv1.weight)"),
-        ({name.replace(".", "__"): None for name in hollow() if name[:9] == "layer3.5."}, "has [3, 4, 5, 3] blocks"),
-        ({"p_ims1d2_outl1_dimred__weight": None}, "has no convolution p_ims1d2_outl1_dimred.weight"),
-        ({"p_ims1d2_outl1_dimred__weight": torch.ones(256, 2048, 3, 3)}, "no residual convolution units and 3x3 convolutions"),
-        ({"clf_conv__weight": None}, "has no state dicts with a tensor clf_conv.weight"),
+        ({"clf_conv__bias": None}, "missing tensors (segmentation_head.1.bias)"),
+        ({"surplus__weight": torch.ones(3)}, "unexpected tensors (encoder.surplus.weight)"),
+        ({"fc__weight": torch.ones(1000, 2048)}, "unexpected tensors (encoder.fc.weight)"),
+        ({"bn1__weight": torch.ones(63)}, "another shape (encoder.bn1.weight (63,) for (64,))"),
+        ({"bn1__weight": torch.full((64,), torch.nan)}, "NaN or infinity (encoder.bn1.weight)"),
+        ({"bn1__bias": torch.full((64,), torch.inf)}, "NaN or infinity (encoder.bn1.bias)"),
+        ({"bn1__bias": torch.ones(64, dtype=torch.int64)}, "another type (encoder.bn1.bias)"),
+        ({"bn1__bias": torch.ones(64, dtype=torch.complex64)}, "another type (encoder.bn1.bias)"),
+        ({"layer3__5__conv1__weight": None}, "missing tensors (encoder.layer3.5.conv1.weight)"),
+        ({name.replace(".", "__"): None for name in hollow() if name[:9] == "layer3.5."}, "[3, 4, 5, 3] blocks"),
+        ({"p_ims1d2_outl1_dimred__weight": None}, "p_ims1d2_outl1_dimred.weight"),
+        ({"p_ims1d2_outl1_dimred__weight": torch.ones(256, 2048, 3, 3)}, "3x3 convolutions"),
+        ({"clf_conv__weight": None}, "clf_conv.weight"),
         ({"clf_conv__weight": torch.ones(1).expand(4_000_000, 256, 3, 3)}, "no RefineNet needs more than 8"),
-        ({"epoch": 5}, "has other entries than the network's tensors (*): epoch"),
+        ({"epoch": 5}, "(*): epoch"),
     ],
 )
 def test_each_tensor_is_used_once(changes, message, tmp_path):
@@ -183,9 +159,9 @@ def test_each_tensor_is_used_once(changes, message, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--family=drsleep"], "is a checkpoint of the family light-weight, not drsleep"),
-        (["--classes=40"], "has 21 outputs, not 40"),
-        (["--dataset=nyudv2"], "has 21 classes, but nyudv2 has 40"),
+        (["--family=drsleep"], "light-weight, not drsleep"),
+        (["--classes=40"], "21 outputs, not 40"),
+        (["--dataset=nyudv2"], "21 classes, but nyudv2 has 40"),
         (["--dataset=nowhere"], "'nowhere'"),
     ],
 )
@@ -204,27 +180,21 @@ def test_unknown_classes_are_numbered_and_nothing_is_overwritten(tmp_path, capsy
     assert not (tmp_path / "model" / "classes.json").exists(), "an existing directory is not changed"
 
 
-class Malicious:
-    """Creates a directory when it is unpickled."""
-
-    def __init__(self, directory):
-        self.directory = directory
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.directory),)
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_is_not_run(zipped, tmp_path):
-    path = saved({"x": Malicious(tmp_path / "ran")}, tmp_path / "checkpoint.pth", _use_new_zipfile_serialization=zipped)
-    assert f"contains more than tensors ({os.mkdir.__module__}.mkdir)" in refusal(tmp_path, path.read_bytes())
+    class Malicious:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    path = saved({"x": Malicious()}, tmp_path / "checkpoint.pth", _use_new_zipfile_serialization=zipped)
+    assert f"{os.mkdir.__module__}.mkdir" in refusal(tmp_path, path.read_bytes())
     assert not (tmp_path / "ran").exists()
 
 
 def test_truncated_and_missing_files_are_refused(tmp_path):
     content = saved(hollow(), tmp_path / "checkpoint.pth").read_bytes()
     for share in 0.0, 0.02, 0.5, 0.95, 0.999:
-        assert "cannot be read as a PyTorch checkpoint" in refusal(tmp_path, content[: int(share * len(content))])
+        assert "cannot be read" in refusal(tmp_path, content[: int(share * len(content))])
     with pytest.raises(CheckpointError, match=r"none\.pth: no such file"):
         read_published(tmp_path / "none.pth")
 

@@ -7,9 +7,8 @@ import sys
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from helpers.files import write_noise
+from helpers.layouts import folder as layout
 from helpers.running import refusal
-from PIL import Image
 from torch import nn
 
 from refinenet_pl.cli.causes import explain
@@ -46,28 +45,26 @@ def test_other_errors_are_not_explained(error):
 
 
 INVALID = {
-    "--trainer.devices=3": "a global batch of 2 cannot be divided among 3 processes",
-    "--data.crop_size=[0,32]": "data.crop_size",
-    "--data.short_edge=[100,50]": "data.short_edge",
-    "--model.learning_rate=-1": "learning_rate is -1",
-    "--model.tile=[0,10]": "tile",
-    "--model.class_weights=[0,0,0,0,0,0,0,0,0,0,0]": "class_weights",
+    "--trainer.devices=3": "2 cannot be divided among 3 processes", "--trainer.devices=[5]": "`devices`",
+    "--model.learning_rate=-1": "learning_rate is -1", "--model.tile=[0,10]": "tile",
+    "--data.crop_size=[0,32]": "data.crop_size", "--data.short_edge=[100,50]": "data.short_edge",
+    "--model.class_weights=[0,0,0,0,0,0,0,0,0,0,0]": "class_weights", "--model.class_weights=[1,2]": "2 class_weights for 11",
     "--model.network.init_args.encoder_name=resnet1010": "unknown encoder 'resnet1010'; did you mean resnet101",
     "--model.network.init_args.encoder_name=convnext_tiny": "did you mean tu-convnext_tiny",
     "--model.network=torch.nn.Identity": "model.network has no parameters",
     '--data.dataset_options={"nonsense":1}': "data.dataset_options: scenes: got an unexpected keyword argument",
     '--data.dataset_options={"size":"big"}': "size: 'big' is not an integer",
-    "--trainer.devices=[5]": "`devices` selected with `CPUAccelerator`",
-    "--trainer.val_check_interval=100": "`val_check_interval` (100) must be less than",
-    "--trainer.max_time=soon": "is not a valid duration",
+    "--trainer.val_check_interval=100": "`val_check_interval` (100)", "--trainer.max_time=soon": "is not a valid duration",
     f"{CALLBACKS}EarlyStopping --trainer.callbacks.monitor=val/x": "monitor",
     f"{CALLBACKS}ModelCheckpoint --trainer.callbacks.monitor=val/miou --trainer.callbacks.mode=max": "already has this Model",
-    "--run.root=$NOWHERE/runs": "the environment variable NOWHERE is not set",
+    "--run.root=$NOWHERE/runs": "NOWHERE", "--data.dataset=folder --data.root=nowhere": "nowhere/classes.yaml: no such file",
+    "--seed_everything=true": "seed_everything is True", "-c nothing": "no recipe 'nothing'",
+    "--run.table=nothing.yaml --run.cell=x": "no table 'nothing.yaml'", "--run.table=cascade --run.cell=x": "no cell x",
+    "--run.table=cascade": "requires --run.cell; use one of cascade_1, ",
+    "--task=nothing.Task": "'nothing.Task'", "--task=torch.nn.Linear": "'torch.nn.Linear'", "--task=plain": "'plain'",
     "--model.network=segmentation_models_pytorch.DeepLabV3Plus --model.network.init_args.encoder_name=resnet18 "
-    "--model.network.init_args.encoder_weights=null --data.global_batch=1 --model.freeze_batch_norm=false": (
-        "more than one value; train with more images per process and batch (data.global_batch"
-    ),
-}
+    "--model.network.init_args.encoder_weights=null --data.global_batch=1 --model.freeze_batch_norm=false": "one value",
+}  # fmt: skip
 NAMED = [
     "data.evaluation_batch=0", "data.global_batch=0", "data.num_workers=-1", "data.scales=[]", "data.scales=[0]",
     "model.network.init_args.in_channels=4", "seed_everything=-1", "run.cell=../elsewhere", "run.cell=",
@@ -83,37 +80,36 @@ def test_invalid_option_is_named_in_one_line(tmp_path, capsys, options):
     assert not list(tmp_path.rglob("results.json"))
 
 
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [
+        ("--model.nonsense=1", "nonsense"),
+        ("--model.network.init_args.poolingblocks=2", "poolingblocks"),
+        ("--model.network.init_args.pooling_order=sideways", "sideways"),
+        ("--data.dataset=nowhere", "'nowhere'"),
+    ],
+)
+def test_parser_names_invalid_option(capsys, option, word):
+    assert word in refusal(capsys, "fit", option)
+
+
 @pytest.fixture
-def folder(tmp_path):
-    """Function that writes a folder dataset with images of two sizes, and returns its options."""
-
-    def write(*sizes: tuple[int, int]) -> list[str]:
-        root = tmp_path / "data"
-        for split in "train", "val":
-            for name, size in zip("ab", sizes, strict=True):
-                write_noise(root / "images" / split, f"{name}.png", size=size)
-                (root / "masks" / split).mkdir(parents=True, exist_ok=True)
-                mask = Image.new("L", size[::-1])
-                mask.paste(1, (0, 0, 32, 32))
-                mask.save(root / "masks" / split / f"{name}.png")
-        (root / "classes.yaml").write_text("names: [a, b]\n")
-        options = ["--data.dataset_options={}", f"--run.root={tmp_path / 'runs'}", "--data.test_split=val"]
-        return ["--data.dataset=folder", f"--data.root={root}", *options]
-
-    return write
+def folder(tmp_path) -> list[str]:
+    """Options of a dataset in files below `tmp_path`."""
+    layout.build(tmp_path / "data")
+    return ["--data.dataset=folder", f"--data.root={tmp_path / 'data'}", "--data.dataset_options={}", f"--run.root={tmp_path}"]
 
 
 def test_batch_of_different_sizes_is_refused(folder, capsys):
-    message = refusal(capsys, "fit", *folder((64, 64), (64, 48)), "--data.evaluation_batch=2")
-    assert "a is 64x64 and b is 48x64" in message and "set data.evaluation_batch to 1" in message
+    message = refusal(capsys, "fit", *folder, "--data.evaluation_batch=2")
+    assert "d is 80x60 and e is 90x75" in message and "set data.evaluation_batch to 1" in message
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_damaged_image_is_named_by_any_process(folder, tmp_path, capsys, workers):
-    options = folder((64, 64), (64, 64))
-    damaged = tmp_path / "data" / "images" / "train" / "b.png"
+    damaged = tmp_path / "data/images/train/a.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    message = refusal(capsys, "fit", *options, f"--data.num_workers={workers}")
+    message = refusal(capsys, "fit", *folder, f"--data.num_workers={workers}")
     assert message.startswith(f"error: {damaged}: ") and message.strip().count("\n") == 0
 
 

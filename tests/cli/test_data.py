@@ -1,6 +1,7 @@
 """`refinenet data`: the list of datasets, the check of a copy, and the contact sheet of its samples."""
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from refinenet_pl.cli.main import main
 from refinenet_pl.datasets.base import SegmentationDataset
-from refinenet_pl.datasets.check import check_split, shared_images
+from refinenet_pl.datasets.check import check_split
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.folder import Folder
 from refinenet_pl.datasets.registry import DATASETS, find_dataset
@@ -86,12 +87,10 @@ def test_list(capsys):
     main(["data", "list"])
     printed = capsys.readouterr().out
     for name in DATASETS:
-        assert f"| {name} " in printed
         dataset = find_dataset(name)
-        for split, size in {**dataset.split_sizes, **dataset.unlabeled_sizes}.items():
-            assert f"| {split} {size:,}" in printed if size else f"| {split} " in printed
-        for address in (word for word in dataset.source.split() if "://" in word):
-            assert address in printed
+        sizes = [f"{split} {size:,}" for split, size in {**dataset.split_sizes, **dataset.unlabeled_sizes}.items() if size]
+        addresses = [word for word in dataset.source.split() if "://" in word]
+        assert all(f"| {text}" in printed for text in [name, *sizes]) and all(address in printed for address in addresses)
     assert max(map(len, printed.splitlines())) <= 180
 
 
@@ -101,31 +100,23 @@ def test_valid_copy(root, check):
         (root / name).touch()
     status, printed = check("folder", root)
     assert status == 0 and printed.endswith("no problems found\n")
-    files = "in images/train: 1 hidden folder, 2 files of other types (.gif, .txt); in masks/train: 1 hidden file"
-    assert printed.count("left out") == 1 and f"  left out {files}\n" in printed
-    assert "train: 4 images\n  60 to 80 pixels wide, 60 to 80 high\n" in printed
+    assert printed.count("left out") == 1 and "2 files of other types (.gif, .txt)" in printed
     assert "val: 2 images\n  80 to 90 pixels wide, 60 to 75 high\n" in printed
-    masks = [
-        np.concatenate([layout.mask_of(split, stem).ravel() for stem in samples]) for split, samples in layout.SAMPLES.items()
-    ]
-    for mask in masks:
+    for column, (split, samples) in enumerate(layout.SAMPLES.items()):
+        mask = np.concatenate([layout.mask_of(split, stem).ravel() for stem in samples])
         assert f"  void: {(mask == 255).mean():.2%} of all pixels" in printed
-    for label, name in enumerate(layout.NAMES):
-        assert shares_in(printed)[name] == [f"{(mask[mask != 255] == label).mean():.3%}" for mask in masks]
+        for label, name in enumerate(layout.NAMES):
+            assert shares_in(printed)[name][column] == f"{(mask[mask != 255] == label).mean():.3%}"
 
 
 @pytest.mark.parametrize(
-    ("samples", "status", "line"),
-    [
-        (200, 0, "val: 200 images, as published\n  64 pixels wide, 64 high\n"),
-        (3, 1, "val: 3 images, 197 fewer than the published 200\n"),
-        (201, 1, "val: 201 images, 1 more than the published 200\n"),
-    ],
+    ("samples", "problems", "words"),
+    [(200, 0, "as published"), (3, 1, "197 fewer than the published 200"), (201, 1, "1 more than the published 200")],
 )
-def test_published_number_of_images(check, samples, status, line):
+def test_published_number_of_images(check, samples, problems, words):
     options = f'--options={{"size": 64, "samples": {samples}}}'
-    found, printed = check("scenes", options, "--splits=val", "--workers=2")
-    assert found == status and line in printed and printed.endswith("1 problem\n" if status else "no problems found\n")
+    status, printed = check("scenes", options, "--splits=val", "--workers=2")
+    assert status == problems and f"val: {samples} images, {words}\n" in printed
 
 
 def test_bad_files(root, check):
@@ -134,24 +125,19 @@ def test_bad_files(root, check):
     Image.new("L", (7, 5)).save(root / "masks/val/e.png")
     status, printed = check("folder", root, "--splits", "val", "test")
     assert status == 1 and "val: 2 images\n  2 cannot be used:\n" in printed and printed.endswith("2 problems\n")
-    assert f"  - {image}: cannot be read as an image" in printed
-    assert f"  - {root / 'images/val/e.jpeg'} is 90x75, but its mask {root / 'masks/val/e.png'} is 7x5" in printed
-    assert shares_in(printed)["road"][0] == "-" and shares_in(printed)["road"][1] != "-"
-    assert "never occur" not in printed
+    assert f"  - {image}: " in printed and f"  - {root / 'images/val/e.jpeg'} is 90x75" in printed
+    assert shares_in(printed)["road"][0] == "-" != shares_in(printed)["road"][1] and "never occur" not in printed
 
 
 def test_groups_similar_faults(check):
     numbers = [100] * 30 + [101] * 2 + [103] + [1] * 10
     status, printed = check(OWN, f'--options={{"train": {numbers}}}', "--splits=train", "--workers=2")
-    assert status == 1 and printed.startswith("train: 43 images\n") and printed.endswith("33 problems\n")
-    assert "  33 cannot be used:\n" in printed
-    shown = [line for line in printed.splitlines() if line.startswith("  - ")]
-    assert len(shown) == 6 and "    and 27 more like this\n" in printed
-    assert shown[0].startswith("  - number 100: KeyError: ")
-    assert shown[3] == "  - number 101: ValueError: the mask has labels that are neither classes nor void: [2]"
-    assert "(2, 6, 3)" in shown[5]
-    status, printed = check(OWN, f'--options={{"train": {[100] * 30 + [1]}}}', "--splits=train")
-    assert printed.count("  - number 100") == 20 and "    and 10 more like this\n" in printed
+    assert status == 1 and "  33 cannot be used:\n" in printed and printed.endswith("33 problems\n")
+    shown = re.findall("  - number (.*)", printed)
+    assert len(shown) == 6 and "and 27 more like this" in printed
+    assert shown[0].startswith("100: KeyError: ") and shown[3].endswith("neither classes nor void: [2]")
+    _, printed = check(OWN, f'--options={{"train": {[100] * 30 + [1]}}}', "--splits=train")
+    assert printed.count("  - number 100") == 20 and "and 10 more like this" in printed
 
 
 def test_result_does_not_depend_on_the_number_of_processes():
@@ -185,74 +171,50 @@ def test_shared_images(root, check):
     assert "names in both val and test, but of different images: 1\n" in printed
     for pair in "train and val", "train and test", "val and test":
         assert f"images in both {pair}: 1 (a)\n" in printed
-    first, second, other = (check_split(Scenes(None, "val", 64, n, seed=seed)) for n, seed in ((3, 0), (2, 0), (2, 1)))
-    names = ["val_00000", "val_00001"]
-    assert shared_images(first, second) == (names, []) and shared_images(first, other) == ([], names)
 
 
 @pytest.mark.parametrize(
-    ("options", "shared"),
-    [
-        ("{}", []),
-        ('{"val": [2, 4]}', ["train and val: 1", "train_more and val: 1"]),
-        ('{"val": [3]}', ["train_more and val: 1"]),
-    ],
+    ("val", "sharing"), [([4], []), ([2, 4], ["train and val", "train_more and val"]), ([3], ["train_more and val"])]
 )
-def test_unions_of_splits_may_share_images(check, options, shared):
-    status, printed = check(OWN, f"--options={options}")
-    lines = [line.removeprefix("images in both ") for line in printed.splitlines() if line.startswith("images in both")]
-    assert status == bool(shared) and [line.split(" (")[0] for line in lines] == shared
+def test_unions_of_splits_may_share_images(check, val, sharing):
+    status, printed = check(OWN, f'--options={{"val": {val}}}')
+    assert status == bool(sharing) and re.findall("images in both (.*): 1 ", printed) == sharing
 
 
 @pytest.mark.parametrize(
-    ("missing", "splits", "problems", "reason"),
-    [
-        ("test", [], "no problems found", "missing"),
-        ("test", ["--splits", "train", "test"], "1 problem", "cannot be opened"),
-        ("train", [], "1 problem", "cannot be opened"),
-        ("val", [], "1 problem", "cannot be opened"),
-    ],
+    ("missing", "splits", "problems"),
+    [("test", [], 0), ("test", ["--splits", "train", "test"], 1), ("train", [], 1), ("val", [], 1)],
 )
-def test_missing_split(root, check, missing, splits, problems, reason):
+def test_missing_split(root, check, missing, splits, problems):
     shutil.rmtree(root / "images" / missing)
     status, printed = check("folder", root, *splits)
-    assert status == (problems == "1 problem") and printed.endswith(f"{problems} (not opened: {missing})\n")
-    assert f"{missing}: {reason}: {root}: has no split {missing}" in printed
-
-
-def test_missing_root(tmp_path, check):
-    status, printed = check("camvid", tmp_path / "none")
-    assert status == 1 and printed.endswith("2 problems (not opened: train, val, test)\n")
-    assert printed.count(f"{tmp_path / 'none'}: no such folder") == 3
+    assert status == problems and f"(not opened: {missing})" in printed
+    assert f"{missing}: {'cannot be opened' if problems else 'missing'}: {root}: has no split {missing}" in printed
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["nothing"], "'nothing'"),
-        (["scenes", '--options={"sise": 64}'], "--options: scenes: got an unexpected keyword argument 'sise'"),
-        (["scenes", '--options={"split": "val"}'], "--options: scenes: "),
+        (["check", "nothing"], "error: .*'nothing'"),
+        (["check", "scenes", '--options={"sise": 64}'], "error: --options: scenes: .*'sise'"),
+        (["check", "scenes", '--options={"split": "val"}'], "error: --options: scenes: "),
+        (["check", "scenes", "--workers=0"], "2"),
+        (["show", "scenes", '--options={"sise": 64}'], "error: --options: scenes: .*'sise'"),
+        (["show", *SMALL, "--samples=1", "--output=here/sheet.png"], "error: here.*cannot be written"),
+        (["show", "folder", "nowhere"], "error: nowhere"),
     ],
 )
-@pytest.mark.parametrize("command", ["check", "show"])
-def test_invalid_name_and_options(command, arguments, problem):
-    with pytest.raises(SystemExit) as ended:
-        main(["data", command, *arguments])
-    assert ended.value.code.startswith("error: ") and problem in ended.value.code
-
-
-@pytest.mark.parametrize("workers", ["0", "-1", "many"])
-def test_invalid_number_of_processes(workers, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main(["data", "check", "scenes", f"--workers={workers}"])
-    assert "workers" in capsys.readouterr().err
+def test_invalid_arguments(tmp_path, monkeypatch, arguments, problem):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").touch()
+    with pytest.raises(SystemExit, match=problem):
+        main(["data", *arguments])
 
 
 def test_show(root, tmp_path, monkeypatch, capsys):
     main(["data", "show", "folder", str(root), "--split", "val", "--output", str(tmp_path / "new/sheet.png")])
-    assert capsys.readouterr().out == f"written: {tmp_path / 'new/sheet.png'}\n"
-    with Image.open(tmp_path / "new/sheet.png") as written:
-        assert written.format == "PNG" and min(written.size) > 300
+    assert str(tmp_path / "new/sheet.png") in capsys.readouterr().out
+    assert min(Image.open(tmp_path / "new/sheet.png").size) > 300
     monkeypatch.chdir(tmp_path)
     main(["data", "show", *SMALL, "--samples=1"])
     assert (tmp_path / "scenes_train.png").is_file()
@@ -262,19 +224,11 @@ def test_show_overwrites_only_on_request(tmp_path, monkeypatch):
     monkeypatch.setenv("HERE", str(tmp_path))
     (tmp_path / "sheet.png").write_bytes(b"mine")
     arguments = ["data", "show", *SMALL, "--samples=1", "--output=$HERE/sheet.png"]
-    with pytest.raises(SystemExit, match=r"sheet\.png: would be overwritten; .*--overwrite"):
+    with pytest.raises(SystemExit, match="sheet.png: would be overwritten"):
         main(arguments)
     assert (tmp_path / "sheet.png").read_bytes() == b"mine"
     main([*arguments, "--overwrite"])
     assert Image.open(tmp_path / "sheet.png").format == "PNG" and len(list(tmp_path.iterdir())) == 1
-
-
-def test_show_errors(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match="error: .*cannot be written"):
-        main(["data", "show", *SMALL, "--samples=1", f"--output={tmp_path}/file/sheet.png"])
-    with pytest.raises(SystemExit, match=f"error: {tmp_path}: has no split train"):
-        main(["data", "show", "folder", str(tmp_path)])
 
 
 def bars_of(figure) -> dict[str, tuple[float, tuple[int, ...]]]:
@@ -302,33 +256,26 @@ def test_sheet_shows_evenly_spaced_samples():
 
 
 def test_sheet_shows_classes_with_shares_and_colors():
-    figure = sheet(Own(None, "train", train=[1, 2, 3]), 2)
-    titles = [part.get_suptitle() for part in figure.subfigs]
-    assert titles == ["Own, train: 2 of 3 samples", "share of all pixels of the 2 samples shown"]
+    figure = sheet(Own(None, "train", train=[1]), 9)
+    assert len([axis for axis in figure.axes if axis.images]) == 3 and "1 sample " in figure.subfigs[1].get_suptitle()
     bars = bars_of(figure)
     assert list(bars) == ["green", "void"] and bars["green"] == (pytest.approx(20 / 24), (0, 255, 0))
     assert bars["void"] == (pytest.approx(4 / 24), (255, 255, 255)), "white, because black is a class"
 
 
 @pytest.mark.parametrize(
-    ("colors", "void"),
+    ("first", "second", "void"),
     [
-        ([[0, 0, 142], [255, 255, 255], [70, 70, 70], [9, 99, 9]], (0, 0, 0)),
-        ([[10, 10, 10], [0, 0, 142], [70, 70, 70], [9, 99, 9]], (255, 255, 255)),
-        ([[0, 0, 0], [255, 255, 255], [70, 70, 70], [9, 99, 9]], (255, 0, 255)),
+        ([0, 0, 142], [255, 255, 255], (0, 0, 0)),
+        ([10, 10, 10], [0, 0, 142], (255, 255, 255)),
+        ([0, 0, 0], [255, 255, 255], (255, 0, 255)),
     ],
 )
-def test_color_of_void_differs_from_those_of_the_classes(root, colors, void):
-    layout.write_classes(root, colors=colors)
+def test_color_of_void_differs_from_those_of_the_classes(root, first, second, void):
+    layout.write_classes(root, colors=[first, second, [70, 70, 70], [9, 99, 9]])
     figure = sheet(Folder(root, "val"))
     assert bars_of(figure)["void"][1] == void
     assert np.array_equal((figure.axes[1].images[0].get_array() == void).all(2), layout.mask_of("val", "d") == 255)
-
-
-def test_sheet_of_few_samples():
-    figure = sheet(Own(None, "train", train=[1]), 9)
-    assert figure.subfigs[1].get_suptitle() == "share of all pixels of the 1 sample shown"
-    assert len([axis for axis in figure.axes if axis.images]) == 3
 
 
 def test_sheet_of_150_classes(tmp_path):

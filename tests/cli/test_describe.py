@@ -30,11 +30,7 @@ def test_published_network(capsys):
     assert total[:4] == ["total", "RefineNet", "21 x 512 x 512", "99,060,309"]
     assert float(total[4]) == pytest.approx(243.5, abs=0.1)
     assert rows[0][:4] == ["encoder", "ResNetEncoder", "2048 x 16 x 16", "23,508,032"]
-    assert rows[1][:4] == ["decoder.adaptations.0.0", "Sequential", "512 x 16 x 16", "9,437,184"]
-    assert rows[2][:2] == ["decoder.blocks.0.paths.0", "ResidualConvUnits"]
     assert rows[-1][:4] == ["segmentation_head", "Sequential", "21 x 128 x 128", "48,405"]
-    pooling = [row[0] for row in rows if row[1] == "ChainedResidualPooling"]
-    assert pooling == [f"decoder.blocks.{index}.pooling" for index in range(4)]
     assert sum(int(row[3].replace(",", "")) for row in rows) == 99_060_309
     assert sum(float(row[4]) for row in rows) == pytest.approx(float(total[4]), abs=0.02)
     small = printed(capsys, "--network.encoder_name=resnet50", "--height=128", "--width=1024")[-1]
@@ -62,14 +58,10 @@ def test_multiply_adds():
     assert (shape, multiply_adds) == ((256, 8, 10), (512 * 256 * 4 * 5 + 256 * 256 * 8 * 10) * 9)
 
 
-def test_lists_only_existing_parts():
-    usual, two, *without = (
-        [name for name, *_ in described(**arguments)]
-        for arguments in ({}, {"image_scales": (1.2, 0.6)}, {"pooling_blocks": 0}, {"head_rcus": 0})
-    )
-    assert [name for name in two if name.startswith("encoder")] == ["encoder.0", "encoder.1"]
-    assert sum(name.startswith("decoder.adaptations.") for name in two) == 7
-    assert [len(set(usual) - set(names)) for names in without] == [4, 1]
+def test_parts_of_two_image_scales():
+    names = [name for name, *_ in described(image_scales=(1.2, 0.6))]
+    assert [name for name in names if name.startswith("encoder")] == ["encoder.0", "encoder.1"]
+    assert sum(name.startswith("decoder.adaptations.") for name in names) == 7
 
 
 def test_other_networks():
@@ -80,11 +72,10 @@ def test_other_networks():
     assert not any(module._forward_hooks for module in network.modules())
 
 
-REFUSED = [("--height=0", "--height is 0 .* give 1 or more"), ("--network.cascade=7", "cascade is 7")]
-REFUSED += [("--network.encoder_name=resnet1010", "did you mean resnet101")]
-
-
-@pytest.mark.parametrize(("option", "message"), REFUSED)
-def test_refuses_options_outside_their_range(option, message):
-    with pytest.raises(SystemExit, match=message):
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [("--height=0", "height is 0"), ("--network.cascade=7", "cascade is 7"), ("--network.encoder_name=none", "encoder 'none'")],
+)
+def test_refuses_options_outside_their_range(option, problem):
+    with pytest.raises(SystemExit, match=problem):
         main(["describe", option])

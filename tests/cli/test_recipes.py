@@ -1,17 +1,11 @@
 """Recipes with bases, and cells of tables, on the command line of the training."""
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
-from helpers.repository import REPOSITORY
-from helpers.running import fit, refusal
+from helpers.running import fit
 
 from refinenet_pl import SegmentationTask
-from refinenet_pl.catalog import RECIPES, TABLES, names
+from refinenet_pl.catalog import RECIPES
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.cli.recipes import expand, with_bases
 from refinenet_pl.errors import CatalogError
@@ -40,16 +34,12 @@ def test_later_values_override_earlier_ones(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "contents, words",
-    [
-        ({"a": {"base": "b.yaml"}, "b": {"base": "a.yaml"}}, "a.yaml: is its own base"),
-        ({"a": {"base": "b.yaml"}}, "a.yaml: base .*b.yaml is not a file"),
-        ({"a": {"base": "nothing"}}, "no recipe 'nothing'"),
-    ],
+    "base, words",
+    [("b.yaml", "is its own base"), ("c.yaml", "c.yaml is not a file"), ("none", "no recipe 'none'")],
 )
-def test_invalid_base(tmp_path, contents, words):
-    for name, content in contents.items():
-        write(tmp_path / f"{name}.yaml", **content)
+def test_invalid_base(tmp_path, base, words):
+    write(tmp_path / "a.yaml", base=base)
+    write(tmp_path / "b.yaml", base="a.yaml")
     with pytest.raises(CatalogError, match=words):
         with_bases(tmp_path / "a.yaml")
 
@@ -67,8 +57,6 @@ def test_names_without_files(tmp_path):
 
 
 class ScaledTask(SegmentationTask):
-    """Multiplies the loss."""
-
     def __init__(self, *args, times: float = 2.0, **kwargs):
         self.times = times
         super().__init__(*args, **kwargs)
@@ -95,45 +83,8 @@ def test_custom_task(tmp_path):
     assert type(task).__name__ == "ScaledTask" and task.times == 3.0
 
 
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        ("-c nothing", "no recipe 'nothing'"),
-        ("--run.table=cascade", "--run.table cascade requires --run.cell; use one of cascade_1, "),
-        ("--run.table=cascade --run.cell=x", "cascade has no cell x; it has cascade_1"),
-        ("--run.table=nothing.yaml --run.cell=x", "no table 'nothing.yaml'"),
-        ("--task=nothing.Task", "task 'nothing.Task': "),
-        ("--task=torch.nn.Linear", "task 'torch.nn.Linear': "),
-        ("--task=plain", "task 'plain': "),
-    ],
-)
-def test_invalid_names(capsys, options, words):
-    assert words in refusal(capsys, "fit", *options.split())
-
-
 def test_class_weights_of_the_dataset(tmp_path, camvid_root):
     options = ["--data.dataset=camvid", f"--data.root={camvid_root}", "--data.dataset_options={}"]
     options += ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1", "--model.class_weights=dataset"]
     weights = fit(tmp_path, *options)["config"]["model"]["class_weights"]
     assert len(weights) == 11 and weights[0] == 0.51
-
-
-@pytest.mark.slow
-def test_installation_contains_recipes_tables_and_command(tmp_path):
-    source, site = tmp_path / "source", tmp_path / "site"
-    for folder in "refinenet_pl", "experiments/recipes", "experiments/tables":
-        shutil.copytree(REPOSITORY / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in "setup.cfg", "pyproject.toml", "README.md", "LICENSE":
-        shutil.copy(REPOSITORY / file, source)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    done = subprocess.run([*pip, "--no-build-isolation", "--target", site, source], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    shutil.rmtree(source)
-    package = REPOSITORY / "refinenet_pl"
-    files = [*package.rglob("*.py"), *package.glob("report/page.*"), package / "report/claims.md.jinja"]
-    files = [file.relative_to(package) for file in files]
-    files += [Path(folder.name, file.name) for folder in (RECIPES, TABLES) for file in folder.glob("*.yaml")]
-    assert [file for file in files if not (site / "refinenet_pl" / file).is_file()] == []
-    options = {"cwd": tmp_path, "env": {"PYTHONPATH": str(site), "PATH": "/usr/bin"}, "capture_output": True, "text": True}
-    listed = subprocess.run([site / "bin/refinenet", "ablate", "list"], **options)
-    assert all(name in listed.stdout for name in [*names(TABLES), ", ".join(names(RECIPES))]), listed.stderr

@@ -4,22 +4,13 @@ import csv
 
 import numpy as np
 import pytest
-import segmentation_models_pytorch as smp
-import torch
-from helpers.running import SMALL, refusal, results, run
-from PIL import Image
+from helpers.running import SMALL, command, results, run
 
-from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.cli.main import main
 from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.tracking.identity import RunId
 
 pytestmark = pytest.mark.integration
-
-
-def command(name: str, run_: RunId) -> list[str]:
-    names = [f"--run.table={run_.table}", f"--run.cell={run_.cell}", f"--run.root={run_.root}"]
-    return [name, *SMALL, f"--seed_everything={run_.seed}", *names]
 
 
 @pytest.fixture(scope="module")
@@ -39,38 +30,20 @@ def test_record_of_a_run(trained):
     assert record["config"]["model"]["classes"] == record["config"]["model"]["network"]["init_args"]["classes"] == 11
     assert record["config"]["data"]["seed"] == 3
     assert record["training"]["epochs"] == 2 and record["training"]["steps"] == 6 and record["training"]["seconds"] > 0
-    assert record["world_size"] == 1 and record["device"].startswith("CPU") and record["versions"]["torch"]
-    assert set(record["git"]) == {"revision", "dirty"}
-
+    assert record["world_size"] == 1 and record["versions"]["torch"] and record["git"]["revision"]
     validation = record["evaluations"]["val"]
     labels = np.stack([Scenes(split="val", size=64, samples=24, seed=0).read(i)[1] for i in range(24)])
     assert np.sum(validation["confusion"]) == (labels != 255).sum()
     assert 0 <= validation["miou"] <= 1 and set(validation["iou"]) == set(Scenes.classes.names)
-
     rows = list(csv.DictReader((trained.directory / "metrics" / "train" / "version_0" / "metrics.csv").open()))
     logged = [float(row["val/miou"]) for row in rows if row.get("val/miou")]
     assert len(logged) == 2 and logged[-1] == pytest.approx(validation["miou"], abs=1e-6)
 
 
-def test_samples_are_predictions_of_the_last_checkpoint(trained):
-    task, classes = load_for_prediction(trained.directory / "last.ckpt")
-    dataset = Scenes(split="val", size=64, samples=24, seed=0)
-    for index in 5, 9, 14, 18:
-        image, label = dataset.read(index)
-        stem = str(trained.directory / "samples" / dataset.name(index))
-        with torch.inference_mode():
-            mask = task.predict_mask(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])[0]
-        with Image.open(f"{stem}-prediction.png") as prediction, Image.open(f"{stem}-label.png") as kept:
-            assert np.array_equal(prediction, mask) and np.array_equal(kept, label)
-            assert prediction.getpalette()[:33] == [channel for color in classes.palette for channel in color]
-        assert Image.open(f"{stem}-image.jpg").size == (64, 64)
-
-
 def test_finished_run_is_not_changed(trained):
     before = {path: path.stat().st_mtime_ns for path in trained.directory.rglob("*") if path.is_file()}
     assert "already finished" in run(*command("fit", trained))
-    output = run(*command("fit", trained), "--model.learning_rate=0.5", code=1)
-    assert "model.learning_rate: 0.01 there, 0.5 now" in output and "--run.cell" in output
+    assert "model.learning_rate: 0.01 there, 0.5 now" in run(*command("fit", trained), "--model.learning_rate=0.5", code=1)
     assert {path: path.stat().st_mtime_ns for path in trained.directory.rglob("*") if path.is_file()} == before
 
 
@@ -79,11 +52,8 @@ def test_test_adds_scores_to_the_record(trained):
     evaluations = results(trained)["evaluations"]
     tested = evaluations["test"]
     assert tested["checkpoint"] == "best.ckpt" and tested["split"] == "test"
-    rows = {row["class"]: row["iou"] for row in csv.DictReader((trained.directory / "test.csv").open())}
-    assert rows == {name: "" if iou is None else repr(iou) for name, iou in tested["iou"].items()}
-    assert (trained.directory / "test-confusion.png").stat().st_size > 0
-    assert f"{100 * tested['iou']['sky']:.1f}" in output and "IoU %" in output
-    assert tested["confusion"] != evaluations["val"]["confusion"]
+    assert {"test.csv", "test-confusion.png"} <= {path.name for path in trained.directory.iterdir()}
+    assert f"{100 * tested['iou']['sky']:.1f}" in output and tested["confusion"] != evaluations["val"]["confusion"]
 
 
 def test_paper_protocol(tmp_path):
@@ -106,32 +76,6 @@ def test_paper_protocol(tmp_path):
     run("test", *options, "--model.void_output=true", "--model.test_scales=[1.0]")
     assert np.shape(results(paper)["evaluations"]["test"]["confusion"]) == (11, 11)
     assert "last.ckpt: its network is not the one of the configuration" in run("test", *options, code=1)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("--model.network.init_args.poolingblocks=2", "poolingblocks"),
-        ("--model.nonsense=1", "nonsense"),
-        ("--data.dataset=nowhere", "'nowhere'"),
-        ("--data.dataset=folder --data.root=nowhere", "error: nowhere/classes.yaml: no such file"),
-        ("--model.network.init_args.pooling_order=sideways", "sideways"),
-        ("--model.class_weights=[1,2]", "error: 2 class_weights for 11 classes"),
-        ("--seed_everything=true", "error: seed_everything is True"),
-    ],
-)
-def test_invalid_arguments_are_named(arguments, message, capsys, tmp_path, in_repository):
-    assert message in refusal(capsys, "fit", f"--run.root={tmp_path}", *arguments.split())
-
-
-def test_network_of_smp(monkeypatch, in_repository):
-    sizes = []
-    forward = smp.FPN.forward
-    monkeypatch.setattr(smp.FPN, "forward", lambda self, x: sizes.append(tuple(x.shape[-2:])) or forward(self, x))
-    network = ["--model.network=segmentation_models_pytorch.FPN", "--model.network.init_args.encoder_weights=null"]
-    data = ['--data.dataset_options={"size": 90, "samples": 8}', "--data.crop_size=[72, 90]"]
-    main(["fit", "-c=scenes", *data, *network, "--trainer.fast_dev_run=1"])
-    assert sizes == [(96, 96), (96, 96)], "crop and validation image, padded to a size that FPN accepts"
 
 
 def test_unknown_command(capsys):

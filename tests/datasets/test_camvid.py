@@ -6,7 +6,6 @@ from helpers.dataset_behavior import DatasetBehavior
 from helpers.layouts import camvid as layout
 from helpers.layouts.camvid import HEIGHT, WIDTH
 from helpers.layouts.files import write_image
-from PIL import Image
 
 from refinenet_pl.datasets.camvid import CamVid
 from refinenet_pl.visualization.samples import plot_sample
@@ -26,42 +25,24 @@ class TestCamVid(DatasetBehavior):
     def test_malformed_line(self, root, line):
         listing = root / "val.txt"
         listing.write_text(listing.read_text() + line + "\n")
-        message = self.opening_error(root)
-        assert f"{listing}:2" in message and repr(line) in message and "expected 2 words" in message
-
-    @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-    def test_mask_in_color(self, root, mode):
-        Image.new(mode, (WIDTH, HEIGHT), (128, 64, 128)).save(root / "valannot/d.png")
-        message = self.reading_error(self.open(root))
-        assert str(root / "valannot/d.png") in message and "is in color" in message
-
-    def test_palette_mask_is_read_by_index(self, root):
-        mask = Image.fromarray(layout.mask_of("d"))
-        mask.putpalette([value for color in CamVid.classes.palette for value in color] + [0, 0, 0])
-        mask.save(root / "valannot/d.png")
-        assert np.array_equal(self.open(root).read(0)[1], layout.mask_of("d"))
+        self.refuses_to_open(root, f"{listing}:2", repr(line))
 
     def test_folder_in_place_of_a_file(self, root):
         (root / "val/d.png").unlink()
         (root / "val/d.png").mkdir()
-        assert str(root / "val/d.png") in self.opening_error(root)
+        self.refuses_to_open(root, root / "val/d.png")
 
-    def test_plot_names_the_classes_that_occur(self, root, tmp_path):
+    def test_plot_names_the_classes_that_occur(self, root):
         mask = np.full((HEIGHT, WIDTH), 11, np.uint8)
         mask[:4] = 3
         write_image(root / "valannot/d.png", mask)
-        figure = plot_sample(self.open(root), 0)
-        assert [axis.get_title() for axis in figure.axes] == ["image", "ground truth"]
-        assert np.array_equal(figure.axes[0].images[0].get_array(), self.image_of(root, "d"))
-        painted = figure.axes[1].images[0].get_array()
-        assert painted[0, 0].tolist() == [128, 64, 128] and painted[-1, 0].tolist() == [0, 0, 0]
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["road"]
+        assert [axis.get_title() for axis in plot_sample(self.open(root), 0).axes] == ["image", "ground truth"]
         figure = plot_sample(self.open(root), 0, np.full((HEIGHT, WIDTH), 8))
         assert [axis.get_title() for axis in figure.axes] == ["image", "ground truth", "prediction"]
-        assert figure.axes[2].images[0].get_array()[0, 0].tolist() == [64, 0, 128]
+        image, truth, prediction = (axis.images[0].get_array() for axis in figure.axes)
+        assert np.array_equal(image, self.image_of(root, "d")) and prediction[0, 0].tolist() == [64, 0, 128]
+        assert truth[0, 0].tolist() == [128, 64, 128] and truth[-1, 0].tolist() == [0, 0, 0]
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["road", "car"]
-        figure.savefig(tmp_path / "plot.png")
-        assert (tmp_path / "plot.png").stat().st_size > 0
 
 
 class TestOfficialFiles:

@@ -8,6 +8,7 @@ import pytest
 import scipy.io
 from helpers.dataset_behavior import CachedDatasetBehavior, pngs_in
 from helpers.layouts import nyudv2 as layout
+from helpers.layouts.nyudv2 import MAP_CLASS as MAP
 
 from refinenet_pl.datasets.nyud import NYUDv2
 
@@ -20,7 +21,14 @@ class TestNYUDv2(CachedDatasetBehavior):
     unknown_values = (40,)
     cached = 2 * len(layout.TRAIN)
     mat_files = {NUMBERS: "trainNdxs", MAPPING: "mapClass"}
-    hdf5_files = (LABELED,)
+    wrong_mat_files = [
+        (NUMBERS, {"trainNdxs": np.array(numbers)}, "trainNdxs must contain distinct numbers in 1..7")
+        for numbers in ([[3], [0]], [[3], [8]], [[3], [3]], [[3], [2.5]], [[3, 1], [2, 4]], [["one"], ["two"]])
+    ] + [
+        (MAPPING, {"mapClass": mapping[None].astype(np.uint8)}, "894 numbers in 1..40")
+        for mapping in (MAP[:893], np.append(MAP, 1), MAP - 1, MAP + 1)
+    ]
+    hdf5_files = {LABELED: ("images", "labels")}
 
     def image_of(self, root, name):
         return layout.image_of(name)
@@ -44,44 +52,26 @@ class TestNYUDv2(CachedDatasetBehavior):
 
     @pytest.mark.parametrize("crop", ["border", "valid"])
     def test_crop_of_images_of_another_size(self, root, crop):
-        message = self.reading_error(self.open(root, "test", crop=crop))
-        assert "0002.png" in message and f"crop: {crop} is for images of 640x480" in message and "80x60" in message
+        self.refuses_to_read(self.open(root, "test", crop=crop), "0002.png", f"crop: {crop} is for images of 640x480")
 
     @pytest.mark.parametrize("crop", ["white", True, False, "", [468, 625]])
     def test_unknown_crop(self, root, crop):
-        message = self.opening_error(root, crop=crop)
-        assert repr(crop) in message and "border or valid" in message
+        self.refuses_to_open(root, repr(crop), "border or valid", crop=crop)
 
     @pytest.mark.parametrize("former", [True, False])
     def test_former_option_names_its_replacement(self, root, former):
-        message = self.opening_error(root, crop_border=former)
-        assert "crop_border is now named crop" in message and "crop: valid" in message and "crop: border" in message
-
-    def test_cache_does_not_need_the_labels_of_the_large_file(self, root):
-        self.open(root)
-        time = os.stat(root / LABELED)
-        with h5py.File(root / LABELED, "r+") as file:
-            file["labels"][:] = 60000
-        os.utime(root / LABELED, ns=(time.st_atime_ns, time.st_mtime_ns))
-        assert np.array_equal(self.open(root).read(0)[1], layout.mask_of("0003"))
+        self.refuses_to_open(root, "crop_border is now named crop", crop_border=former)
 
     def test_another_mapping_renews_masks_but_not_images(self, root):
         self.open(root)
         before = pngs_in(root)
-        scipy.io.savemat(root / MAPPING, {"mapClass": (41 - layout.MAP_CLASS)[None]})
+        scipy.io.savemat(root / MAPPING, {"mapClass": (41 - MAP)[None]})
         later = os.stat(root / LABELED).st_mtime + 10
         os.utime(root / MAPPING, (later, later))
         expected = layout.mask_of("0003")
         assert np.array_equal(self.open(root).read(0)[1], np.where(expected == 255, 255, 39 - expected))
         after = pngs_in(root)
         assert {path.parent.name for path in before if before[path] != after[path]} == {"masks"}
-
-    @pytest.mark.parametrize("variable", ["images", "labels"])
-    def test_missing_array(self, root, variable):
-        with h5py.File(root / LABELED, "r+") as file:
-            del file[variable]
-        message = self.opening_error(root)
-        assert str(root / LABELED) in message and variable in message
 
     @pytest.mark.parametrize(
         ("name", "shape", "dtype"),
@@ -90,41 +80,21 @@ class TestNYUDv2(CachedDatasetBehavior):
             ("images", (7, 3, 80, 60), np.float32),
             ("images", (7, 80, 60), np.uint8),
             ("images", (6, 3, 80, 60), np.uint8),
-            ("labels", (7, 60, 80), np.uint16),
             ("labels", (6, 80, 60), np.uint16),
             ("labels", (7, 80, 60), np.float64),
-            ("labels", (7, 80, 60), np.int16),
         ],
     )
     def test_array_of_another_shape_or_dtype(self, root, name, shape, dtype):
         with h5py.File(root / LABELED, "r+") as file:
             del file[name]
             file[name] = np.zeros(shape, dtype)
-        message = self.opening_error(root)
-        assert str(root / LABELED) in message and f"{np.dtype(dtype)} {shape}" in message
-
-    @pytest.mark.parametrize("wrong", [[[3], [0]], [[3], [8]], [[3], [3]], [[3], [2.5]], [[3, 1], [2, 4]], [["one"], ["two"]]])
-    def test_wrong_numbers(self, root, wrong):
-        scipy.io.savemat(root / NUMBERS, {"trainNdxs": np.array(wrong)})
-        message = self.opening_error(root)
-        assert str(root / NUMBERS) in message and "trainNdxs" in message and "1..7" in message
+        self.refuses_to_open(root, root / LABELED, f"{np.dtype(dtype)} {shape}")
 
     def test_single_number(self, root):
         scipy.io.savemat(root / NUMBERS, {"trainNdxs": np.array([[7]], np.uint16)})
         assert [sample.name for sample in self.open(root).samples] == ["0007"]
 
-    @pytest.mark.parametrize(
-        "mapping",
-        [layout.MAP_CLASS[:893], np.append(layout.MAP_CLASS, 1), layout.MAP_CLASS - 1, layout.MAP_CLASS + 1],
-        ids=["short", "long", "from 0", "to 41"],
-    )
-    def test_wrong_mapping(self, root, mapping):
-        scipy.io.savemat(root / MAPPING, {"mapClass": mapping[None].astype(np.uint8)})
-        message = self.opening_error(root)
-        assert str(root / MAPPING) in message and "894 numbers in 1..40" in message
-
     def test_label_outside_the_mapping(self, root):
         with h5py.File(root / LABELED, "r+") as file:
             file["labels"][4, 10, 20] = 895
-        message = self.opening_error(root)
-        assert f"{root / LABELED}: labels(:, :, 5)" in message and " 895 in 1 pixel" in message
+        self.refuses_to_open(root, f"{root / LABELED}: labels(:, :, 5)", " 895 in 1 pixel")

@@ -16,7 +16,6 @@ from helpers.repository import REPOSITORY
 from PIL import Image
 
 from refinenet_pl.datasets.ade20k import ADE20K
-from refinenet_pl.datasets.classes import VOC_PALETTE
 from refinenet_pl.datasets.nyud import NYUDv2
 from refinenet_pl.datasets.person_part import PersonPart
 from refinenet_pl.datasets.readers.labels import VOID
@@ -66,10 +65,6 @@ class TestVOC2012:
             assert np.array_equal(image, pixels(files / f"JPEGImages/{sample.name}.jpg"))
             assert np.array_equal(mask, pixels(files / f"SegmentationClassAug/{sample.name}.png"))
             assert set(np.unique(mask)) <= {*range(21), VOID}
-
-    def test_masks_have_the_palette_of_the_development_kit(self, dataset):
-        for sample in dataset.samples:
-            assert np.array_equal(np.reshape(Image.open(sample.mask).getpalette(), (256, 3)), VOC_PALETTE), sample.name
 
     def test_classes_agree_with_the_objects_in_pascal_part(self, dataset, official_root):
         masks = {sample.name: index for index, sample in enumerate(dataset.samples)}
@@ -143,11 +138,11 @@ class TestPersonPart:
 
     def test_published_images_and_masks(self, published, official_root):
         files = official_root / "person_part/merged"
-        sizes = {"2008_002176": (294, 500), "2008_007586": (375, 500), "2008_008246": (375, 500), "2009_001521": (500, 375)}
-        for index, (name, size) in enumerate(sizes.items()):
+        assert [sample.name for sample in published.samples] == ["2008_002176", "2008_007586", "2008_008246", "2009_001521"]
+        for index, sample in enumerate(published.samples):
             image, mask = published.read(index)
-            assert published.name(index) == name and image.shape == (*size, 3)
-            assert np.array_equal(mask, pixels(files / f"{name}.png")) and set(np.unique(mask)) <= set(range(7))
+            assert np.array_equal(image, pixels(files / f"{sample.name}.jpg"))
+            assert np.array_equal(mask, pixels(files / f"{sample.name}.png")) and set(np.unique(mask)) <= set(range(7))
 
     def test_necks_have_the_same_class_in_both_forms(self, published, annotated, official_root):
         in_png, in_mat = set(), set()
@@ -171,12 +166,10 @@ class TestADE20K:
 
     def test_images_and_masks_are_those_of_the_files(self, dataset, official_root):
         files = official_root / "ade20k"
-        sizes = {"ADE_val_00000001": (512, 683), "ADE_val_00000002": (364, 500), "ADE_val_00000003": (300, 400)}
-        assert [sample.name for sample in dataset.samples] == list(sizes)
-        for index, (name, size) in enumerate(sizes.items()):
+        assert [sample.name for sample in dataset.samples] == [f"ADE_val_0000000{number}" for number in (1, 2, 3)]
+        for index, (name, _, _) in enumerate(dataset.samples):
             image, mask = dataset.read(index)
             labels = pixels(files / f"annotations/validation/{name}.png").astype(int)
-            assert image.shape == (*size, 3)
             assert np.array_equal(image, pixels(files / f"images/validation/{name}.jpg"))
             assert np.array_equal(mask, np.where(labels == 0, VOID, labels - 1))
             assert (mask == VOID).mean() == (labels == 0).mean() > 0

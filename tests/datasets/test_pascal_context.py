@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import scipy.io
-from helpers.dataset_behavior import CachedDatasetBehavior, DatasetBehavior
+from helpers.dataset_behavior import CachedDatasetBehavior, DatasetBehavior, refused
 from helpers.layouts import pascal_context as layout
 from helpers.layouts.files import write_image
 from helpers.layouts.pascal_context import VOC
@@ -13,7 +13,6 @@ from PIL import Image
 
 from refinenet_pl.datasets import pascal_context
 from refinenet_pl.datasets.pascal_context import PascalContext, PascalContext59
-from refinenet_pl.errors import DataError
 
 FIRST = "2008_000008"
 IMAGE, MAT = layout.image_path(FIRST), f"trainval/{FIRST}.mat"
@@ -30,16 +29,18 @@ class MatFiles(CachedDatasetBehavior):
     layout = layout
     lists = (f"{VOC}/ImageSets/Main/train.txt",)
     files = (*lists, IMAGE)
-    has_void = False
     folders = ("VOCdevkit", "trainval")
     unknown_values = (60,)
     cached = 3
     mat_files = {MAT: "LabelMap"}
+    wrong_mat_files = [
+        (MAT, {"LabelMap": np.full((60, 80), 460, np.uint16)}, " 460 in 4800 pixels"),
+        (MAT, {"LabelMap": np.full((60, 80), 1.5)}, "float64"),
+    ]
 
 
 class TestMatFiles59(MatFiles):
     name, dataset = "pascal_context59", PascalContext59
-    has_void = True
 
     def mask_of(self, name):
         return without_background(layout.mask_of(name))
@@ -95,22 +96,7 @@ class TestMatFiles(MatFiles):
         content = path.read_text()
         assert content.count("\n" + old) == 1
         path.write_text(content.replace("\n" + old, "\n" + new))
-        message = self.opening_error(root)
-        assert str(path) in message and problem in message
-
-    @pytest.mark.parametrize(
-        ("content", "problem"),
-        [
-            (np.full((60, 80), 460, np.uint16), " 460 in 4800 pixels"),
-            (np.full((60, 80), -1, np.int16), "int16"),
-            (np.full((60, 80), 1.5), "float64"),
-            (np.zeros((60, 80, 2), np.uint16), "(60, 80, 2)"),
-        ],
-    )
-    def test_wrong_label_map(self, root, content, problem):
-        scipy.io.savemat(root / MAT, {"LabelMap": content})
-        message = self.opening_error(root)
-        assert str(root / MAT) in message and problem in message
+        self.refuses_to_open(root, path, problem)
 
 
 class TestConvertedByName(DatasetBehavior):
@@ -119,19 +105,12 @@ class TestConvertedByName(DatasetBehavior):
     name, dataset, layout = "pascal_context", PascalContext, layout
     lists = (f"{VOC}/ImageSets/SegmentationContext/train.txt",)
     files = (*lists, f"{MASKS}/{FIRST}.png", IMAGE)
-    has_void = False
     folders = (MASKS,)
     unknown_values = (60,)
     encoded = staticmethod(layout.alphabetical_mask_of)
 
     def build(self, root):
         layout.build_converted(root, {name: self.encoded(name) for name in layout.SIZES})
-
-    def test_59_classes(self, root):
-        for split, names in layout.SPLITS.items():
-            dataset = PascalContext59(root, split)
-            for index, name in enumerate(names):
-                assert np.array_equal(dataset.read(index)[1], without_background(layout.mask_of(name)))
 
     def test_masks_may_have_void(self, root):
         path = root / MASKS / f"{FIRST}.png"
@@ -156,18 +135,17 @@ class TestConvertedByName(DatasetBehavior):
         (root / MASKS / "2008_000015.png").write_bytes(b"")
         dataset = self.open(root)
         assert np.array_equal(dataset.read(0)[1], layout.mask_of(FIRST))
-        with pytest.raises(DataError, match="2008_000015"):
+        with refused("2008_000015"):
             dataset.read(1)
 
     def test_lists_without_objects(self, root):
         listings = list((root / VOC / "ImageSets/Main").glob("*_*.txt"))
         for listing in listings:  # difficult or absent objects
             listing.write_text(listing.read_text().replace("  1", "  0"))
-        assert "0 support" in self.opening_error(root)
+        self.refuses_to_open(root, "cannot determine", "0 support")
         for listing in listings:
             listing.unlink()
-        message = self.opening_error(root)
-        assert "cannot determine" in message and "0 support" in message and "VOCtrainval_03-May-2010.tar" in message
+        self.refuses_to_open(root, "cannot determine", "0 support")
 
     def test_trainval_of_pascal_part_is_ignored(self, root):
         (root / "trainval" / "Annotations_Part").mkdir(parents=True)
@@ -190,6 +168,5 @@ class TestConvertedByTask(TestConvertedByName):
 )
 def test_masks_without_a_common_order(tmp_path, encoded):
     layout.build_converted(tmp_path, {name: encoded(name) for name in layout.SIZES})
-    with pytest.raises(DataError, match="cannot determine") as error:
+    with refused("cannot determine", tmp_path / MASKS, PascalContext.source):
         PascalContext(tmp_path, "train")
-    assert str(tmp_path / MASKS) in str(error.value) and PascalContext.source in str(error.value)

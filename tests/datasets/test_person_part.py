@@ -1,15 +1,12 @@
 """PASCAL Person-Part: its two forms of masks."""
 
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
 from helpers.dataset_behavior import CachedDatasetBehavior, DatasetBehavior
 from helpers.layouts import person_part as layout
-from helpers.layouts.files import write_palette_mask
 from helpers.layouts.person_part import PNG, VOC
 
 from refinenet_pl.datasets.person_part import PersonPart
@@ -24,12 +21,10 @@ def person(*parts: tuple[str, np.ndarray]) -> list:
 
 
 def rewrite(root: Path, name: str, things: list) -> Path:
-    """Replace an annotation by a newer one."""
+    """Replace an annotation."""
     path = root / "Annotations_Part" / f"{name}.mat"
     layout.write_annotation(path, things)
-    # The clock of the disk may be coarse, so the cached files are made older.
-    for made in (root / "refinenet_pl_cache").rglob("*.png"):
-        os.utime(made, ns=(made.stat().st_mtime_ns - 10**10,) * 2)
+    shutil.rmtree(root / "refinenet_pl_cache", ignore_errors=True)
     return path
 
 
@@ -38,13 +33,11 @@ class TestPNGs(DatasetBehavior):
     options = {"form": "png"}
     lists = (f"{PNG}/pascal_person_part_trainval_list/train_id.txt",)
     files = (*lists, MASK, IMAGE)
-    has_void = False
     folders = (PNG, "VOCdevkit")
     unknown_values = (7,)
 
     def test_neck_cannot_be_chosen(self, root):
-        message = self.opening_error(root, neck="torso")
-        assert str(root) in message and "form: mat" in message
+        self.refuses_to_open(root, root, "form: mat", neck="torso")
 
     def test_root_may_be_the_development_kit(self, root):
         for folder in "Annotations_Part", PNG:
@@ -56,23 +49,21 @@ class TestPNGs(DatasetBehavior):
         (root / VOC).rename(root / "VOCdevkit" / "VOC2012")
         assert np.array_equal(self.open(root).read(0)[1], layout.mask_of(FIRST))
 
-    def test_255_is_void(self, root):
-        mask = layout.mask_of(FIRST)
-        mask[:5] = 255
-        write_palette_mask(root / MASK, mask)
-        assert np.array_equal(self.open(root).read(0)[1], mask)
-
 
 class TestMatFiles(CachedDatasetBehavior):
     name, dataset, layout = "person_part", PersonPart, layout
     options = {"form": "mat"}
     lists = (f"{VOC}/ImageSets/Main/train.txt",)
     files = (*lists, IMAGE)
-    has_void = False
     folders = ("Annotations_Part", "VOCdevkit")
     unknown_values = (7,)
     cached = len(layout.TRAIN)
     mat_files = {MAT: "anno"}
+    wrong_mat_files = [
+        (MAT, {"anno": {"imname": FIRST}}, "'objects'"),
+        (MAT, {"anno": {"objects": {"class": "person"}}}, "'parts'"),
+        (MAT, {"anno": {"objects": {"class": "person", "parts": {"part_name": "head"}}}}, "'mask'"),
+    ]
 
     def test_form_is_detected(self, root):
         assert PersonPart(root, "val").samples == PersonPart(root, "val", form="png").samples
@@ -80,7 +71,7 @@ class TestMatFiles(CachedDatasetBehavior):
         shutil.rmtree(root / PNG)
         assert PersonPart(root, "val").samples == self.open(root, "val").samples
         shutil.rmtree(root / "Annotations_Part")
-        assert PersonPart.source in self.opening_error(root, form=None)
+        self.refuses_to_open(root, PersonPart.source, form=None)
 
     def test_neck_is_cached_for_each_class(self, root):
         for options, class_id in [({"neck": "torso"}, 2), ({}, 1), ({"neck": "head"}, 1), ({"neck": "torso"}, 2)]:
@@ -89,7 +80,7 @@ class TestMatFiles(CachedDatasetBehavior):
 
     @pytest.mark.parametrize("option", [{"form": "mask"}, {"neck": "arm"}])
     def test_unknown_options(self, root, option):
-        assert repr(*option.values()) in self.opening_error(root, **option)
+        self.refuses_to_open(root, repr(*option.values()), **option)
 
     def test_class_of_each_part(self, root):
         size = layout.TRAIN[FIRST]
@@ -126,19 +117,4 @@ class TestMatFiles(CachedDatasetBehavior):
         ],
     )
     def test_wrong_annotation(self, root, things, problem):
-        path = rewrite(root, FIRST, things)
-        message = self.opening_error(root)
-        assert str(path) in message and problem in message
-
-    @pytest.mark.parametrize(
-        ("anno", "problem"),
-        [
-            ({"imname": FIRST}, "'objects'"),
-            ({"objects": {"class": "person"}}, "'parts'"),
-            ({"objects": {"class": "person", "parts": {"part_name": "head"}}}, "'mask'"),
-        ],
-    )
-    def test_missing_field(self, root, anno, problem):
-        scipy.io.savemat(root / MAT, {"anno": anno})
-        message = self.opening_error(root)
-        assert str(root / MAT) in message and problem in message
+        self.refuses_to_open(root, rewrite(root, FIRST, things), problem)

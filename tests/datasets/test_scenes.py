@@ -1,7 +1,6 @@
 """Scenes: reproducible images that require distant context and sharp outlines."""
 
 import hashlib
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -93,11 +92,11 @@ def test_length():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "training"}, "no split 'training'.*train, val, test"),
-        ({"size": 63}, "size: 63 .*64 or more"),
-        ({"size": 64.0}, "size: 64.0 is not an integer"),
-        ({"samples": 0}, "samples: .*1 or more"),
-        ({"seed": -1}, "seed: -1 .*0 or more"),
+        ({"split": "training"}, "no split 'training'"),
+        ({"size": 63}, "size: 63 "),
+        ({"size": 64.0}, "size: 64.0 "),
+        ({"samples": 0}, "samples: "),
+        ({"seed": -1}, "seed: -1"),
     ],
 )
 def test_invalid_options(options, message):
@@ -145,34 +144,15 @@ def test_outlines_are_sharp():
     assert np.mean(across) > 2 * np.mean(inside)
 
 
-Guess = Callable[[np.ndarray], np.ndarray]
-
-
-def nearest_mean(images: np.ndarray, masks: np.ndarray) -> Guess:
-    """Predict the class with the nearest mean color."""
-    means = np.stack([images[masks == label].mean(0) for label in range(len(NAMES))]).astype(np.float32)
-    return lambda image: np.square(image[..., None, :] - means).sum(-1).argmin(-1)
-
-
-def likeliest(images: np.ndarray, masks: np.ndarray) -> Guess:
+def test_color_of_single_pixels_is_insufficient(train, val):
     """Predict the class that has the color, one of 16x16x16, in the largest fraction of its pixels."""
     counts = np.zeros((16, 16, 16, VOID + 1))
-    np.add.at(counts, (*np.moveaxis(images // 16, -1, 0), masks), 1)
+    np.add.at(counts, (*np.moveaxis(train[0] // 16, -1, 0), train[1]), 1)
     best = (counts / counts.sum((0, 1, 2)).clip(1))[..., : len(NAMES)].argmax(-1)
-    return lambda image: best[tuple(np.moveaxis(image // 16, -1, 0))]
-
-
-@pytest.mark.parametrize("fit", [nearest_mean, likeliest])
-def test_color_of_single_pixels_is_insufficient(train, val, fit):
-    guess, count = fit(*train), len(NAMES)
-    confusion = np.zeros((count, count))
-    for image, mask in zip(*val, strict=True):
-        valid = mask != VOID
-        pairs = mask[valid] * count + guess(image)[valid]
-        confusion += np.bincount(pairs, minlength=confusion.size).reshape(confusion.shape)
-    hits = np.diag(confusion)
-    miou = (hits / (confusion.sum(0) + confusion.sum(1) - hits)).mean()
-    assert 0.02 < miou < 0.35
+    guess = best[tuple(np.moveaxis(val[0] // 16, -1, 0))]
+    overlap = [((guess == label) & (val[1] == label)).sum() for label in ID.values()]
+    union = [(((guess == label) & (val[1] != VOID)) | (val[1] == label)).sum() for label in ID.values()]
+    assert 0.02 < np.mean(np.divide(overlap, union)) < 0.35
 
 
 @pytest.mark.parametrize("pair", [("ball", "lamp"), ("road", "river"), ("meadow", "crop")])

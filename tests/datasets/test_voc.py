@@ -1,14 +1,12 @@
 """PASCAL VOC 2012 and SBD."""
 
-import os
 import shutil
 
 import numpy as np
 import pytest
-import scipy.io
 from helpers.dataset_behavior import CachedDatasetBehavior
 from helpers.layouts import voc2012 as layout
-from helpers.layouts.files import color_map, write_image
+from helpers.layouts.files import color_map
 from helpers.layouts.voc2012 import SBD, VOC
 from PIL import Image
 
@@ -27,16 +25,19 @@ class TestVOC2012(CachedDatasetBehavior):
     unknown_values = (21,)
     cached = len(layout.ONLY_SBD)
     mat_files = {MAT: "GTcls"}
+    wrong_mat_files = [
+        (MAT, {"GTcls": {"Boundaries": np.zeros((60, 80), np.uint8)}}, "Segmentation"),
+        (MAT, {"GTcls": np.zeros((60, 80), np.uint8)}, "Segmentation"),
+        (MAT, {"GTcls": {"Segmentation": np.full((60, 80), 0.5)}}, "float64"),
+        (MAT, {"GTcls": {"Segmentation": np.full((60, 80), -1, np.int16)}}, "int16"),
+        (MAT, {"GTcls": {"Segmentation": np.zeros((60, 80, 3), np.uint8)}}, "(60, 80, 3)"),
+        (MAT, {"GTcls": {"Segmentation": np.full((60, 80), 21, np.uint8)}}, " 21 in 4800 pixels"),
+    ]
 
     def test_palette(self):
         assert [value for color in VOC_PALETTE for value in color] == color_map()
         colors = dict(zip(VOC_CLASSES, VOC2012.classes.palette, strict=True))
-        assert colors["aeroplane"] == (128, 0, 0) and colors["person"] == (192, 128, 128)
-        assert colors["tvmonitor"] == (0, 64, 128) and VOC_PALETTE[255] == (224, 224, 192)
-
-    def test_train_aug_excludes_val(self, root):
-        names = {sample.name for sample in self.open(root).samples}
-        assert names == {*layout.TRAIN, *layout.SBD_TRAIN, *layout.SBD_VAL} - {*layout.VAL}
+        assert colors["aeroplane"] == (128, 0, 0) and colors["tvmonitor"] == (0, 64, 128)
 
     def test_train_aug_has_files_of_voc_and_of_sbd(self, root):
         for sample in self.open(root).samples:
@@ -47,12 +48,6 @@ class TestVOC2012(CachedDatasetBehavior):
     def test_sbd_is_required_for_train_aug_only(self, root):
         shutil.rmtree(root / "benchmark_RELEASE")
         assert len(self.open(root, "train")) == 2 and len(self.open(root, "trainval")) == 5
-
-    def test_newer_mat_file_is_converted_again(self, root):
-        self.open(root)
-        layout.write_sbd_mask(root / MAT, np.full(layout.SIZES["2008_000015"], 7, np.uint8))
-        os.utime(root / MAT, ((root / MAT).stat().st_mtime + 10,) * 2)
-        assert set(np.unique(self.open(root).read(4)[1])) == {7}
 
     @pytest.mark.parametrize("inner", ["VOCdevkit", VOC])
     @pytest.mark.parametrize("split", ["val", "train_aug"])
@@ -67,31 +62,8 @@ class TestVOC2012(CachedDatasetBehavior):
 
     def test_root_next_to_the_development_kit(self, root):
         (root / "other").mkdir()
-        message = self.opening_error(root / "other")
-        assert str(root / "other") in message and VOC in message and VOC2012.source in message
+        self.refuses_to_open(root / "other", root / "other", VOC, VOC2012.source)
 
     def test_mask_with_another_palette(self, root):
         Image.open(root / MASK).convert("RGB").quantize(64).save(root / MASK)
-        message = self.reading_error(self.open(root, "train"))
-        assert str(root / MASK) in message and "palette" in message
-
-    def test_gray_mask_contains_ids(self, root):
-        write_image(root / MASK, layout.mask_of("2007_000032"))
-        assert np.array_equal(self.open(root, "train").read(0)[1], layout.mask_of("2007_000032"))
-
-    @pytest.mark.parametrize(
-        ("content", "problem"),
-        [
-            ({"GTinst": {"Segmentation": np.zeros((60, 80), np.uint8)}}, "GTcls"),
-            ({"GTcls": {"Boundaries": np.zeros((60, 80), np.uint8)}}, "Segmentation"),
-            ({"GTcls": np.zeros((60, 80), np.uint8)}, "Segmentation"),
-            ({"GTcls": {"Segmentation": np.full((60, 80), 0.5)}}, "float64"),
-            ({"GTcls": {"Segmentation": np.full((60, 80), -1, np.int16)}}, "int16"),
-            ({"GTcls": {"Segmentation": np.zeros((60, 80, 3), np.uint8)}}, "(60, 80, 3)"),
-            ({"GTcls": {"Segmentation": np.full((60, 80), 21, np.uint8)}}, " 21 in 4800 pixels"),
-        ],
-    )
-    def test_wrong_mat_file(self, root, content, problem):
-        scipy.io.savemat(root / MAT, content)
-        message = self.opening_error(root)
-        assert str(root / MAT) in message and problem in message
+        self.refuses_to_read(self.open(root, "train"), root / MASK, "palette")

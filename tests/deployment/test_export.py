@@ -6,6 +6,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
+from helpers.memory import CLASSES
 from helpers.networks import images, tiny
 from helpers.running import fit
 from segmentation_models_pytorch import FPN
@@ -64,7 +65,7 @@ def test_same_classes(directory, to, tmp_path, capsys):
     path = tmp_path / {"onnx": "model.onnx", "torch_export": "model.pt2"}[to]
     export(directory, to, path)
     min_side = 55 if directory.parent.name.startswith("two_scales") else 33
-    assert f"written: {path}, for images of {min_side} to 8192 pixels" in capsys.readouterr().out
+    assert f"{path}, for images of {min_side} to" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [path], "the weights are in the same file"
     if to == "onnx":
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -118,24 +119,22 @@ def test_names_a_missing_package(tmp_path, monkeypatch):
     for module in [name for name in sys.modules if name.partition(".")[0] == "onnxscript"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(SystemExit, match=r"^error: onnxscript.* is not installed; .* pip install onnx onnxscript"):
+    with pytest.raises(SystemExit, match="onnxscript.* is not installed; .*pip install"):
         export(model, "onnx", tmp_path / "model.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_refuses_other_models_and_names(tmp_path):
+def test_refuses_other_networks(tmp_path):
     task = SegmentationTask(FPN("resnet18", encoder_weights=None, classes=3), 3, 255)
     checkpoint = {"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams)}
     task.on_save_checkpoint(checkpoint)
-    classes = Classes(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
-    torch.save(checkpoint | {"data_classes": classes.to_dict()}, tmp_path / "fpn.ckpt")
-    (tmp_path / "empty").mkdir()
-    for model, to, output, message in (
-        ("none", "onnx", "model.onnx", "no such file"),
-        ("empty", "onnx", "model.onnx", "cannot be read as a RefineNet"),
-        ("fpn.ckpt", "onnx", "model.onnx", r"fpn\.ckpt: contains a FPN; only a RefineNet can be exported"),
-        ("none", "torch_export", "model.pt", r"model\.pt: .* use model\.pt2"),
-    ):
-        with pytest.raises(SystemExit, match=message):
-            export(tmp_path / model, to, tmp_path / output)
-    assert {path.name for path in tmp_path.iterdir()} == {"empty", "fpn.ckpt"}
+    torch.save(checkpoint | {"data_classes": CLASSES.to_dict()}, tmp_path / "fpn.ckpt")
+    with pytest.raises(SystemExit, match=r"fpn\.ckpt: contains a FPN"):
+        export(tmp_path / "fpn.ckpt", "onnx", tmp_path / "model.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["fpn.ckpt"]
+
+
+@pytest.mark.parametrize(("output", "message"), [("x.pt2", "none: no such file"), ("x.pt", r"x\.pt: .* use .*x\.pt2")])
+def test_refuses_missing_models_and_other_names(output, message, tmp_path):
+    with pytest.raises(SystemExit, match=message):
+        export(tmp_path / "none", "torch_export", tmp_path / output)

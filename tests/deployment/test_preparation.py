@@ -11,7 +11,6 @@ from refinenet_pl.deployment import winograd
 from refinenet_pl.deployment.folding import fold_batch_norm
 from refinenet_pl.deployment.preparation import prepare_for_inference
 from refinenet_pl.deployment.winograd import WinogradConv2d
-from refinenet_pl.models.ops import pooling
 
 
 def trained(network: nn.Module) -> nn.Module:
@@ -38,9 +37,7 @@ def executed_norms(network: nn.Module) -> int:
 
 @torch.no_grad()
 def assert_same_scores(network: nn.Module, before: torch.Tensor, x: torch.Tensor) -> None:
-    after = network(x)
-    assert (after - before).abs().max() < 1e-4 * before.abs().max()
-    assert after.any()
+    assert (network(x) - before).abs().max() < 1e-4 * before.abs().max()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (7, 9), (1, 1), (33, 4)])
@@ -53,16 +50,6 @@ def test_winograd_equals_the_convolution(size, bias, limit, monkeypatch):
     found = WinogradConv2d(conv)(x)
     assert found.shape == expected.shape and found.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(found.double(), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(16, 16), (7, 9), (1, 1), (2, 40)])
-@pytest.mark.parametrize("limit", [1, 2000, 2**30])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_pooling_along_sides_equals_the_pooling(size, limit, layout, monkeypatch):
-    monkeypatch.setattr(pooling, "CHUNK_BYTES", limit)
-    x = torch.randn(2, 5, *size).contiguous(memory_format=layout)
-    found = pooling.pool_along_sides(x)
-    assert torch.equal(found, F.max_pool2d(x, 5, 1, 2)) and found.is_contiguous(memory_format=layout)
 
 
 FITS = [{}, {"bias": False}]

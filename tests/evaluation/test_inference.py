@@ -155,10 +155,13 @@ VIEWS = [Inference(), Inference("paper", (0.5, 1.0), short_edge=(40, 80)), Infer
 VIEWS += [Inference(scales=(0.5, 1.0), flip=True, tile=(40, 80))]
 
 
+def scaled(image: torch.Tensor) -> torch.Tensor:
+    return image.float() / 255
+
+
 def probabilities(inference: Inference, network: nn.Module, image: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        parts = inference.log_probabilities(network, image, lambda x: x.float() / 255)
-        return torch.cat([part for _, part in parts], 2).exp()
+        return torch.cat([part for _, part in inference.log_probabilities(network, image, scaled)], 2).exp()
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +175,7 @@ def test_one_view_equals_forward(network, upsampling, monkeypatch):
     image = samples(2, 61, 83)[0]
     monkeypatch.setattr(network, "upsampling", upsampling)
     with torch.inference_mode():
-        expected = network(image.float() / 255).softmax(1)
+        expected = network(scaled(image)).softmax(1)
     assert torch.allclose(probabilities(Inference(), network, image), expected, atol=1e-6)
 
 
@@ -182,7 +185,7 @@ def test_chunks_limit_the_memory_and_change_nothing(network, inference, monkeypa
     whole = probabilities(inference, network, image)
     assert whole.shape == (1, CLASSES, 61, 83) and torch.allclose(whole.sum(1), torch.ones(1, 61, 83), atol=1e-5)
     monkeypatch.setattr(chunked_upsampling, "CHUNK_BYTES", 4 * CLASSES * 83 * 7)
-    rows = [rows for rows, _ in inference.log_probabilities(network, image, lambda x: x.float() / 255)]
+    rows = [rows for rows, _ in inference.log_probabilities(network, image, scaled)]
     assert [r.start for r in rows] == list(range(0, 61, 7)) and rows[-1].stop == 61
     assert torch.allclose(probabilities(inference, network, image), whole, atol=1e-6)
 
@@ -205,30 +208,10 @@ def test_averages_are_exact_under_autocast(inference):
     assert found.dtype == torch.float32 and torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_only_flip_makes_predictions_symmetric(network, flip):
-    inference, image = Inference(scales=(0.5, 1.0), flip=flip), samples(1, 61, 83)[0]
-    usual, flipped = probabilities(inference, network, image), probabilities(inference, network, image.flip(-1)).flip(-1)
-    assert torch.allclose(usual, flipped, atol=1e-5 if flip else 1e-3) == flip
-
-
-@pytest.mark.parametrize("size", [(100, 80), (160, 200), (40, 300)])
-@pytest.mark.parametrize("flip", [False, True])
-def test_tiles_equal_the_whole_image_for_local_networks(size, flip):
-    network, image = Patches(), samples(1, *size)[0]
-    whole = probabilities(Inference(scales=(1.0, 0.8), flip=flip), network, image)
-    for tile in (80, 80), (40, 120), (1000, 1000):
-        found = probabilities(Inference(scales=(1.0, 0.8), flip=flip, tile=tile), network, image)
-        assert found.shape == whole.shape
-        # At the right and lower edge, tiles interpolate towards the repeated edge and whole images do not.
-        assert torch.allclose(found[..., :-4, 4:-4], whole[..., :-4, 4:-4], atol=1e-5)
-
-
 def test_tiles_of_a_network_that_upsamples_its_images():
     class Upsampling(Patches):
         def score_map(self, x):
-            size = tuple(round(1.2 * side) for side in x.shape[-2:])
-            return super().score_map(nn.functional.interpolate(x, size, mode="bilinear"))
+            return super().score_map(nn.functional.interpolate(x, scale_factor=1.2, mode="bilinear"))
 
     network, image = Upsampling(), samples(1, 200, 280)[0]
     whole, tiled = (probabilities(Inference(tile=tile), network, image) for tile in (None, (120, 160)))
@@ -236,13 +219,13 @@ def test_tiles_of_a_network_that_upsamples_its_images():
     assert ((tiled - whole).abs().amax(1) < 1e-4).float().mean() > 0.9
 
 
-REFUSED = [({"scales": ()}, "scales is"), ({"scales": (1.0, 0.0)}, "scales is"), ({"tile": (0, 40)}, "tile is")]
-REFUSED += [({"tile_overlap": 1.0}, "tile_overlap is 1.0"), ({"protocol": "paper", "tile": (512, 512)}, "protocol: standard")]
+REFUSED = [{"scales": ()}, {"scales": (1.0, 0.0)}, {"tile": (0, 40)}, {"tile_overlap": 1.0}]
+REFUSED += [{"tile": (512, 512), "protocol": "paper"}]
 
 
-@pytest.mark.parametrize(("arguments", "message"), REFUSED)
-def test_refuses_arguments_outside_their_range(arguments, message):
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize("arguments", REFUSED)
+def test_refuses_arguments_outside_their_range(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
         Inference(**arguments)
 
 

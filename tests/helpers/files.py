@@ -26,12 +26,15 @@ def files_below(folder: Path) -> list[str]:
 
 
 def count_refusals(read: Callable[[Path], object], path: Path, error: type[Exception], cases: int, first: int = 0) -> int:
-    """Read copies of a file with 20 random bytes from `first` on; count those refused by an error that names the file."""
+    """Read copies of a file that are damaged from byte `first` on; count those refused by an error that names the file.
+
+    20 bytes of each copy are random, and every fourth copy is truncated.
+    """
     whole, rng, refused = np.frombuffer(path.read_bytes(), np.uint8), np.random.default_rng(0), 0
-    for _ in range(cases):
+    for case in range(cases):
         damaged = whole.copy()
         damaged[rng.integers(first, len(whole), 20)] = rng.integers(0, 256, 20)
-        path.write_bytes(damaged.tobytes())
+        path.write_bytes(damaged[: rng.integers(first, len(whole)) if case % 4 == 0 else None].tobytes())
         try:
             read(path)
         except error as refusal:

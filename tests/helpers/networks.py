@@ -1,8 +1,9 @@
-"""Small networks, and random images."""
+"""Small networks, random images, and the size of tensors."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from refinenet_pl.models.refinenet import RefineNet
 
@@ -43,3 +44,15 @@ class Network(nn.Module):
 
 def images(number: int, height: int, width: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (number, 3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+class Largest(TorchDispatchMode):
+    """Size of the largest tensor that an operation returns, in bytes."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self.bytes = max(self.bytes, result.nbytes)
+        return result

@@ -29,6 +29,12 @@ QUICK = [
 PLAIN = (sys.executable, "-m")
 
 
+def command(name: str, run: RunId, *more: str) -> list[str]:
+    """Arguments of a command on a run."""
+    names = [f"--run.table={run.table}", f"--run.cell={run.cell}", f"--run.root={run.root}"]
+    return [name, *SMALL, f"--seed_everything={run.seed}", *names, *more]
+
+
 def start(*arguments: str, launcher: Sequence[str] = PLAIN, **environment: str | None) -> subprocess.Popen:
     """Start `python -m refinenet_pl` in the repository; None removes a variable from the environment."""
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}

@@ -54,10 +54,7 @@ class Server(ThreadingHTTPServer):
             case "RunResumeStatus":
                 return {"model": {**project, "bucket": None}}
             case "Viewer":
-                user = {"id": "u", "entity": ENTITY, "username": "one", "email": "", "flags": "{}", "teams": {"edges": []}}
-                return {"viewer": user}
-            case "ServerFeaturesQuery":
-                return {"serverInfo": {"features": []}}
+                return {"viewer": {"id": "u", "entity": ENTITY, "flags": "{}", "teams": {"edges": []}}}
             case "Runs":
                 edges = [{"node": self._run(run), "cursor": str(index)} for index, run in enumerate(self.runs.values())]
                 return {"project": {**project, "runCount": len(edges), "readOnly": False, "runs": {"edges": edges, **page}}}
@@ -72,19 +69,14 @@ class Server(ThreadingHTTPServer):
 
     def _file(self, run: str, name: str, size: int) -> dict[str, Any]:
         url = f"{self.url}/store/{run}/{name}"
-        file = {"id": name, "name": name, "url": url, "directUrl": url, "sizeBytes": size}
-        return {**file, "mimetype": "", "updatedAt": "2026-01-01T00:00:00Z", "md5": ""}
+        return {"id": name, "name": name, "url": url, "directUrl": url, "sizeBytes": size}
 
     def _run(self, run: dict) -> dict[str, Any]:
         state = "running" if "exitcode" not in run else "failed" if run["exitcode"] else "finished"
-        time = "2026-01-01T00:00:00Z"
-        return {
-            **{key: run.get(key) for key in ("name", "displayName", "config", "jobType", "tags", "commit")},
-            **{"id": run["name"], "group": run.get("groupName"), "state": state, "projectId": "1", "createdAt": time},
-            **{"heartbeatAt": time, "description": "", "notes": "", "sweepName": None, "readOnly": False},
-            **{"historyLineCount": len(run["history"]), "user": {"name": "one", "username": "one"}},
-            **{"summaryMetrics": json.dumps(run.get("summary") or {}), "systemMetrics": "{}", "historyKeys": None},
-        }
+        content = {key: run.get(key) for key in ("name", "displayName", "config", "jobType", "tags", "commit")}
+        content |= {"id": run["name"], "group": run.get("groupName"), "state": state, "projectId": "1"}
+        content |= {"historyLineCount": len(run["history"]), "user": {"name": "one", "username": "one"}, "sweepName": None}
+        return content | {"summaryMetrics": json.dumps(run.get("summary") or {}), "systemMetrics": "{}"}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -126,14 +118,12 @@ class _Handler(BaseHTTPRequestHandler):
             run["exitcode"] = request.get("exitcode")
 
     def _body(self) -> bytes:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Transfer-Encoding") == "chunked":
-            body = b""
             while size := int(self.rfile.readline(), 16):
                 body += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
-        else:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
     def _send(self, content: bytes) -> None:

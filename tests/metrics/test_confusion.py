@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from helpers.networks import Largest
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from refinenet_pl.metrics.confusion import ConfusionMatrix, scores
@@ -50,13 +51,14 @@ def test_equals_torchmetrics_if_every_class_occurs(seed):
     matrix, common = counted((prediction, label)), {"num_classes": CLASSES, "ignore_index": VOID}
     assert matrix.tolist() == MulticlassConfusionMatrix(**common)(prediction, label).tolist()
     ours = scores(matrix, NAMES)
-    for found, metric in (ours.iou, MulticlassJaccardIndex), (ours.accuracy, MulticlassAccuracy):
-        theirs = metric(**common, average=None)(prediction, label).tolist()
-        assert list(found) == NAMES and list(found.values()) == pytest.approx(theirs, abs=1e-6)
-    metrics = MulticlassJaccardIndex, MulticlassJaccardIndex, MulticlassAccuracy, MulticlassAccuracy
-    for name, metric, average in zip(MEANS, metrics, ("macro", "weighted", "macro", "micro"), strict=True):
-        theirs = float(metric(**common, average=average)(prediction, label))
-        assert getattr(ours, name) == pytest.approx(theirs, abs=1e-6), name
+    for metric, per_class, means in (
+        (MulticlassJaccardIndex, ours.iou, {"macro": ours.miou, "weighted": ours.frequency_weighted_iou}),
+        (MulticlassAccuracy, ours.accuracy, {"macro": ours.mean_accuracy, "micro": ours.pixel_accuracy}),
+    ):
+        assert list(per_class) == NAMES
+        for average, found in (means | {None: list(per_class.values())}).items():
+            theirs = metric(**common, average=average)(prediction, label).tolist()
+            assert found == pytest.approx(theirs, abs=1e-6), (metric, average)
 
 
 def test_scores_of_a_class_that_never_occurs():
@@ -97,15 +99,18 @@ def test_large_counts_are_exact_until_reset():
 @pytest.mark.parametrize(
     ("kind", "bad"), [(kind, bad) for kind in ("label", "prediction") for bad in (CLASSES, -1, 254)] + [("prediction", VOID)]
 )
-def test_refuses_ids_out_of_range_and_different_shapes(kind, bad):
+def test_refuses_ids_out_of_range(kind, bad):
     metric, ids = ConfusionMatrix(CLASSES, VOID), {"label": torch.zeros(4).long(), "prediction": torch.zeros(4).long()}
     ids[kind][2] = bad
-    with pytest.raises(ValueError, match=rf"{kind} ids are in .*{bad}.*; they must be in 0\.\.4"):
+    with pytest.raises(ValueError, match=f"{kind} ids .*{bad}"):
         metric.update(**ids)
     assert not metric.counts.any()
-    for shape in (2, 3), (6,), (3, 1):
-        with pytest.raises(ValueError, match=r"prediction \(.*\) and label \(3, 2\)"):
-            metric.update(torch.zeros(shape).long(), torch.zeros(3, 2).long())
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (6,), (3, 1)])
+def test_refuses_different_shapes(shape):
+    with pytest.raises(ValueError, match=r"prediction \(.*\) and label \(3, 2\)"):
+        ConfusionMatrix(CLASSES, VOID).update(torch.zeros(shape).long(), torch.zeros(3, 2).long())
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
@@ -118,23 +123,15 @@ def test_scores_are_nan_without_labeled_pixels(batches):
 
 def test_deterministic_algorithms_need_no_more_memory():
     prediction, label = data(number=10, classes=150)
-    before, largest = counted((prediction, label), classes=150), 0
-
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            nonlocal largest
-            out = func(*args, **(kwargs or {}))
-            largest = max(largest, out.numel() if isinstance(out, torch.Tensor) else 0)
-            return out
-
+    before = counted((prediction, label), classes=150)
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with Watch():
+        with Largest() as largest:
             after = counted((prediction, label), classes=150)
     finally:
         torch.use_deterministic_algorithms(False)
     assert np.array_equal(before, after)
-    assert largest <= 8 * max(label.numel(), 150**2)  # 8 for a tensor viewed as bytes
+    assert largest.bytes <= 8 * max(label.numel(), 150**2)
 
 
 def count_a_share(rank: int, folder: str) -> None:

@@ -86,5 +86,4 @@ def test_table_warns_of_inactive_blocks(table_file, tmp_path):
         record(table, names[0], seed, tmp_path, 0.5, pooling_activity=[0.3, 0.2, 0.06, 0.4])
         record(table, names[1], seed, tmp_path, 0.5, pooling_activity=[0.004, 0.2, [0.5, 0.03][seed], 0.4])
     (warning,) = build_report(table, "scenes", str(tmp_path), [0, 1], names).warnings
-    assert warning.startswith(f"{names[1]} trained without block 1, 3 (1 is the deepest; seed 0, 1)")
-    assert "at most 3.0 %" in warning and names[0] not in warning
+    assert warning.startswith(f"{names[1]} trained without block 1, 3 ") and names[0] not in warning

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from helpers.networks import assert_trains, tiny
 from torch import nn
 
+from benchmarks.memory import kept_for_backward
 from refinenet_pl.models.decoder import RefineNetDecoder, initialize, wire
 from refinenet_pl.models.encoders import PACKAGED
 from refinenet_pl.models.ops.resize import resize
@@ -62,65 +63,36 @@ WIRINGS = {
 }
 
 
-def slow_score_map(network: RefineNet, x, image_scales, wiring, order):
-    """The network in the authors' grouping: a block ends with three RCUs, and the path from it has none."""
-    weights = network.decoder.state_dict()
-
-    def conv(y, name):
-        return F.conv2d(y, weights[f"{name}.weight"], weights.get(f"{name}.bias"), padding=1)
-
-    def rcus(y, name, number=2):
-        for k in range(number):
-            y = y + conv(conv(y.clamp(min=0), f"{name}.{k}.conv1").clamp(min=0), f"{name}.{k}.conv2")
-        return y
-
+def score_map_in_the_authors_grouping(network: RefineNet, x, image_scales, wiring):
+    """Compose the parts, which other tests compare with slow computations; a block ends with the RCUs of the path from it."""
+    decoder = network.decoder
     scaled = [F.interpolate(x, size=[round(n * scale) for n in x.shape[-2:]], mode="bilinear") for scale in image_scales]
     maps = [encoder(image)[2:] for encoder, image in zip(network.encoders, scaled, strict=True)]
-    previous = None
-    for i, taps in enumerate(wiring):
-        paths = [] if previous is None else [previous]
-        for j, (scale, stage) in enumerate(taps):
-            paths.append(rcus(conv(maps[scale][stage - 1], f"adaptations.{i}.{j}.1"), f"blocks.{i}.paths.{len(paths)}"))
-        fused = paths[0]
-        if len(paths) > 1:
-            largest = [max(path.shape[d] for path in paths) for d in (2, 3)]
-            convolved = [conv(path, f"blocks.{i}.fusion.convs.{k}") for k, path in enumerate(paths)]
-            fused = sum(F.interpolate(path, size=largest, mode="bilinear", align_corners=False) for path in convolved)
-        stages = [fused.clamp(min=0)]
-        for k in range(4):
-            name = f"blocks.{i}.pooling.convs.{k}"
-            pool_first = conv(F.max_pool2d(stages[-1], 5, 1, 2), name)
-            stages.append(pool_first if order == "pool_conv" else F.max_pool2d(conv(stages[-1], name), 5, 1, 2))
-        ended = rcus(sum(stages), f"blocks.{i}.output", number=1)
-        previous = rcus(ended, "head" if i == len(wiring) - 1 else f"blocks.{i + 1}.paths.0")
-    classifier = network.segmentation_head[1]
-    return F.conv2d(previous, classifier.weight, classifier.bias, padding=1)
+    refined = []
+    for i, (block, taps) in enumerate(zip(decoder.blocks, wiring, strict=True)):
+        for (scale, stage), adapt in zip(taps, decoder.adaptations[i], strict=True):
+            refined.append(block.paths[len(refined)](adapt(maps[scale][stage - 1])))
+        ends = decoder.head if i == len(wiring) - 1 else decoder.blocks[i + 1].paths[0]
+        refined = [ends(block.output(block.pooling(block.fusion(refined))))]
+    return network.segmentation_head(refined[0])
 
 
-@pytest.mark.parametrize("order", ["pool_conv", "conv_pool"])
 @pytest.mark.parametrize(("image_scales", "cascade"), WIRINGS)
 @torch.no_grad()
-def test_equals_the_authors_graph(image_scales, cascade, order):
-    network = tiny(LITE, image_scales=image_scales, cascade=cascade, pooling_order=order).eval()
-    for module in network.decoder.modules():
-        if isinstance(module, nn.Conv2d) and module.bias is not None:
-            nn.init.normal_(module.bias)
+def test_equals_the_authors_graph(image_scales, cascade):
+    network, x = tiny(LITE, image_scales=image_scales, cascade=cascade).eval(), torch.randn(2, 3, 65, 97)
     nn.init.normal_(network.segmentation_head[1].weight, std=0.2)
-    x = torch.randn(2, 3, 65, 97)
-    expected = slow_score_map(network, x, image_scales, WIRINGS[image_scales, cascade], order)
+    expected = score_map_in_the_authors_grouping(network, x, image_scales, WIRINGS[image_scales, cascade])
     assert expected.std() > 0.1
     torch.testing.assert_close(network.score_map(x), expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
-def test_wiring():
-    for (image_scales, cascade), taps in WIRINGS.items():
-        assert wire(4, len(image_scales), cascade) == taps
+def test_wiring_of_fewer_stages_and_blocks():
     for stages, cascade, numbers in (3, 4, [1, 1, 1]), (2, 4, [1, 1]), (1, 4, [1]), (4, 3, [2, 1, 1]), (3, 2, [2, 1]):
         assert [len(block) for block in wire(stages, 1, cascade)] == numbers
 
 
-WIDTHS = [(1, 4, [[512], [512, 256], [256, 256], [256, 256]], [512, 256, 256, 256])]
-WIDTHS += [(1, 2, [[512, 256], [256, 256, 256]], [256, 256]), (1, 1, [[512, 256, 256, 256]], [256])]
+WIDTHS = [(1, 2, [[512, 256], [256, 256, 256]], [256, 256]), (1, 1, [[512, 256, 256, 256]], [256])]
 WIDTHS += [(2, 4, [[512, 512, 256], [256, 256, 256], [256, 256], [256, 256]], [256] * 4)]
 
 
@@ -142,14 +114,13 @@ RNG = random.Random(0)
 COMBINATIONS = [{a: RNG.choice(values) for a, values in CHOICES.items() if RNG.random() < 0.5} for _ in range(12)]
 
 
-@pytest.mark.parametrize("sides", [(127, 33), (181, 243), (33, 32), (64, 96)])
-def test_trains_at_any_size(sides):
-    assert_trains(tiny(), torch.randn(2, 3, *sides))
+TRAINED = [(arguments, (65, 97)) for arguments in SINGLE + COMBINATIONS]
+TRAINED += [({}, sides) for sides in ((127, 33), (181, 243), (33, 32), (64, 96))]
 
 
-@pytest.mark.parametrize("arguments", SINGLE + COMBINATIONS, ids=str)
-def test_trains_with_arguments(arguments):
-    assert_trains(tiny(**arguments), torch.randn(2, arguments.get("in_channels", 3), 65, 97))
+@pytest.mark.parametrize(("arguments", "sides"), TRAINED, ids=str)
+def test_trains(arguments, sides):
+    assert_trains(tiny(**arguments), torch.randn(2, arguments.get("in_channels", 3), *sides))
 
 
 VALUES = [("cascade", 0), ("cascade", 5), ("encoder_depth", 1), ("encoder_depth", 6), ("kernel_size", 2), ("kernel_size", -1)]
@@ -159,10 +130,9 @@ VALUES += [("shortcut", "none"), ("upsampling", "nearest"), ("decoder_init", "he
 REFUSED = [({argument: value}, f"{argument} is {value!r}; it ") for argument, value in VALUES]
 REFUSED += [({"image_scales": scales}, "larger first") for scales in ((), (0.6, 1.2), (1.0, 1.0), (4, 2, 1))]
 REFUSED += [({"image_scales": (1.2, -0.6)}, "greater than 0"), ({"input_scale": 0}, "input_scale 0")]
-REFUSED += [({"image_scales": (1.2, 0.6), "encoder_depth": 2}, "two image_scales need at least 3")]
-REFUSED += [({"pooling_order": "conv"}, "pooling_order is 'conv'; it can be 'pool_conv' or 'conv_pool'")]
-REFUSED += [({"normalization": ((0.5,), (0.5,))}, "normalization is .* each of 3 channels")]
-REFUSED += [({"caffe_strides": True}, "caffe_strides .* not for 'resnet18'"), ({"dropout": 1.5}, "dropout")]
+REFUSED += [({"image_scales": (1.2, 0.6), "encoder_depth": 2}, "encoder_depth"), ({"pooling_order": "conv"}, "pool_conv")]
+REFUSED += [({"normalization": ((0.5,), (0.5,))}, "normalization"), ({"dropout": 1.5}, "dropout")]
+REFUSED += [({"caffe_strides": True}, "caffe_strides .*'resnet18'")]
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED)
@@ -171,16 +141,14 @@ def test_refuses_arguments_outside_their_range(arguments, message):
         tiny(**arguments)
 
 
-def test_dropout_rates():
-    usual = {"encoder_name": "resnet50", "dropout": 0.3}
-    for arguments, rates in (
-        ({"encoder_name": "resnet50"}, [0.5, 0.5, 0, 0, 0.5]),
-        (usual, [0.3, 0.3, 0, 0, 0.3]),
-        (usual | {"head_dropout": 0.0}, [0.3, 0.3, 0, 0, 0.0]),
-        ({"encoder_name": "resnet18"}, [0, 0, 0, 0, 0.5]),
-    ):
-        with torch.device("meta"):
-            assert [module.p for module in tiny(**arguments).modules() if isinstance(module, nn.Dropout)] == rates
+RATES = [("resnet18", {}, [0, 0, 0, 0, 0.5]), ("resnet50", {}, [0.5, 0.5, 0, 0, 0.5])]
+RATES += [("resnet50", {"dropout": 0.3, "head_dropout": 0.0}, [0.3, 0.3, 0, 0, 0.0])]
+
+
+@pytest.mark.parametrize(("encoder_name", "arguments", "rates"), RATES)
+def test_dropout_rates(encoder_name, arguments, rates):
+    network = published(encoder_name, **arguments)
+    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == rates
 
 
 def test_dropout_is_on_wide_features_and_before_the_classifier():
@@ -305,15 +273,19 @@ def test_freezes_the_encoder(image_scales):
         assert changed - encoder and changed & encoder == (set() if frozen else encoder)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"image_scales": (1.2, 0.6), "shortcut": "relu"}, {"aux_params": {"classes": 4}}])
+SAVED = [{}, {"image_scales": (1.2, 0.6), "shortcut": "relu"}, {"aux_params": {"classes": 4}}]
+SAVED += [{"encoder_name": name, "in_channels": 4} for name in ("mobilenet_v2", "mit_b0", "tu-convnext_atto")]
+
+
+@pytest.mark.parametrize("arguments", SAVED, ids=str)
 @torch.no_grad()
 def test_saves_and_loads(arguments, tmp_path):
-    network = tiny(LITE, **arguments)
-    network.train()(torch.randn(2, 3, 64, 64))  # updates the running statistics
+    network = tiny(**{"encoder_name": LITE} | arguments)
+    x = torch.randn(2, arguments.get("in_channels", 3), 64, 64)
+    network.train()(x)  # updates the running statistics
     network.save_pretrained(tmp_path)
     loaded = RefineNet.from_pretrained(tmp_path)
     assert not loaded.training
-    x = torch.randn(1, 3, 65, 97)
     torch.testing.assert_close(loaded(x), network.eval()(x), rtol=0, atol=0)
 
 
@@ -346,10 +318,16 @@ def test_aux_params_add_a_second_output(image_scales):
     torch.testing.assert_close(labels, network.classification_head[-2](deepest.mean((2, 3))))
 
 
-@torch.no_grad()
-def test_exports_and_compiles():
-    network, x = tiny(LITE, encoder_depth=3, cascade=2).eval(), torch.randn(1, 3, 65, 97)  # small, because tracing is slow
-    exported = torch.export.export(network, (torch.zeros_like(x),), strict=False).module()
-    torch.compiler.reset()
-    for traced in exported, torch.compile(network, backend="aot_eager", fullgraph=True):
-        torch.testing.assert_close(traced(x), network(x), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("shortcut", ["identity", "relu"])
+def test_activation_checkpointing_saves_memory(shortcut):
+    gradients, sizes = [], []
+    for flag in (False, True):
+        torch.manual_seed(0)
+        network = tiny("tu-test_resnet", width=16, shortcut=shortcut, dropout=0.0, checkpoint_activations=flag).train()
+        network.encoder.eval()
+        x = torch.randn(2, 3, 96, 96)
+        sizes.append(kept_for_backward(lambda network=network, x=x: network.score_map(x).square().sum(), network))
+        network.score_map(x).square().sum().backward()
+        gradients.append([parameter.grad for parameter in network.parameters()])
+    torch.testing.assert_close(*gradients)
+    assert sizes[1] < 0.75 * sizes[0]

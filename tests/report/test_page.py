@@ -65,9 +65,7 @@ def runs(tmp_path_factory) -> Path:
             found = scores(confusion, names)
             val = {"miou": found.miou, "iou": found.iou | {"lamp": None}}
             curve = [{"epoch": epoch, "step": 10 * epoch, "miou": found.miou * (0.5 + epoch / 8)} for epoch in (1, 2, 3, 4)]
-            training = {"epochs": 4, "steps": 40, "seconds": 60.0 + 10 * place}
-            record(table, cell, seed, root, found.miou, evaluations={"val": val}, curve=curve, training=training,
-                   network__parameters=3_000_000 + 100_000 * place, config__data__global_batch=8)  # fmt: skip
+            record(table, cell, seed, root, found.miou, evaluations={"val": val}, curve=curve, config__data__global_batch=8)
             image, mask = Scenes(split="val", size=64).read(seed)
             sample = Sample(f"val_{seed:05}", image, mask.astype(np.uint8), np.full((64, 64), place, np.uint8))
             write_samples(directory / "samples", [sample], Scenes.classes)
@@ -142,8 +140,7 @@ def test_figures(page):
     assert "pool_conv_2-seed2 failed (exit code 1: RuntimeError: <b>no memory</b> & no time)" in page.inner_text("body")
     assert column(page, 12, table=1) == ["–"] * 3  # IoU of the class lamp
     assert all(0 < float(text) < 100 for text in column(page, 2, table=1))
-    first, second = page.locator("h2").all_inner_texts()
-    assert first.startswith("Chained residual pooling") and second == "Runs of single: scenes"
+    assert page.locator("h2").all_inner_texts()[1] == "Runs of single: scenes"
     assert page.locator("#chained_pooling-scenes .charts svg").count() == 4
 
 
@@ -165,8 +162,6 @@ def test_page_is_self_contained(report):
 
 
 def test_errors(runs, tmp_path):
-    message = f"error: {tmp_path}: Is a directory; free disk space or grant write permission"
-    assert message in run("report", str(runs), "-o", str(tmp_path), code=2)
-    output = tmp_path / "report.html"
-    assert f"error: {tmp_path}: no runs; name a directory" in run("report", str(tmp_path), "-o", str(output), code=2)
-    assert not output.exists()
+    assert f"error: {tmp_path}: Is a directory" in run("report", str(runs), "-o", str(tmp_path), code=2)
+    assert f"error: {tmp_path}: no runs" in run("report", str(tmp_path), "-o", f"{tmp_path}/report.html", code=2)
+    assert not (tmp_path / "report.html").exists()

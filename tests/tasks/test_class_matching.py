@@ -30,9 +30,7 @@ def classes(names: str, ignore_index: int = 255) -> Classes:
 class Reordered(Scenes):
     """Scenes with its classes in another order."""
 
-    classes = Classes(
-        tuple(Scenes.classes.names[index] for index in ORDER), tuple(Scenes.classes.palette[index] for index in ORDER)
-    )
+    classes = Classes(*(tuple(values[index] for index in ORDER) for values in (Scenes.classes.names, Scenes.classes.palette)))
 
     def read(self, index):
         image, mask = super().read(index)
@@ -54,13 +52,13 @@ class Renamed(Scenes):
         (classes("ab", ignore_index=9), classes("ab"), "name", None),
         (classes("ab"), classes("xy"), "position", None),
         (None, classes("ab"), "position", None),
-        (classes("ab"), classes("ba"), "exact", r"has the classes \[a, b\].*as \[b, a\]; .*--match_classes name"),
-        (classes("ab", ignore_index=9), classes("ab"), "exact", "ignores the label 9, but the dataset ignores 255"),
-        (classes("ab"), classes("ac"), "exact", "lacks 'c' of the dataset and has 'b', which the dataset lacks"),
-        (classes("ab"), classes("ac"), "name", "lacks 'c' of the dataset"),
-        (classes("ab"), classes("abc"), "name", "has 2 classes and the dataset has 3: it lacks 'c'"),
-        (classes("ab"), classes("abc"), "position", "has 2 classes, but the dataset has 3"),
-        (None, classes("ab"), "exact", "does not name its classes.*--match_classes position"),
+        (classes("ab"), classes("ba"), "exact", r"\[a, b\].*\[b, a\].*--match_classes name"),
+        (classes("ab", ignore_index=9), classes("ab"), "exact", "9.*255"),
+        (classes("ab"), classes("ac"), "exact", "lacks 'c' .* has 'b'"),
+        (classes("ab"), classes("ac"), "name", "lacks 'c'"),
+        (classes("ab"), classes("abc"), "name", "lacks 'c'"),
+        (classes("ab"), classes("abc"), "position", "2 classes, .* 3"),
+        (None, classes("ab"), "exact", "--match_classes position"),
         (None, classes("ab"), "name", "does not name its classes"),
     ],
 )
@@ -78,8 +76,7 @@ def test_checkpoint_is_matched_by_name_or_position(tmp_path, capsys, options):
     common = [f"--run.root={tmp_path}", "--data.test_split=val", *options]
     other = [*common, f"--data.dataset={__name__}.Reordered"]
     for command in "validate", "test":
-        message = refusal(capsys, command, *other)
-        assert "last.ckpt: has the classes [sky, meadow" in message and "as [road, sky" in message
+        assert "last.ckpt: has the classes" in refusal(capsys, command, *other)
 
     def validate(*arguments: str) -> dict:
         main(["validate", *QUICK, *arguments])
@@ -88,8 +85,6 @@ def test_checkpoint_is_matched_by_name_or_position(tmp_path, capsys, options):
     expected, matched = validate(*common), validate(*other, "--match_classes=name")
     assert matched["iou"] == expected["iou"] and matched["loss"] == pytest.approx(expected["loss"])
     assert validate(*other, "--match_classes=position")["iou"] != expected["iou"]
-    renamed = refusal(capsys, "validate", *common, f"--data.dataset={__name__}.Renamed", "--match_classes=name")
-    assert "has 'sky', which the dataset lacks" in renamed
 
 
 def test_run_does_not_resume_with_other_classes(tmp_path, capsys):
@@ -111,9 +106,10 @@ def model(tmp_path):
 
 
 def test_model_directory_is_matched(model, tmp_path, capsys):
-    options = [f"--ckpt_path={model}", f"--run.root={tmp_path}", f"--data.dataset={__name__}.Reordered"]
-    assert f"{model}: has the classes [sky, meadow" in refusal(capsys, "validate", *options)
-    main(["validate", *QUICK, *options, "--match_classes=name"])
+    options = [f"--ckpt_path={model}", f"--run.root={tmp_path / 'runs'}", f"--data.dataset={__name__}.Reordered"]
+    assert f"{model}: has the classes" in refusal(capsys, "validate", *options)
+    main(["test", *QUICK, *options, "--match_classes=name"])
+    assert list(model.glob("test*.csv")) and not (tmp_path / "runs").exists(), "the scores are next to the model"
     (model / "classes.json").unlink()
     assert f"{model}: does not name its classes" in refusal(capsys, "validate", *options)
     main(["validate", *QUICK, *options, "--match_classes=position"])
@@ -139,8 +135,7 @@ def test_tensors_that_do_not_fit_the_config_are_refused(model, change, message, 
         config.write_text(json.dumps(json.loads(config.read_text()) | change))
     else:
         save_file(change(load_file(weights)), weights)
-    pattern = f"{model}.*its tensors do not fit the network in its config.json: .*{message}"
-    with pytest.raises(CheckpointError, match=pattern) as refused:
+    with pytest.raises(CheckpointError, match=f"{model}.*{message}") as refused:
         read(model)
     assert len(str(refused.value)) < 600
 
@@ -153,12 +148,13 @@ def test_weights_for_other_classes_initialize_a_network(model):
     assert all(torch.equal(old[name], new[name]) for name in old if name not in other)
 
 
-def test_other_files_and_networks_are_not_evaluated(tmp_path, capsys):
-    for content in {"a": 1}, torch.ones(3), {"state_dict": {}}:
-        torch.save(content, tmp_path / "x.pth")
-        message = refusal(capsys, "validate", f"--ckpt_path={tmp_path / 'x.pth'}")
-        assert f"{tmp_path / 'x.pth'}: was not written by this package's fit" in message and "refinenet import" in message
+@pytest.mark.parametrize("content", [{"a": 1}, torch.ones(3), {"state_dict": {}}])
+def test_other_files_are_not_evaluated(content, tmp_path, capsys):
+    torch.save(content, tmp_path / "x.pth")
+    assert f"{tmp_path / 'x.pth'}: was not written by" in refusal(capsys, "validate", f"--ckpt_path={tmp_path / 'x.pth'}")
+
+
+def test_other_networks_are_not_evaluated(tmp_path, capsys):
     fit(tmp_path)
     message = refusal(capsys, "validate", f"--run.root={tmp_path}", "--model.network.init_args.width=16")
-    assert "best.ckpt: its network is not the one of the configuration: of another shape: network.decoder" in message
-    assert message.count("\n") <= 2 and len(message) < 700
+    assert "best.ckpt: " in message and "of another shape: network.decoder" in message and len(message) < 700

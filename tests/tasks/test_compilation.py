@@ -18,7 +18,6 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.cli import predict
 from refinenet_pl.models.ops.dropout import set_sample_seeds
-from refinenet_pl.models.ops.pooling import _pool, _pool_backward, pool
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks import compilation
 from refinenet_pl.tasks.compilation import SHAPES, compile_network
@@ -130,15 +129,3 @@ def test_fit_test_and_predict_compiled(tmp_path):
     shutil.rmtree(tmp_path / "cache")
     task, _, _ = predict.prepare(checkpoint, "cpu", False, {})
     assert not any(isinstance(module, nn.BatchNorm2d) for module in task.network.modules()), "prepared for inference"
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_pooling_op(layout):
-    x = torch.randn(2, 3, 9, 7).contiguous(memory_format=layout).requires_grad_()
-    torch.library.opcheck(_pool, (x,))
-    values, indices = _pool(x)
-    torch.library.opcheck(_pool_backward, (torch.randn_like(values), x.detach(), indices))
-    weight = torch.randn_like(values)
-    (own,) = torch.autograd.grad((values * weight).sum(), x)
-    (expected,) = torch.autograd.grad((pool(x) * weight).sum(), x)
-    assert torch.equal(values, pool(x)) and torch.equal(own, expected)

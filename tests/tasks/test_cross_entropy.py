@@ -3,8 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.networks import tiny
-from torch.utils._python_dispatch import TorchDispatchMode
+from helpers.networks import Largest
 
 from refinenet_pl.models.ops import chunked_upsampling
 from refinenet_pl.models.ops.resize import resize
@@ -44,18 +43,6 @@ def test_gradients_after_inference_mode():
     assert scores.grad.abs().sum() > 0
 
 
-class Largest(TorchDispatchMode):
-    """Size of the largest tensor that an operation returns, in bytes."""
-
-    bytes = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor):
-            self.bytes = max(self.bytes, result.nbytes)
-        return result
-
-
 def test_no_tensor_is_larger_than_a_chunk():
     scores = torch.randn(2, 150, 40, 40, requires_grad=True)
     label = torch.randint(150, (2, 400, 400))
@@ -63,28 +50,3 @@ def test_no_tensor_is_larger_than_a_chunk():
     with Largest() as largest:
         upsampled_cross_entropy(scores, label, "bilinear", None, VOID)[0].backward()
     assert chunked_upsampling.CHUNK_BYTES / 2 < largest.bytes <= chunked_upsampling.CHUNK_BYTES
-
-
-@pytest.mark.parametrize("shortcut", ["identity", "relu"])
-def test_activation_checkpointing_saves_memory(shortcut):
-    arguments = {"encoder_name": "tu-test_resnet", "width": 16, "shortcut": shortcut, "dropout": 0.0}
-    network, checkpointed = tiny(**arguments), tiny(**arguments, checkpoint_activations=True)
-    checkpointed.load_state_dict(network.state_dict())
-    x = torch.randn(2, 3, 96, 96)
-    gradients, sizes = [], []
-    for each in (network, checkpointed):
-        saved: dict[int, int] = {}
-
-        def pack(tensor, saved=saved):
-            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        each.train().encoder.eval()
-        weights = {parameter.untyped_storage().data_ptr() for parameter in each.parameters()}
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            scores = each.score_map(x)
-        sizes.append(sum(size for storage, size in saved.items() if storage not in weights))
-        scores.square().sum().backward()
-        gradients.append([parameter.grad for parameter in each.parameters()])
-    torch.testing.assert_close(*gradients)
-    assert sizes[1] < 0.75 * sizes[0]

@@ -1,11 +1,12 @@
 """Diverged training ends with an error that names the step, and leaves neither scores nor weights that are not finite."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
-from helpers.memory import CLASSES, Memory, trainer
+from helpers.memory import CLASSES, Memory, samples, trainer
 from helpers.networks import tiny
 from helpers.running import QUICK, fit, record, refusal, run
 from helpers.tables import record as write_record
@@ -18,7 +19,6 @@ from refinenet_pl.ablation.rendering import render
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.checkpoints.model_directory import read_model_directory, write_model_directory
-from refinenet_pl.cli.main import main
 from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.exit_codes import DIVERGED
@@ -38,15 +38,15 @@ DIVERGING = [
 def test_diverged_run(tmp_path, capsys):
     command = ["fit", f"--run.root={tmp_path}", *DIVERGING]
     message, diverged = refusal(capsys, *command), record(tmp_path)["diverged"]
-    assert f"since step {diverged['step']}; try a lower model.learning_rate (now 1e+06), trainer.gradient_clip_val" in message
-    assert diverged["step"] >= 1 and "not finite (NaN or infinity) since step" in diverged["reason"]
+    assert f"since step {diverged['step']};" in message and "model.learning_rate (now 1e+06)" in message
+    assert diverged["step"] >= 1 and "not finite" in diverged["reason"]
     assert record(tmp_path)["evaluations"] == {} and record(tmp_path)["best"] is None
     for checkpoint in tmp_path.rglob("*.ckpt"):
         state = torch.load(checkpoint, weights_only=True)["state_dict"]
         assert all(tensor.isfinite().all() for tensor in state.values())
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     message = refusal(capsys, *command)
-    assert message.startswith(f"{DIVERGED} ") and "this run diverged" in message and "--run.cell" in message
+    assert message.startswith(f"{DIVERGED} ") and "--run.cell" in message
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -60,8 +60,7 @@ def test_table_shows_diverged_cell(table_file, tmp_path):
     write_record(table, "paper", 0, tmp_path, 0.5)
     write_record(table, "shallow", 0, tmp_path, None, diverged={"step": 3, "reason": "the loss is not finite"}, evaluations={})
     report = build_report(table, "scenes", str(tmp_path), [0])
-    text = render(report)
-    assert "| shallow" in text and "| diverged" in text and "shallow-seed0 diverged: the loss is not finite" in text
+    assert "shallow-seed0 diverged: the loss is not finite" in render(report)
     assert report.rows[1].score.mean is None and report.rows[0].score.mean == 50
 
 
@@ -72,10 +71,8 @@ def test_model_directory_with_nonfinite_weights_is_refused(tmp_path, value):
         next(network.parameters())[0, 0, 0, 0] = value
     write_model_directory(directory, network, CLASSES)
     for read in read_model_directory, load_for_prediction, RefineNet.from_pretrained:
-        with pytest.raises(CheckpointError, match=f"{directory}.*1 of .* tensors hold NaN or infinity"):
+        with pytest.raises(CheckpointError, match=f"{directory}.*1 of .* NaN"):
             read(directory)
-    with pytest.raises(SystemExit, match="hold NaN or infinity"):
-        main(["predict", "docs/scenes.png", f"--ckpt_path={directory}", "--device=cpu", f"--output={tmp_path / 'out'}"])
 
 
 def test_checkpoint_with_nonfinite_weights_is_refused(tmp_path, capsys):
@@ -85,43 +82,35 @@ def test_checkpoint_with_nonfinite_weights_is_refused(tmp_path, capsys):
     next(iter(checkpoint["state_dict"].values()))[0, 0, 0, 0] = float("nan")
     torch.save(checkpoint, file)
     file.with_name("results.json").unlink()
-    for command, options in ("validate", [f"--ckpt_path={file}"]), ("fit", []):
-        message = refusal(capsys, command, f"--run.root={tmp_path}", *options)
+    for arguments in ["validate", f"--ckpt_path={file}"], ["fit"]:
+        message = refusal(capsys, *arguments, f"--run.root={tmp_path}")
         assert str(file) in message and "hold NaN or infinity" in message
 
 
 class Constant(nn.Module):
-    """Logits of a single value, times a factor."""
+    """Logits of a single value, which is not finite in one of the calls."""
 
-    def __init__(self, factor: float = 1.0):
+    def __init__(self, step: int, value: float):
         super().__init__()
-        self.value = nn.Parameter(torch.zeros(()))
-        self.factor = factor
+        self.parameter = nn.Parameter(torch.zeros(()))
+        self.factors = iter([1.0] * (step - 1) + [value] + [1.0] * 30)
 
     def forward(self, x):
-        return x * 0 + self.value * self.factor
+        return x * 0 + self.parameter * next(self.factors)
 
 
 def test_nan_scores_are_not_predicted():
     with pytest.raises(FloatingPointError, match="class scores are NaN"):
-        SegmentationTask(Constant(float("nan")), 3).eval().predict_mask(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+        SegmentationTask(Constant(1, math.nan), 3).eval().predict_mask(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("step", "value"), [(1, "nan"), (4, "nan"), (7, "inf")])
+@pytest.mark.parametrize(("step", "value"), [(1, math.nan), (4, math.nan), (7, math.inf)])
 def test_first_nonfinite_step_is_named(step, value):
-    class Data(Memory):
-        def train_dataloader(self):
-            sample = {"image": torch.zeros(3, 4, 4, dtype=torch.uint8), "mask": torch.zeros(4, 4, dtype=torch.long)}
-            return DataLoader([sample] * 30)
-
-    class Diverging(SegmentationTask):
-        def training_step(self, batch, batch_index):
-            self.network.factor = float(value) if batch_index + 1 == step else 1.0
-            return super().training_step(batch, batch_index)
-
+    data = Memory()
+    data.train_dataloader = lambda: DataLoader(samples(*[(4, 4)] * 30))
     with pytest.raises(DivergenceError, match=f"since step {step};") as ended:
-        trainer(max_epochs=1).fit(Diverging(Constant(), 3), datamodule=Data())
+        trainer(max_epochs=1).fit(SegmentationTask(Constant(step, value), 3), datamodule=data)
     assert ended.value.step == step
 
 
@@ -151,18 +140,9 @@ def test_json_has_null_for_nonfinite_numbers(tmp_path):
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [1.5, None], "c": {"d": [None, 2]}}
 
 
-class AllVoid(Scenes):
-    """Scenes whose masks are all void."""
-
-    def __init__(self, root=None, split="train"):
-        super().__init__(root, split, size=64, samples=6)
-
-    def read(self, index):
-        image, mask = super().read(index)
-        return image, np.full_like(mask, self.classes.ignore_index)
-
-
-def test_void_split_has_no_score(tmp_path):
-    kept = fit(tmp_path, f"--data.dataset={__name__}.AllVoid", "--data.dataset_options={}", "--model.loss_at=image")
+def test_void_split_has_no_score(tmp_path, monkeypatch):
+    read = Scenes.read
+    monkeypatch.setattr(Scenes, "read", lambda self, index: (read(self, index)[0], np.full((64, 64), 255, np.uint8)))
+    kept = fit(tmp_path, "--model.loss_at=image")
     assert kept["evaluations"]["val"]["miou"] is None and kept["evaluations"]["val"]["loss"] is None
     assert [point["miou"] for point in kept["curve"]] == [None]

@@ -1,11 +1,11 @@
 """One training for cells of several tables with equal configurations."""
 
-import json
 import shutil
 from dataclasses import replace
+from functools import reduce
 
 import pytest
-from helpers.running import SMALL, results, run
+from helpers.running import command, results, run
 
 from refinenet_pl.cli.ablate import run_command as ablate
 from refinenet_pl.tracking.identity import RunId
@@ -14,22 +14,17 @@ from refinenet_pl.tracking.sharing import find_same_training, share
 pytestmark = pytest.mark.integration
 
 
-def command(name: str, run_: RunId) -> list[str]:
-    names = [f"--run.table={run_.table}", f"--run.cell={run_.cell}", f"--run.root={run_.root}"]
-    return [name, *SMALL, "--seed_everything=3", "--track=none", *names]
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> RunId:
     finished = RunId("scenes", "chained_pooling", "pool_conv_4", 3, str(tmp_path_factory.mktemp("runs")))
-    run(*command("fit", finished))
+    run(*command("fit", finished, "--track=none"))
     return finished
 
 
 @pytest.fixture(scope="module")
 def shared(trained) -> RunId:
     second = RunId("scenes", "rcu_removal", "paper", 3, trained.root)
-    output = run(*command("fit", second), "--data.num_workers=1")
+    output = run(*command("fit", second, "--track=none"), "--data.num_workers=1")
     assert f"the same training as {trained.directory}" in output
     return second
 
@@ -45,32 +40,28 @@ def test_shared_run(trained, shared, capsys):
     assert len({str(sorted(file.name for file in run_.directory.glob("samples/*"))) for run_ in (trained, shared)}) == 1
     assert ablate(["table", "rcu_removal", "--on", "scenes", "--root", shared.root, "--cells", "paper"]) == 0
     assert "as chained_pooling/pool_conv_4" in capsys.readouterr().out
-    assert "already finished" in run(*command("fit", shared))
-    run(*command("test", shared))
+    run(*command("test", shared, "--track=none"))
     assert "test" in results(shared)["evaluations"] and trained.results_file.read_bytes() == content
 
 
 @pytest.mark.parametrize(
     ("changed", "value"),
     [
-        (("model", "learning_rate"), 0.5),
-        (("model", "network", "init_args", "pooling_blocks"), 2),
-        (("data", "dataset_options"), {"size": 64}),
-        (("data", "root"), "other/images"),
-        (("seed_everything",), 4),
-        (("run", "recipe"), "camvid"),
+        ("model.learning_rate", 0.5),
+        ("model.network.init_args.pooling_blocks", 2),
+        ("data.dataset_options", {"size": 64}),
+        ("data.root", "other/images"),
+        ("seed_everything", 4),
+        ("run.recipe", "camvid"),
     ],
 )
 def test_other_configurations_are_other_trainings(trained, changed, value):
-    config = json.loads(trained.results_file.read_text())["config"]
+    config = results(trained)["config"]
     other = RunId("scenes", "rcu_removal", "paper", 3, trained.root)
     config["run"] |= {"table": "rcu_removal", "cell": "paper"}
     assert find_same_training(other, config) == trained
-    inner = config
-    for key in changed[:-1]:
-        inner = inner[key]
-    assert inner[changed[-1]] != value
-    inner[changed[-1]] = value
+    *path, last = changed.split(".")
+    reduce(dict.__getitem__, path, config)[last] = value
     assert find_same_training(other, config) is None
 
 

@@ -41,8 +41,8 @@ def inspect(folder: Path, kind: str) -> list[dict]:
 
 
 def summary(folder: Path) -> dict:
-    command = [WANDB, "leet", "inspect", "--summary", "--json", folder]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    read = subprocess.run([WANDB, "leet", "inspect", "--summary", "--json", folder], capture_output=True, check=True)
+    return json.loads(read.stdout)
 
 
 def offline_folders(run_: RunId) -> list[Path]:
@@ -74,19 +74,14 @@ def test_parts_are_one_run(folders):
 
 
 def test_config_tags_and_summary(resumed, folders):
-    found = summary(folders[-1])
-    config, tags, last = found["config"], found["tags"], found["summary"]
-    names = {"table": "chained_pooling", "cell": "pool_conv_4", "recipe": "scenes", "seed": 3}
-    assert {key: config[key] for key in names} == names
-    assert config["network"]["pooling_blocks"] == 4 and config["network"]["pooling_relu"] is True
-    assert config["model"]["learning_rate"] == 0.01 and config["data"]["global_batch"] == 8
-    assert config["trainer"]["max_epochs"] == 2 and "optimizer" not in config, "no duplicates"
-    assert tags[:2] == ["scenes", "tu-tf_efficientnet_lite0"] and re.fullmatch("[0-9a-f]{10}", tags[2])
-    record = results(resumed)
-    scores = [point["miou"] for point in record["curve"]]
-    assert last["val/miou"] == pytest.approx(scores[-1], rel=1e-6)
-    assert last["val/miou_best"] == pytest.approx(max(scores), rel=1e-6) == pytest.approx(record["best"]["miou"], rel=1e-6)
-    assert [point["epoch"] for point in record["curve"]] == [1, 2], "including the epoch before the interruption"
+    found, record = summary(folders[-1]), results(resumed)
+    assert resumed.names.items() <= found["config"].items()
+    assert found["config"]["network"]["pooling_blocks"] == 4 and found["config"]["data"]["global_batch"] == 8
+    assert found["tags"][:2] == ["scenes", "tu-tf_efficientnet_lite0"]
+    scores = {point["epoch"]: point["miou"] for point in record["curve"]}
+    assert scores.keys() == {1, 2}, "including the epoch before the interruption"
+    assert found["summary"]["val/miou"] == pytest.approx(scores[2], rel=1e-6)
+    assert found["summary"]["val/miou_best"] == pytest.approx(max(scores.values()), rel=1e-6)
 
 
 def test_values_are_logged_once(folders):
@@ -111,10 +106,9 @@ def test_finished_run_has_class_table_confusion_and_samples(resumed, folders):
     chart = json.loads((files / found["val/confusion_chart_table"]["path"]).read_text())
     assert [row[2] for row in chart["data"]] == [count for row in validation["confusion"] for count in row]
     assert "val-multi-scale/classes" in found
-    samples = found["samples"]
-    assert samples["count"] == 4 and samples["captions"] == ["val_00016", "val_00032", "val_00047", "val_00063"]
-    for masks in samples["all_masks"]:
-        assert set(masks) == {"prediction", "ground truth"}
+    assert found["samples"]["captions"] == ["val_00016", "val_00032", "val_00047", "val_00063"]
+    for masks in found["samples"]["all_masks"]:
+        assert masks.keys() == {"prediction", "ground truth"}
         assert all((files / mask["path"]).is_file() for mask in masks.values())
     updates = [record.get("update", {}).get("_wandb", {}) for record in inspect(folders[-1], "config")]
     labels = [update["mask/class_labels"] for update in updates if "mask/class_labels" in update][-1]
@@ -135,9 +129,7 @@ def synced(resumed):
 @pytest.mark.slow
 def test_synced_run(synced, resumed):
     (sent,) = synced.runs.values()
-    assert sent["project"] == "refinenet_pl" and sent["groupName"] == "chained_pooling@scenes" and sent["jobType"] == "train"
-    assert sent["displayName"] == "pool_conv_4-seed3" and "tu-tf_efficientnet_lite0" in sent["tags"]
-    assert json.loads(sent["config"])["cell"]["value"] == "pool_conv_4"
+    assert sent["project"] == "refinenet_pl" and sent["groupName"] == "chained_pooling@scenes"
     assert json.loads(sent["files"]["results.json"]) == results(resumed)
     steps = [row["trainer/global_step"] for row in sent["history"] if "train/loss" in row]
     assert sorted(steps) == list(range(20)), "of both starts"
@@ -156,10 +148,9 @@ def test_shared_training_is_logged_for_each_run(copied):
     (folder,), record = offline_folders(shared), results(shared)
     assert record["trained_as"] == {"table": "chained_pooling", "cell": "pool_conv_4"}
     (names,), found = inspect(folder, "run"), summary(folder)["summary"]
-    assert names["run_group"] == "rcu_removal@scenes" and names["display_name"] == "paper-seed3"
+    assert names["run_group"] == "rcu_removal@scenes" and found["samples"]["count"] == 4
     curve = [row["item"]["val/miou"] for row in inspect(folder, "history") if "val/miou" in row["item"]]
     assert curve[:2] == pytest.approx([point["miou"] for point in record["curve"]], rel=1e-6)
-    assert found["val/miou_best"] == pytest.approx(max(curve), rel=1e-6) and found["samples"]["count"] == 4
     assert {"val/classes", "val/confusion", "val-multi-scale/miou"} <= set(found)
     assert json.loads((folder / "files" / "results.json").read_text()) == record
 
@@ -169,9 +160,7 @@ def test_test_command_is_another_run_of_the_group(copied):
     (folder,) = offline_folders(copied)
     (record,) = inspect(folder, "run")
     assert record["run_group"] == "chained_pooling@scenes" and record["job_type"] == "test"
-    found = summary(folder)["summary"]
-    assert found["test/miou"] == pytest.approx(results(copied)["evaluations"]["test"]["miou"], rel=1e-6)
-    assert {"test/classes", "test/confusion"} <= set(found)
+    assert {"test/miou", "test/classes", "test/confusion"} <= summary(folder)["summary"].keys()
     assert json.loads((folder / "files" / "results.json").read_text()) == results(copied)
 
 

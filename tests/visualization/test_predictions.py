@@ -24,21 +24,18 @@ def test_colorize_paints_other_ids_black():
     assert colors.tolist() == [[list(color) for color in CLASSES.palette], [[0, 0, 0]] * 3]
 
 
-@pytest.mark.parametrize(
-    ("palette", "ignore_index", "problem"),
-    [(((0, 0, 0),), 255, "2 class names but 1"), (((0, 0, 0), (1, 1, 1)), 1, "ignore_index 1 .* 'b'")],
-)
-def test_refuses_inconsistent_classes(palette, ignore_index, problem):
+@pytest.mark.parametrize(("palette", "problem"), [(((0, 0, 0),), "2 class names"), (((0, 0, 0), (1, 1, 1)), "ignore_index 1")])
+def test_refuses_inconsistent_classes(palette, problem):
     with pytest.raises(ValueError, match=problem):
-        Classes(("a", "b"), palette, ignore_index)
+        Classes(("a", "b"), palette, ignore_index=1)
 
 
 def test_files_of_a_prediction(tmp_path):
     image, mask = noise(100, 150, 3), (noise(100, 150) % 2) * np.uint8(2)  # road and tree
     save_prediction(tmp_path / "street.01", image, mask, CLASSES)
-    files = {path.name: np.array(Image.open(path)) for path in tmp_path.iterdir()}
-    ids, colors, overlaid = (files.pop(f"street.01{ending}.png") for ending in ("", "_color", "_overlay"))
-    assert not files
+    files = [tmp_path / f"street.01{ending}.png" for ending in ("", "_color", "_overlay")]
+    assert sorted(tmp_path.iterdir()) == files
+    ids, colors, overlaid = (np.array(Image.open(file)) for file in files)
     assert ids.dtype == np.uint8 and np.array_equal(ids, mask)
     assert np.array_equal(read_mask(tmp_path / "street.01.png", LabelValues.plain(3)), mask)
     assert colors.shape[0] > 100 and colors.shape[1:] == (150, 3)
@@ -64,14 +61,6 @@ def test_memory_of_writing(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 * image.nbytes
-
-
-def test_legend_of_a_narrow_image_has_more_rows():
-    many = Classes(tuple(f"class {n}" for n in range(12)), tuple((20 * n, 255 - 20 * n, 7) for n in range(12)), 255)
-    colors = np.full((100, 100, 3), 9, np.uint8)
-    single, full = with_legend(colors, np.array([0]), many), with_legend(colors, np.arange(12), many)
-    assert single.shape[1] == full.shape[1] == 100 and full.shape[0] > single.shape[0]
-    assert all((full[100:] == color).all(2).any() for color in many.palette)
 
 
 def test_legend_omits_void():

@@ -148,8 +148,7 @@ def test_refuses_tiffs_that_pillow_decodes_incorrectly(tmp_path, read, problem):
     tifffile.imwrite(path, pixels, byteorder="<", **options)
     if patch:
         path.write_bytes(with_tag(path.read_bytes(), *patch))
-    message = refusal(read, path)
-    assert problem in message and message.endswith("save it as PNG")
+    assert problem in refusal(read, path)
 
 
 @pytest.mark.parametrize(
@@ -176,21 +175,18 @@ def test_previews_and_transparency_masks_of_a_tiff(tmp_path):
 
 
 OTHERS = {
-    b"version https://git-lfs.github.com/spec/v1\noid": "Git LFS pointer, not the file; run `git lfs pull`",
-    b"\0\5\x16\7\0\2\0\0Mac OS X": "macOS metadata file (AppleDouble), not the image; remove it",
-    b"MM\0+\0\x08\0\0": "TIFF that is damaged or in a variant that Pillow does not support; save it as PNG",
-    b"PK\3\4": "ZIP archive; unpack it", b"\x1f\x8b\x08": "gzip archive; unpack it", b"%PDF-1.7": "PDF document",
-    b"%!PS-Adobe": "PostScript drawing", b"MATLAB 5.0 MAT-file": "MATLAB file", b"\x89HDF\r\n\x1a\n" + bytes(50): "HDF5 file",
-    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL image; convert it to JPEG or PNG", b"\x76\x2f\x31\1\2\0\0\0": "OpenEXR image",
-    b"\0\0\0\x1cftypavis\0\0\0\0": "AVIF image; convert it", b"\0\0\0\x20ftypheic\0\0\0\0mif1heic": "HEIC image; convert it",
-    b"II*\0\x10\0\0\0CR\2\0": "camera raw file; convert it", b"\0\0\0\x18ftypcrx \0\0\0\1": "camera raw file; convert it",
-    b"\0\0\0\x08wide\0\0\x10\0mdat\1\2\3": "video; extract its frames as images",
-    b"\0\0\0\x20ftypisom\0": "video", b"RIFF\0\0\0\0AVI LIST": "video",
-    b'<?xml version="1.0"?><Error/>': "XML file, not an image", b'<?xml version="1.0"?><svg/>': "SVG drawing",
-    b"\n<!DOCTYPE html><html>Log in</html>": "web page", b"just some words\nin two lines\n": "text file, not an image",
-    "Straße und Grüße".encode(): "text file, not an image", "hello".encode("utf-16"): "text file, not an image",
-    b"": "empty; the file is truncated", bytes(700): "zero bytes only; the file is truncated or damaged",
-    b"\x80\4\x95\0\1\2\3\4\5": "unknown format (first bytes: 80 04 95 00 01 02 03 04)",
+    b"version https://git-lfs.github.com/spec/v1\noid": "Git LFS pointer", b"\0\5\x16\7\0\2\0\0Mac OS X": "macOS metadata file",
+    b"MM\0+\0\x08\0\0": "TIFF that is damaged or in a variant that Pillow does not support",
+    b"PK\3\4": "ZIP archive", b"\x1f\x8b\x08": "gzip archive", b"%PDF-1.7": "PDF document", b"%!PS-Adobe": "PostScript drawing",
+    b"MATLAB 5.0 MAT-file": "MATLAB file", b"\x89HDF\r\n\x1a\n" + bytes(50): "HDF5 file",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL image", b"\x76\x2f\x31\1\2\0\0\0": "OpenEXR image",
+    b"\0\0\0\x1cftypavis\0\0\0\0": "AVIF image", b"\0\0\0\x20ftypheic\0\0\0\0mif1heic": "HEIC image",
+    b"II*\0\x10\0\0\0CR\2\0": "camera raw file", b"\0\0\0\x18ftypcrx \0\0\0\1": "camera raw file",
+    b"\0\0\0\x08wide\0\0\x10\0mdat\1\2\3": "video", b"\0\0\0\x20ftypisom\0": "video", b"RIFF\0\0\0\0AVI LIST": "video",
+    b'<?xml version="1.0"?><Error/>': "XML file", b'<?xml version="1.0"?><svg/>': "SVG drawing",
+    b"\n<!DOCTYPE html><html>Log in</html>": "web page", b"just some words\nin two lines\n": "text file",
+    "Straße und Grüße".encode(): "text file", "hello".encode("utf-16"): "text file",
+    b"": "empty", bytes(700): "zero bytes only", b"\x80\4\x95\0\1\2\3\4\5": "first bytes: 80 04 95 00 01 02 03 04",
     b"\x89PNG\r\n\x1a\n\0\0": "cannot be read as an image", b"\xff\xd8\xff\xe0": "cannot be read as an image",
 }  # fmt: skip
 
@@ -206,7 +202,7 @@ def test_folders_and_missing_files(tmp_path):
     (tmp_path / "x.jpg").mkdir()
     (tmp_path / "file").touch()
     for read in READERS:
-        assert refusal(read, tmp_path / "x.jpg").startswith("is a folder, not an image")
+        assert "is a folder" in refusal(read, tmp_path / "x.jpg")
         assert refusal(read, tmp_path / "y.jpg") == refusal(read, tmp_path / "file/y.jpg") == "no such file"
 
 
@@ -214,8 +210,8 @@ def test_files_that_cannot_be_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     assert "is a pipe or a device" in refusal(read_image, tmp_path / "pipe.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
-    assert "(Too many levels of symbolic links); correct its path" in refusal(read_image, tmp_path / "loop.png")
-    assert "(File name too long); correct its path" in refusal(read_image, tmp_path / f"{'x' * 300}.png")
+    assert "Too many levels of symbolic links" in refusal(read_image, tmp_path / "loop.png")
+    assert "File name too long" in refusal(read_image, tmp_path / f"{'x' * 300}.png")
     if os.geteuid() != 0:
         (tmp_path / "x.png").touch(mode=0)
         assert "permission denied" in refusal(read_image, tmp_path / "x.png")
@@ -225,12 +221,11 @@ def test_variants_that_pillow_does_not_support(tmp_path):
     path, whole = tmp_path / "x.bmp", bmp(8, TABLES["colors"], MASK)
     for place, value in (28, 2), (30, 4), (14, 16):  # bits, compression and header size
         path.write_bytes(whole[:place] + struct.pack("<H", value) + whole[place + 2 :])
-        message = refusal(read_image, path)
-        assert "not supported (Unsupported BMP" in message and message.endswith("save it as PNG")
+        assert "not supported (Unsupported BMP" in refusal(read_image, path)
     path, gray_alpha = tmp_path / "x.tif", {"extrasamples": ["assocalpha"], "planarconfig": "contig"}
     for pixels, options in (PHOTO[..., :2].copy(), gray_alpha), (MASK.astype("i8"), {}), (MASK.astype("f2"), {}):
         tifffile.imwrite(path, pixels, photometric="minisblack", **options)
-        assert "save it as PNG" in refusal(read_image, path) and "copy" not in refusal(read_image, path).lower()
+        assert "save it as PNG" in refusal(read_image, path)
 
 
 def test_large_text_block(tmp_path):
@@ -238,16 +233,14 @@ def test_large_text_block(tmp_path):
     Image.fromarray(PHOTO).save(path)
     content = path.read_bytes()
     path.write_bytes(content[:33] + png_chunk(b"zTXt", text) + content[33:])
-    message = refusal(read_image, path)
-    assert "text block" in message and "without metadata" in message
+    assert "text block" in refusal(read_image, path)
 
 
 def test_limit_of_pixels(tmp_path, monkeypatch):
     path = tmp_path / "x.png"
     Image.fromarray(PHOTO).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
-    message = refusal(read_image, path)
-    assert "(864 pixels) exceeds limit of 600 pixels" in message and "--tile" in message and "copy" not in message.lower()
+    assert "(864 pixels) exceeds limit of 600 pixels" in refusal(read_image, path)
     assert np.array_equal(read_image(path, any_size=True), PHOTO)
     assert Image.MAX_IMAGE_PIXELS == 300
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)

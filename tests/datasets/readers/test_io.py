@@ -10,9 +10,8 @@ import tifffile
 from helpers.image_files import MASK, PHOTO, VALUES, mask_of, orientation, pack, pair_of, palette_image, png, refusal, tiff
 from PIL import Image
 
-from refinenet_pl.datasets.readers.io import read_colors, read_image, read_mask, read_pair, read_palette
+from refinenet_pl.datasets.readers.io import read_colors, read_image, read_mask, read_pair
 from refinenet_pl.datasets.readers.labels import LabelValues
-from refinenet_pl.errors import DataError
 
 PALETTE = ((9, 8, 7), (100, 0, 0), (0, 100, 0), (0, 0, 100))
 GRAY = PHOTO[..., 0].copy()
@@ -48,8 +47,7 @@ def test_ambiguous_orientation_is_an_error_or_read_as_stored(tmp_path, value, sq
     stored = PHOTO[:, :24] if square else PHOTO
     path, mask = tmp_path / "x.png", np.zeros(stored.shape[:2], np.uint8)
     Image.fromarray(stored).save(path, exif=orientation(value))
-    message = refusal(lambda path: read_pair(path, mask, tmp_path / "m.png"), path)
-    assert f"EXIF orientation {value}" in message and "save it without this tag" in message
+    assert f"EXIF orientation {value}" in refusal(lambda path: read_pair(path, mask, tmp_path / "m.png"), path)
     assert np.array_equal(read_pair(path, mask, tmp_path / "m.png", strict=False), stored)
 
 
@@ -117,7 +115,7 @@ def test_equal_channels_are_values(tmp_path, mode, extension):
     if mode != "LA":
         image.putpixel((2, 3), (1, 2, 1, 255)[: len(mode)])
         image.save(path)
-        assert "is in color" in refusal(mask_of, path) and "masks: colors" in refusal(mask_of, path)
+        assert "is in color" in refusal(mask_of, path)
 
 
 @pytest.mark.parametrize("saved_as", ["JPEG", "MPO", "WEBP", "JPEG2000", "PPM", "TGA", "TIFF"])
@@ -126,8 +124,7 @@ def test_refuses_masks_in_formats_that_may_change_values(tmp_path, saved_as):
     options = {"TIFF": {"compression": "jpeg"}, "MPO": {"save_all": True, "append_images": [Image.fromarray(255 - MASK)]}}
     Image.fromarray(MASK).save(path, saved_as, **options.get(saved_as, {}))
     for read in mask_of, read_colors:
-        message = refusal(read, path)
-        assert saved_as in message and "save the original mask as PNG" in message
+        assert saved_as in refusal(read, path)
     assert np.abs(read_image(path).astype(int) - gray_rgb(MASK)).max() < 8, "the first image of an MPO"
 
 
@@ -154,8 +151,8 @@ def save_png_of_16_bits(path: Path, channels: int) -> None:
 )
 def test_refuses_masks_without_exact_8_bit_channels(tmp_path, form, save):
     save(tmp_path / "x.png")
-    assert f"{form} per channel, but a mask must have one class value" in refusal(mask_of, tmp_path / "x.png")
-    assert f"{form} per channel, which has no exact 8-bit colors" in refusal(read_colors, tmp_path / "x.png")
+    for read in mask_of, read_colors:
+        assert f"{form} per channel" in refusal(read, tmp_path / "x.png")
     assert read_image(tmp_path / "x.png").dtype == np.uint8
 
 
@@ -186,21 +183,12 @@ def test_expected_palette(tmp_path):
 @pytest.mark.parametrize(
     ("palette", "problem"),
     [
-        ((*PALETTE[:2], PALETTE[3], PALETTE[2]), r"value 2 is \(0, 0, 100\) in this image's palette, but \(0, 100, 0\) in"),
-        ((PALETTE[0], (100, 0, 1), *PALETTE[2:]), r"value 1 is \(100, 0, 1\) in this image's palette, but \(100, 0, 0\) in"),
-        (PALETTE[:3], "value 3 is .* in this image's palette, but"),
+        ((*PALETTE[:2], PALETTE[3], PALETTE[2]), "value 2 is (0, 0, 100)"),
+        ((PALETTE[0], (100, 0, 1), *PALETTE[2:]), "value 1 is (100, 0, 1)"),
+        (PALETTE[:3], "value 3 is "),
     ],
     ids=["other order", "other color", "too short"],
 )
 def test_unexpected_palette(tmp_path, palette, problem):
     palette_image(MASK, palette).save(tmp_path / "x.png")
-    with pytest.raises(DataError, match=rf"x\.png: {problem}"):
-        read_mask(tmp_path / "x.png", VALUES, PALETTE)
-
-
-def test_values_and_colors_of_a_palette(tmp_path):
-    palette_image(MASK % 2, PALETTE[:2]).save(tmp_path / "x.png")
-    values, colors = read_palette(tmp_path / "x.png")
-    assert values == [0, 1] and tuple(colors[:2]) == PALETTE[:2]
-    Image.fromarray(MASK).save(tmp_path / "x.png")
-    assert read_palette(tmp_path / "x.png") is None
+    assert problem in refusal(partial(read_mask, values=VALUES, palette=PALETTE), tmp_path / "x.png")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.layouts.files import generator, write_image, write_jpeg
+from helpers.layouts.files import generator, write_image, write_photo
 
 HOME = "ADEChallengeData2016"
 SIZES = {
@@ -39,10 +39,8 @@ def annotation_path(name: str) -> str:
 
 def build(root: Path) -> None:
     for name in reversed(SIZES):  # so that the order on disk is not that of the names
-        write_jpeg(root / image_path(name), SIZES[name], "L" if name == GRAY else "RGB")
+        write_photo(root / image_path(name), SIZES[name], "L" if name == GRAY else "RGB")
         write_image(root / annotation_path(name), annotation_of(name))
-    (root / HOME / "objectInfo150.txt").write_text("Idx\tRatio\tTrain\tVal\tStuff\tName\n1\t0.1576\t11664\t1172\t1\twall\n")
-    (root / HOME / "sceneCategories.txt").write_text("".join(f"{name} bedroom\n" for name in SIZES))
 
 
 def _folder(name: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.layouts.files import generator, write_image, write_lines
+from helpers.layouts.files import generator, write_image, write_lines, write_photo
 
 HEIGHT, WIDTH = 24, 32
 SPLITS = {"train": ["a", "b", "c"], "val": ["d"], "test": ["e", "f"]}
@@ -26,7 +26,7 @@ def mask_of(name: str) -> np.ndarray:
 def build(root: Path) -> None:
     for split, names in SPLITS.items():
         for name in names:
-            write_image(root / image_path(name), generator(name, 1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
+            write_photo(root / image_path(name), (HEIGHT, WIDTH))
             write_image(root / mask_path(name), mask_of(name))
         write_lines(root / f"{split}.txt", [f"/SegNet/CamVid/{image_path(n)} /SegNet/CamVid/{mask_path(n)}" for n in names])
 

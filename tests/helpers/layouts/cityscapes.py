@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.layouts.files import generator, write_image
+from helpers.layouts.files import generator, write_image, write_photo
 
 SIZES = {
     "train/aachen/aachen_000000_000019": (60, 80),
@@ -43,16 +43,11 @@ def label_path(name: str) -> str:
 def build(root: Path) -> None:
     for path, size in SIZES.items():
         name = path.rpartition("/")[2]
-        write_image(root / image_path(name), generator(name, 1).integers(0, 256, (*size, 3), np.uint8))
+        write_photo(root / image_path(name), size)
         # The labels of the test split are empty: all pixels are "out of roi".
         labels = np.full(size, 3, np.uint8) if path.startswith("test") else labels_of(name)
         write_image(root / label_path(name), labels)
-        stem = str(root / label_path(name)).removesuffix("labelIds.png")
-        write_image(Path(f"{stem}instanceIds.png"), labels.astype(np.uint16))
-        write_image(Path(f"{stem}color.png"), np.zeros((*size, 4), np.uint8))
-        Path(f"{stem}polygons.json").write_text('{"imgHeight": 60, "imgWidth": 80, "objects": []}')
-    for name in "README", "license.txt":
-        (root / name).write_text("Cityscapes\n")
+        write_image(root / label_path(name).replace("labelIds", "instanceIds"), labels.astype(np.uint16))
 
 
 def _path(name: str) -> str:

@@ -25,7 +25,7 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def write_jpeg(path: Path, size: Size, mode: str = "RGB") -> None:
+def write_photo(path: Path, size: Size, mode: str = "RGB") -> None:
     """Write random colors in blocks of 8 pixels, which JPEG preserves approximately."""
     height, width = size
     colors = generator(path.stem).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)

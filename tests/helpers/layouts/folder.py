@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from helpers.layouts.files import generator, write_image, write_lines
+from helpers.layouts.files import generator, write_image, write_lines, write_photo
 
 NAMES = ("background", "road", "car", "tree")
 COLORS = ((10, 10, 10), (128, 64, 128), (0, 0, 142), (107, 142, 35))
@@ -23,13 +23,6 @@ SAMPLES = {
     "test": {"f": (60, 80, ".webp", ".png"), "g": (50, 66, ".png", ".tiff")},
 }
 SPLITS = {split: [stem.replace("/", "_") for stem in samples] for split, samples in SAMPLES.items()}
-
-
-def image_of(split: str, stem: str) -> np.ndarray:
-    """The image, uint8 (height, width, 3); JPEG and WebP change it slightly."""
-    height, width, *_ = SAMPLES[split][stem]
-    ramp = np.add.outer(np.arange(height), np.arange(width))[..., None]
-    return (ramp + generator(stem).integers(0, 100, 3)).astype(np.uint8)
 
 
 def mask_of(split: str, stem: str) -> np.ndarray:
@@ -61,6 +54,6 @@ def _write(root: Path, folder_of: Callable[[str, str], Path]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     write_classes(root)
     for split, samples in SAMPLES.items():
-        for stem, (_, _, image_extension, mask_extension) in samples.items():
-            write_image(folder_of("images", split) / f"{stem}{image_extension}", image_of(split, stem))
+        for stem, (height, width, image_extension, mask_extension) in samples.items():
+            write_photo(folder_of("images", split) / f"{stem}{image_extension}", (height, width))
             write_image(folder_of("masks", split) / f"{stem}{mask_extension}", mask_of(split, stem))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from helpers.matlab import cell, matlab73, references, text
+from helpers.matlab import cell, matlab73
 
 HEIGHT, WIDTH = 60, 80
 COUNT = 7
@@ -52,12 +52,7 @@ def build(root: Path) -> None:
     write_labeled(root / "nyu_depth_v2_labeled.mat", HEIGHT, WIDTH)
     splits = {"trainNdxs": np.array(TRAIN, np.uint16)[:, None], "testNdxs": np.array(TEST, np.uint16)[:, None]}
     scipy.io.savemat(root / "splits.mat", splits)
-    mapping = {
-        "mapClass": MAP_CLASS[None],
-        "className": cell(CLASS_NAMES),
-        "allClassName": cell([f"thing {number}" for number in range(1, 895)]),
-    }
-    scipy.io.savemat(root / "classMapping40.mat", mapping)
+    scipy.io.savemat(root / "classMapping40.mat", {"mapClass": MAP_CLASS[None], "className": cell(CLASS_NAMES)})
 
 
 def write_labeled(path: Path, height: int, width: int) -> None:
@@ -68,9 +63,3 @@ def write_labeled(path: Path, height: int, width: int) -> None:
     with matlab73(path) as file:
         file["images"] = images.transpose(0, 3, 2, 1)
         file["labels"] = labels.transpose(0, 2, 1)
-        file["instances"] = np.ones((COUNT, width, height), np.uint8)
-        file["depths"] = np.ones((COUNT, width, height), np.float32)
-        references(file, "names", [text(f"thing {index}") for index in range(1, 895)])
-        kinds = {"images": "uint8", "labels": "uint16", "instances": "uint8", "depths": "single", "names": "cell"}
-        for name, kind in kinds.items():
-            file[name].attrs["MATLAB_class"] = np.bytes_(kind)

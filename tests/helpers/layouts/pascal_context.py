@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from helpers.layouts.files import generator, write_image, write_jpeg, write_lines
+from helpers.layouts.files import generator, write_image, write_lines, write_photo
 
 VOC = "VOCdevkit/VOC2010"
 # The classes in the order of the task: VOC's 20, then the others.
@@ -82,9 +82,6 @@ def build(root: Path) -> None:
         scipy.io.savemat(root / "trainval" / f"{name}.mat", {"LabelMap": labels_of(name)}, do_compression=True)
     names = {number: name for name, number in NUMBERS.items()}
     write_lines(root / "labels.txt", [f"{number}: {names.get(number, f'thing {number}')}" for number in range(1, 460)])
-    task = {"table": "diningtable", "bedclothes": "bedcloth", "cloth": "clothes"}
-    lines = [f"{number}: {task.get(name, name)}" for number, name in enumerate(OBJECTS + OTHERS, start=1)]
-    write_lines(root / "59_labels.txt", lines)
 
 
 def build_devkit(root: Path) -> None:
@@ -97,7 +94,7 @@ def build_devkit(root: Path) -> None:
             states = [f"{name} {1 if object_name in names_in(name) else -1:2}" for name in names]
             write_lines(lists / f"{kind}_{split}.txt", states)
     for name, size in SIZES.items():
-        write_jpeg(root / image_path(name), size)
+        write_photo(root / image_path(name), size)
 
 
 def build_converted(root: Path, masks: dict[str, np.ndarray]) -> None:

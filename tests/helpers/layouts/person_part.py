@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from helpers.layouts.files import Size, generator, write_jpeg, write_lines, write_palette_mask
+from helpers.layouts.files import Size, generator, write_lines, write_palette_mask, write_photo
 from helpers.matlab import struct_array
 
 VOC, PNG = "VOCdevkit/VOC2010", "pascal_person_part"
@@ -54,7 +54,7 @@ def build(root: Path) -> None:
         write_lines(root / VOC / f"ImageSets/Main/{split}.txt", names)
         write_lines(root / PNG / f"pascal_person_part_trainval_list/{split}_id.txt", SPLITS[split])
         for name, size in names.items():
-            write_jpeg(root / image_path(name), size)
+            write_photo(root / image_path(name), size)
             write_annotation(root / f"Annotations_Part/{name}.mat", things_of(name))
         for name in SPLITS[split]:
             write_palette_mask(root / PNG / f"pascal_person_part_gt/{name}.png", mask_of(name))

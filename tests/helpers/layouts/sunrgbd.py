@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from helpers.layouts.files import generator, write_jpeg
-from helpers.matlab import cell, matlab73, references, struct_array, text
+from helpers.layouts.files import generator, write_photo
+from helpers.matlab import cell, matlab73, references, struct_array
 
 AUTHORS_DISK = "/n/fs/sun3d/data/SUNRGBD"
 # Folder, image and size (height, width), in the order of SUNRGBDMeta.
@@ -43,7 +43,7 @@ def image_path(name: str) -> str:
 
 def build(root: Path) -> None:
     for name, (_, _, size) in zip(NAMES, SAMPLES, strict=True):
-        write_jpeg(root / image_path(name), size)
+        write_photo(root / image_path(name), size)
     for folder in "Metadata", "traintestSUNRGBD":
         (root / "SUNRGBDtoolbox" / folder).mkdir(parents=True)
     write_split(root, [f"{AUTHORS_DISK}/{FOLDERS[index]}" for index in TRAIN])
@@ -52,24 +52,14 @@ def build(root: Path) -> None:
 
 
 def write_split(root: Path, train: list) -> None:
-    content = {
-        "alltrain": cell(train),
-        "alltest": cell([f"{AUTHORS_DISK}/{FOLDERS[index]}" for index in TEST]),
-        "trainvalsplit": {"train": cell(train[:1]), "val": cell(train[1:])},
-    }
+    content = {"alltrain": cell(train), "alltest": cell([f"{AUTHORS_DISK}/{FOLDERS[index]}" for index in TEST])}
     scipy.io.savemat(root / "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat", content)
 
 
 def write_metadata(root: Path, paths: list[str]) -> None:
     """Write the struct array that describes the samples; `paths` are those of the images on the authors' disk."""
-    fields = ("sequenceName", "groundtruth3DBB", "Rtilt", "K", "depthpath", "rgbpath", "depthname", "rgbname", "sensorType")
-    rows = []
-    for path in paths:
-        name, sequence = path.rpartition("/")[2], "SUNRGBD" + path.removeprefix(AUTHORS_DISK)
-        depth = path.replace("/image/", "/depth/"), name.replace(".jpg", ".png")
-        rows.append((sequence, np.empty((0, 0)), np.eye(3), np.eye(3), depth[0], path, depth[1], name, "kv2"))
-    content = {"SUNRGBDMeta": struct_array(fields, rows)}
-    scipy.io.savemat(root / "SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat", content, do_compression=True)
+    structs = struct_array(("K", "rgbpath", "rgbname"), [(np.eye(3), path, path.rpartition("/")[2]) for path in paths])
+    scipy.io.savemat(root / "SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat", {"SUNRGBDMeta": structs}, do_compression=True)
 
 
 def write_masks(root: Path, masks: list[np.ndarray]) -> None:
@@ -78,6 +68,3 @@ def write_masks(root: Path, masks: list[np.ndarray]) -> None:
         # MATLAB stores an array by columns, which HDF5 shows as (width, height).
         references(file, "SUNRGBD2Dseg/seglabel", [mask.T for mask in masks])
         references(file, "SUNRGBD2Dseg/seglabelall", [mask.T.astype(np.uint16) + 100 for mask in masks])
-        references(file, "seg37list", [text(f"class {number}") for number in range(1, 38)])
-        file["SUNRGBD2Dseg"].attrs["MATLAB_class"] = np.bytes_("struct")
-        file["seg37list"].attrs["MATLAB_class"] = np.bytes_("cell")

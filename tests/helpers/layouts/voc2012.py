@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
-import scipy.sparse
 
-from helpers.layouts.files import generator, write_jpeg, write_lines, write_palette_mask
+from helpers.layouts.files import generator, write_lines, write_palette_mask, write_photo
 
 VOC, SBD = "VOCdevkit/VOC2012", "benchmark_RELEASE/dataset"
 SIZES = {
@@ -50,21 +49,18 @@ def build(root: Path) -> None:
     for split in "train", "val", "trainval":
         write_lines(voc / f"ImageSets/Segmentation/{split}.txt", SPLITS[split])
     for name, size in SIZES.items():
-        write_jpeg(voc / f"JPEGImages/{name}.jpg", size)
+        write_photo(voc / f"JPEGImages/{name}.jpg", size)
     for name in TRAIN + VAL:
         write_palette_mask(voc / f"SegmentationClass/{name}.png", mask_of(name))
     write_lines(sbd / "train.txt", SBD_TRAIN)
     write_lines(sbd / "val.txt", SBD_VAL)
     for name in SBD_TRAIN + SBD_VAL:
-        write_jpeg(sbd / f"img/{name}.jpg", SIZES[name])
+        write_photo(sbd / f"img/{name}.jpg", SIZES[name])
         write_sbd_mask(sbd / f"cls/{name}.mat", sbd_mask_of(name))
 
 
 def write_sbd_mask(path: Path, mask: np.ndarray) -> None:
-    """Write the struct GTcls; its boundaries, one sparse array per class, are almost empty here."""
-    boundaries = np.empty((20, 1), object)
-    for row in boundaries:
-        row[0] = scipy.sparse.csc_matrix(([1.0], ([0], [0])), shape=mask.shape)
-    truth = {"Boundaries": boundaries, "Segmentation": mask, "CategoriesPresent": np.unique(mask[mask > 0])[:, None]}
+    """Write the struct GTcls, without its boundaries."""
+    truth = {"Segmentation": mask, "CategoriesPresent": np.unique(mask[mask > 0])[:, None]}
     path.parent.mkdir(parents=True, exist_ok=True)
     scipy.io.savemat(path, {"GTcls": truth}, do_compression=True)

@@ -8,17 +8,16 @@ from typing import Any
 import h5py
 import numpy as np
 
+from helpers.matlab import matlab73, text
 from helpers.published.matconvnet import Parameters
 
 
 class MatFile:
     """A MATLAB 7.3 file in the layout of `save('-v7.3')`."""
 
-    def __init__(self, path: Path):
-        self.file = h5py.File(path, "w", userblock_size=512)
-        self.references = self.file.create_group("#refs#")
+    def __init__(self, file: h5py.File):
+        self.references = file.create_group("#refs#")
         self.numbers = itertools.count()
-        self.path = path
 
     def write(self, group: h5py.Group, name: str, value: Any) -> h5py.Group | h5py.Dataset:
         """Write a number, array, text, struct (dict), field of a struct array (list), cell array (tuple) or handle (None)."""
@@ -36,7 +35,7 @@ class MatFile:
                 data, kind = np.array([[0xDD000000, 2, 1, 1, 1, 1]], np.uint32), "ref_obj"
                 attributes = {"MATLAB_object_decode": np.int32(3)}
             case str():
-                data, kind = np.frombuffer(value.encode("utf-16-le"), "<u2")[:, None], "char"
+                data, kind = text(value), "char"
                 attributes = {"MATLAB_int_decode": np.int32(2)}
             case _:
                 data = np.ascontiguousarray(np.atleast_2d(value).transpose())
@@ -44,13 +43,6 @@ class MatFile:
         member = group.create_dataset(name, data=data) if member is None else member
         member.attrs.update(attributes | ({"MATLAB_class": np.bytes_(kind)} if kind else {}))
         return member
-
-    def close(self) -> None:
-        """Close the file, and write the header that only MATLAB reads."""
-        self.file.close()
-        text = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Thu Mar  1 12:00:00 2018 HDF5 schema 1.00 ."
-        with self.path.open("r+b") as file:
-            file.write(text.ljust(116) + b"\0" * 8 + b"\x00\x02IM")
 
 
 def write(
@@ -61,8 +53,6 @@ def write(
     dtype: type = np.float32,
 ) -> None:
     """Write a model like `cnn_save_model.m`: an object of class ref_obj whose parts refer to each other."""
-    mat = MatFile(path)
-    mat.write(mat.file, "net_config", None)
     encoder = {name: value.astype(dtype) for name, value in params.items() if re.match("conv1|res|bn", name)}
     decoder = {name: value.astype(dtype) for name, value in params.items() if name not in encoder}
     groups = [{"name": name, "net_info": None} for name in ("root", "multi_featnet")]
@@ -70,12 +60,14 @@ def write(
     groups += [{"name": "refinenets", "net_info": None, "dag_net": _dag_net(decoder)}, {"name": "loss_group", "net_info": None}]
     convolution = {"filters": head[0].astype(dtype), "biases": head[1].astype(dtype), "stride": 1.0, "pad": 1.0}
     layers = ({"type": "dropout", "rate": 0.5}, {"type": "conv", **convolution}, {"type": "my_custom"})
-    mat.write(mat.references, "loss", {"layers": layers})
     scales = {} if image_scales is None else {"net_input_img_scales": np.array(image_scales, np.float64)}
     root = {"group_counter": float(len(groups)), "group_infos": tuple(groups), **scales}
-    objects = mat.write(mat.file.create_group("#subsystem#"), "MCOS", [root])
-    objects.attrs.update({"MATLAB_class": np.bytes_("FileWrapper__"), "MATLAB_object_decode": np.int32(3)})
-    mat.close()
+    with matlab73(path) as file:
+        mat = MatFile(file)
+        mat.write(file, "net_config", None)
+        mat.write(mat.references, "loss", {"layers": layers})
+        objects = mat.write(file.create_group("#subsystem#"), "MCOS", [root])
+        objects.attrs.update({"MATLAB_class": np.bytes_("FileWrapper__"), "MATLAB_object_decode": np.int32(3)})
 
 
 def _dag_net(content: Parameters) -> dict[str, Any]:
