@@ -1,15 +1,17 @@
 # make ablation      train the short chained-pooling table on the built-in dataset and print it
-# make lint          run ruff and mypy
+# make lint          run ruff, mypy and codespell
 # make test          run the linters, then the fast and the integration tests
 # make test-slow     run the other tests: kills, Slurm, servers, a browser, compilation, export, notebooks
 # make test-lowest   run the fast tests with the lowest versions that setup.cfg allows, in a separate environment (7 GB)
+# make docs          build the documentation site into site/, without warnings
+# make pages         write the generated parts of README.md and docs/, and the figures, from the records
 # make install       create the environment only
 
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := pytest --numprocesses 2 --dist worksteal
 
-.PHONY: install ablation lint test test-slow test-lowest
+.PHONY: install ablation lint test test-slow test-lowest docs pages
 
 install: .venv/installed
 
@@ -29,15 +31,25 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
+# PYTEST_ARGS is for more options, such as PYTEST_ARGS=--cov=refinenet_pl
 test: lint
-	$(BIN)/$(PYTEST) -m "not slow"
+	$(BIN)/$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 test-slow: install
 	$(BIN)/$(PYTEST) -m slow
 
 test-lowest: .lowest/installed
 	.lowest/bin/$(PYTEST) -m "not slow and not integration"
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pages: install
+	$(BIN)/refinenet claims
+	$(BIN)/cog -r -P -I . -p "from docs import speed, tables" --verbosity 1 README.md docs/*.md
+	$(BIN)/python docs/figures.py
 
 .lowest/installed: setup.cfg
 	$(PYTHON) -m venv --clear .lowest
