@@ -8,7 +8,7 @@ import pytest
 from helpers.repository import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-README = (REPOSITORY / "README.md").read_text()
+SITE = (REPOSITORY / "mkdocs.yml").read_text()
 
 # Set for the kernels that nbmake starts from this process, which fixtures do not reach. One thread each, because the suite
 # already uses all cores.
@@ -20,9 +20,9 @@ def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
 
-def test_readme_links_all_notebooks():
+def test_site_has_all_notebooks():
     assert [path.name[0] for path in NOTEBOOKS] == ["1", "2", "3", "4", "5"]
-    assert all(f"(notebooks/{path.name})" in README for path in NOTEBOOKS)
+    assert all(f"- notebooks/{path.name}\n" in SITE for path in NOTEBOOKS)
 
 
 def test_outputs_are_of_one_complete_run(notebook):

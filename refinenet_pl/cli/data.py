@@ -198,7 +198,7 @@ def main(arguments: list[str]) -> None:
         print(list_datasets())
         return
     try:
-        require_options(chosen.name, chosen.options, "--options")
+        require_options(find_dataset(chosen.name), chosen.options, f"--options: {chosen.name}")
         if config.subcommand == "check":
             problems = check(chosen.name, chosen.root, chosen.splits, chosen.options, chosen.workers)
             sys.exit(1 if problems else 0)

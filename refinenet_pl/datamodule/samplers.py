@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DistributedSampler, SequentialSampler
 
 from refinenet_pl.datamodule.transforms import AugmentedDataset, SampleKey
-from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.datasets.base import DenseDataset
 from refinenet_pl.errors import DataError
 from refinenet_pl.seeds import derive_seed
 
@@ -89,7 +89,7 @@ class EvaluationSampler(DistributedSampler[int], SequentialSampler):
         DataError: There are fewer batches than processes.
     """
 
-    def __init__(self, dataset: SegmentationDataset, batch: int, num_replicas: int, rank: int):
+    def __init__(self, dataset: DenseDataset, batch: int, num_replicas: int, rank: int):
         batches = -(-len(dataset) // batch)
         if batches < num_replicas:
             raise DataError(

@@ -1,161 +1,41 @@
-"""Data module: batches of a dataset on disk."""
+"""Data module of datasets with a class per pixel."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torchvision.transforms import v2
 
-from refinenet_pl.datamodule.loader import TrainingLoader, collate, collate_evaluation, ignore_termination
-from refinenet_pl.datamodule.samplers import EvaluationSampler, OverfitSampler, TrainingSampler, device_batch
-from refinenet_pl.datamodule.transforms import AugmentedDataset, training_transform
+from refinenet_pl.datamodule.dense import DenseDataModule
+from refinenet_pl.datamodule.transforms import training_transform
 from refinenet_pl.datasets.base import SegmentationDataset
-from refinenet_pl.datasets.registry import find_dataset, require_options
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.registry import find_dataset
 
 
-class SegmentationDataModule(LightningDataModule):
-    """Batches of a dataset, for any number of processes.
+class SegmentationDataModule(DenseDataModule):
+    """Batches of a segmentation dataset, see `DenseDataModule` for the arguments.
 
-    A batch is a dict of `image`, uint8 (N, 3, H, W), `mask`, int64 (N, H, W), and `name`, a list of str. Training batches
-    are augmented crops, and have `seeds`, a list of int, from which each sample's dropout is sampled. Evaluation batches are
-    whole images at their own size; each image occurs exactly once.
+    A batch is a dict of `image`, uint8 (N, 3, H, W), `mask`, int64 (N, H, W), and `name`, a list of str.
 
-    Args:
-        dataset: Name of a dataset, or import path of a class.
-        root: Folder of its files; None for a dataset without files.
-        dataset_options: Further arguments of the dataset's class.
-        train_split: Split to train on.
-        val_split: Split to validate on during training.
-        test_split: Split that `test` scores. If it is also `val_split`, as for many published scores, `test` scores the last
-            checkpoint, because the best one would be selected on its own test images.
-        global_batch: Training samples per optimizer step: devices x batch x accumulation. It must be divisible by the number of
-            processes and accumulated batches.
-        crop_size: (height, width) of training crops.
-        short_edge: Min and max short edge, in pixels, that training images are first resized to; None to keep their size.
-            (450, 1100) in the authors' code.
-        scales: Factors that training images are resized by, one sampled for each image.
-        flip: Flip half of the training images horizontally.
-        color_jitter: Strength of color changes; 0 for none.
-        evaluation_batch: Images per batch and process in evaluation; more than 1 requires images of one size.
-        num_workers: Data loading processes of each training process.
-        seed: Seed of order and augmentation.
-
-    Raises:
-        ValueError: An argument is outside its range.
+    Attributes:
+        classes: Classes of the dataset.
     """
 
-    def __init__(
+    classes: Classes
+    validation: SegmentationDataset
+
+    def open_dataset(self, name: str, root: str | None) -> type[SegmentationDataset]:
+        """Find the dataset and read its classes."""
+        dataset = find_dataset(name)
+        self.classes = dataset.classes_of(root)
+        return dataset
+
+    def training_transform(
         self,
-        dataset: str = "scenes",
-        root: str | None = None,
-        dataset_options: dict[str, Any] | None = None,
-        train_split: str = "train",
-        val_split: str = "val",
-        test_split: str = "test",
-        global_batch: int = 8,
-        crop_size: tuple[int, int] = (400, 400),
-        short_edge: tuple[int, int] | None = None,
-        scales: Sequence[float] = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3),
-        flip: bool = True,
-        color_jitter: float = 0.0,
-        evaluation_batch: int = 1,
-        num_workers: int = 2,
-        seed: int = 0,
-    ):
-        super().__init__()
-        edges = short_edge or (1, 1)
-        for option, value, is_right, range_ in (
-            ("global_batch", global_batch, global_batch >= 1, "1 or more"),
-            ("evaluation_batch", evaluation_batch, evaluation_batch >= 1, "1 or more"),
-            ("num_workers", num_workers, num_workers >= 0, "0 or more"),
-            ("crop_size", crop_size, min(crop_size) >= 1, "height and width of 1 or more"),
-            ("scales", scales, scales and min(scales) > 0, "one or more factors greater than 0"),
-            ("color_jitter", color_jitter, color_jitter >= 0, "0 or more"),
-            ("short_edge", short_edge, 1 <= edges[0] <= edges[1], "min and max, in this order, of 1 or more"),
-        ):
-            if not is_right:
-                raise ValueError(f"data.{option} is {value}; it must be {range_}")
-        self.dataset_class = find_dataset(dataset)
-        self.root = root
-        self.classes = self.dataset_class.classes_of(root)
-        self.dataset_options = dataset_options or {}
-        require_options(dataset, self.dataset_options, "data.dataset_options")
-        self.splits = {"train": train_split, "val": val_split, "test": test_split}
-        self.global_batch = global_batch
-        self.evaluation_batch = evaluation_batch
-        self.num_workers = num_workers
-        self.seed = seed
-        self.training_loader: TrainingLoader | None = None
-        self.resumed: dict[str, int] | None = None
-        self.transform = training_transform(crop_size, scales, flip, color_jitter, self.classes.ignore_index, short_edge)
-
-    def split(self, name: str) -> SegmentationDataset:
-        """Open a split, without augmentation."""
-        return self.dataset_class(root=self.root, split=name, **self.dataset_options)
-
-    def setup(self, stage: str) -> None:
-        """Open the splits of a stage, so that invalid data ends the run before training."""
-        if stage == "fit":
-            self.training = AugmentedDataset(self.split(self.splits["train"]), self.transform, self.seed)
-        if stage == "validate" or (stage == "fit" and self._validates()):
-            self.validation = self.split(self.splits["val"])
-        if stage == "test":
-            self.testing = self.split(self.splits["test"])
-
-    def train_dataloader(self) -> TrainingLoader:
-        """Loader of augmented batches, at the restored position if the run resumes."""
-        world_size, rank = self._process()
-        accumulation = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
-        batch = device_batch(self.global_batch, world_size, accumulation)
-        sampler: TrainingSampler | OverfitSampler
-        # Lightning sets the attribute outside the class.
-        if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]
-            sampler = OverfitSampler(self.training, self.global_batch, world_size, rank)
-        else:
-            sampler = TrainingSampler(self.training, self.global_batch, world_size, rank, self.seed)
-        loader = TrainingLoader(self.training, batch, sampler=sampler, collate_fn=collate, **self._loader_arguments())
-        if self.resumed is not None:
-            loader.load_state_dict(self.resumed)
-            self.resumed = None
-        self.training_loader = loader
-        return loader
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the training loader's position.
-
-        Lightning does not restore that of the loader itself if the schedule has requested the number of steps.
-        """
-        if self.training_loader is None:
-            return {}
-        return self.training_loader.state_dict(None if self.trainer is None else self.trainer.num_training_batches)
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Keep the position for the next `train_dataloader`."""
-        self.resumed = state or None
-
-    def val_dataloader(self) -> DataLoader:
-        """Loader of the validation split."""
-        return self._evaluation_loader(self.validation)
-
-    def test_dataloader(self) -> DataLoader:
-        """Loader of the test split."""
-        return self._evaluation_loader(self.testing)
-
-    def _evaluation_loader(self, dataset: SegmentationDataset) -> DataLoader:
-        batch, arguments = self.evaluation_batch, self._loader_arguments()
-        sampler = EvaluationSampler(dataset, batch, *self._process())
-        return DataLoader(dataset, batch, sampler=sampler, collate_fn=collate_evaluation, **arguments)
-
-    def _loader_arguments(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": ignore_termination,
-            "pin_memory": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-        }
-
-    def _validates(self) -> bool:
-        return self.trainer is None or self.trainer.limit_val_batches != 0
-
-    def _process(self) -> tuple[int, int]:
-        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+        crop_size: tuple[int, int],
+        scales: Sequence[float],
+        flip: bool,
+        color_jitter: float,
+        short_edge: tuple[int, int] | None,
+    ) -> v2.Transform:
+        """Build the augmentation."""
+        return training_transform(crop_size, scales, flip, color_jitter, self.classes.ignore_index, short_edge)

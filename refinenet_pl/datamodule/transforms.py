@@ -9,7 +9,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.datasets.base import DenseDataset
 from refinenet_pl.datasets.short_edge import short_edge_factor
 from refinenet_pl.seeds import derive_seed
 
@@ -47,7 +47,7 @@ class RandomScale(v2.Transform):
         scale = self.scales[int(torch.randint(len(self.scales), ()))]
         if self.short_edge is not None:
             scale *= short_edge_factor((height, width), self.short_edge)
-        return {"size": [max(1, round(height * scale)), max(1, round(width * scale))]}
+        return {"scale": scale, "size": [max(1, round(height * scale)), max(1, round(width * scale))]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Resize an image bilinearly, a mask to the nearest pixel; other inputs are returned unchanged."""
@@ -100,7 +100,7 @@ class AugmentedDataset(Dataset):
         seed: Seed of the augmentation.
     """
 
-    def __init__(self, dataset: SegmentationDataset, transform: v2.Transform, seed: int):
+    def __init__(self, dataset: DenseDataset, transform: v2.Transform, seed: int):
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
@@ -111,11 +111,11 @@ class AugmentedDataset(Dataset):
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
         epoch, index = key
         sample = self.dataset[index]
-        image, mask = sample["image"], sample["mask"]
+        image, mask = sample["image"], sample["mask" if "mask" in sample else "target"]
         if not (isinstance(image, tv_tensors.Image) and isinstance(mask, tv_tensors.Mask)):
             # torchvision would transform one and leave the other unchanged.
             raise TypeError(
-                f"{type(self.dataset).__name__} returns an image of type {type(image).__name__} and a mask of type "
+                f"{type(self.dataset).__name__} returns an image of type {type(image).__name__} and a mask or target of type "
                 f"{type(mask).__name__}; they must be tv_tensors.Image and tv_tensors.Mask to be augmented together; override "
                 "`read`, not `__getitem__`"
             )

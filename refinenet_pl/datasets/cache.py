@@ -1,4 +1,4 @@
-"""Conversion cache: masks in .mat and HDF5 files, which are slow to read, are converted to PNGs once."""
+"""Conversion cache: arrays in .mat and HDF5 files, which are slow to read, are converted to PNGs or NumPy files once."""
 
 import contextlib
 from collections import deque
@@ -23,11 +23,11 @@ FEW = 32
 
 
 class Conversion(NamedTuple):
-    """One PNG to create.
+    """One file to create.
 
     Attributes:
-        target: The PNG.
-        sources: The file that the converting function reads, followed by other files on which the result depends. The PNG is
+        target: The file, a PNG or, with the suffix .npy, a NumPy file.
+        sources: The file that the converting function reads, followed by other files on which the result depends. The target is
             recreated if one of them is newer.
         arguments: Further arguments of the converting function.
     """
@@ -47,15 +47,15 @@ def cache_folder(root: Path, given: str | Path | None, name: str) -> Path:
 
 
 def convert(conversions: list[Conversion], function: Callable[..., np.ndarray], description: str) -> None:
-    """Create the PNGs that are missing or outdated, in parallel.
+    """Create the files that are missing or outdated, in parallel.
 
-    Each PNG appears completely or not at all, so that an interrupted conversion resumes. If several processes call this at the
+    Each file appears completely or not at all, so that an interrupted conversion resumes. If several processes call this at the
     same time, one converts and the others wait.
 
     Args:
-        conversions: The PNGs; all targets are in one folder.
-        function: Maps the first source and the arguments to uint8 (height, width) or (height, width, 3). Defined at module
-            level, because it is sent to other processes.
+        conversions: The files; all targets are in one folder.
+        function: Maps the first source and the arguments to uint8 (height, width) or (height, width, 3), or for NumPy files to
+            any array. Defined at module level, because it is sent to other processes.
         description: Label of the progress bar.
 
     Raises:
@@ -108,7 +108,10 @@ def _make(function: Callable[..., np.ndarray], conversion: Conversion) -> None:
     pixels = function(conversion.sources[0], *conversion.arguments)
     try:
         with replaced(conversion.target, durable=False) as stream:
-            Image.fromarray(pixels).save(stream, format="PNG", compress_level=3)
+            if conversion.target.suffix == ".npy":
+                np.save(stream, pixels)
+            else:
+                Image.fromarray(pixels).save(stream, format="PNG", compress_level=3)
     except OSError as error:
         raise _unwritable(conversion.target.parent, error) from error
 

@@ -23,13 +23,16 @@ NYU_CLASSES = (
 RAW_LABELS = 894
 """Number of labels that classMapping40.mat maps to the 40 classes; 0 means unlabeled."""
 
+Crop = Literal["border", "valid"] | None
+"""Part of each 640x480 image to keep, see `NYUDv2`."""
+
 _SIZE = (480, 640)
 _CROPS = {"border": np.s_[6:474, 7:632], "valid": np.s_[44:471, 40:601]}
 _VARIABLES = {"train": "trainNdxs", "test": "testNdxs"}
 
 
 class NYUDv2(PairedDataset):
-    """The labeled part of the NYU Depth dataset, version 2; depths are not read.
+    """The labeled part of the NYU Depth dataset, version 2; `nyud_depth.NYUDv2Depth` has its depths.
 
     `root` contains `nyu_depth_v2_labeled.mat`, `splits.mat` and `classMapping40.mat`. Images and masks are converted to PNGs
     when a split is first opened. Sample names are their numbers in the file, from 0001.
@@ -63,7 +66,7 @@ class NYUDv2(PairedDataset):
         self,
         root: str | Path | None,
         split: str,
-        crop: Literal["border", "valid"] | None = None,
+        crop: Crop = None,
         cache: str | None = None,
         crop_border: bool | None = None,
     ):
@@ -72,16 +75,14 @@ class NYUDv2(PairedDataset):
                 "NYUDv2: the option crop_border is now named crop; write crop: border (625x468, as the images of RefineNet's "
                 "authors), crop: valid (561x427, as crop_border: true) or nothing (640x480, as crop_border: false)"
             )
-        if crop not in (None, *_CROPS):
-            raise DataError(f"NYUDv2 has no crop {crop!r}; choose {' or '.join(_CROPS)}, or null to keep everything")
-        self.crop = crop
+        self.crop = checked_crop(crop)
         self.cache = cache
         super().__init__(root, split)
 
     def find_samples(self) -> list[Sample]:
         """Read the numbers of the split's samples, and convert those that are not in the cache yet."""
         labeled, mapping = self.root / "nyu_depth_v2_labeled.mat", self.root / "classMapping40.mat"
-        numbers = _read_numbers(self.root / "splits.mat", _VARIABLES[self.split], _count(labeled))
+        numbers = read_numbers(self.root / "splits.mat", self.split, _count(labeled))
         values = _read_mapping(mapping)
         folder = cache_folder(self.root, self.cache, "nyudv2")
         samples = [
@@ -91,25 +92,43 @@ class NYUDv2(PairedDataset):
         numbered = list(zip(numbers, samples, strict=True))
         images = [Conversion(sample.image, (labeled,), (number,)) for number, sample in numbered]
         masks = [Conversion(sample.mask, (labeled, mapping), (number, values)) for number, sample in numbered]
-        convert(images, _read_image, f"{self.title} {self.split} images")
+        convert(images, read_image, f"{self.title} {self.split} images")
         convert(masks, _read_labels, f"{self.title} {self.split} masks")
         return samples
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read the files of a sample and crop them."""
         image, mask = super().read(index)
-        if self.crop is None:
-            return image, mask
-        if mask.shape != _SIZE:
-            raise DataError(
-                f"{self.samples[index].image}: crop: {self.crop} is for images of 640x480, but this one is "
-                f"{mask.shape[1]}x{mask.shape[0]}; omit crop"
-            )
-        kept = _CROPS[self.crop]
+        kept = part_of(mask.shape, self.crop, self.samples[index].image)
         return image[kept], mask[kept]
 
 
-def _read_image(file: Path, number: int) -> np.ndarray:
+def checked_crop(crop: Crop) -> Crop:
+    """Return the crop; a DataError if there is no such crop."""
+    if crop not in (None, *_CROPS):
+        raise DataError(f"NYUDv2 has no crop {crop!r}; choose {' or '.join(_CROPS)}, or null to keep everything")
+    return crop
+
+
+def part_of(shape: tuple[int, ...], crop: Crop, file: Path) -> tuple[slice, ...]:
+    """Rows and columns that a crop keeps.
+
+    Args:
+        shape: Height and width of the image.
+        crop: The crop.
+        file: Image to name in errors.
+
+    Raises:
+        DataError: The crop is for images of another size.
+    """
+    if crop is None:
+        return ()
+    if shape != _SIZE:
+        raise DataError(f"{file}: crop: {crop} is for images of 640x480, but this one is {shape[1]}x{shape[0]}; omit crop")
+    return _CROPS[crop]
+
+
+def read_image(file: Path, number: int) -> np.ndarray:
     """uint8 (height, width, 3)."""
     with open_hdf5(file) as content:
         return content["images"][number - 1].transpose(2, 1, 0)
@@ -145,8 +164,18 @@ def _count(file: Path) -> int:
     return count
 
 
-def _read_numbers(file: Path, variable: str, count: int) -> list[int]:
-    """Numbers of a split's samples, counted from 1."""
+def read_numbers(file: Path, split: str, count: int) -> list[int]:
+    """Numbers of a split's samples, counted from 1.
+
+    Args:
+        file: splits.mat.
+        split: `train` or `test`.
+        count: Number of images in nyu_depth_v2_labeled.mat.
+
+    Raises:
+        DataError: The file is missing, or the numbers are not those of images.
+    """
+    variable = _VARIABLES[split]
     numbers = np.atleast_1d(read_mat(file, variable)[variable])
     if numbers.ndim != 1 or not np.isin(numbers, np.arange(1, count + 1)).all() or len(set(numbers.tolist())) < len(numbers):
         raise DataError(

@@ -2,9 +2,10 @@
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
-from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.datasets.base import DenseDataset, SegmentationDataset, ValueDataset
 from refinenet_pl.errors import DataError
 
 # Import paths, so that only the selected dataset is imported.
@@ -23,8 +24,15 @@ DATASETS: dict[str, str] = {
 }
 
 
+VALUE_DATASETS: dict[str, str] = {
+    "scenes_depth": "refinenet_pl.datasets.scenes_values.ScenesDepth",
+    "scenes_keypoints": "refinenet_pl.datasets.scenes_values.ScenesKeypoints",
+    "nyudv2_depth": "refinenet_pl.datasets.nyud_depth.NYUDv2Depth",
+}
+
+
 def find_dataset(name: str) -> type[SegmentationDataset]:
-    """Import a dataset class.
+    """Import the class of a segmentation dataset.
 
     Args:
         name: A key of `DATASETS`, or the import path of a `SegmentationDataset` (`my_package.MyDataset`).
@@ -32,28 +40,44 @@ def find_dataset(name: str) -> type[SegmentationDataset]:
     Raises:
         ValueError: There is no such dataset.
     """
-    module, _, attribute = DATASETS.get(name, name).rpartition(".")
+    return _find(name, DATASETS, SegmentationDataset)
+
+
+def find_value_dataset(name: str) -> type[ValueDataset]:
+    """Import the class of a dataset of continuous values.
+
+    Args:
+        name: A key of `VALUE_DATASETS`, or the import path of a `ValueDataset`.
+
+    Raises:
+        ValueError: There is no such dataset.
+    """
+    return _find(name, VALUE_DATASETS, ValueDataset)
+
+
+def _find(name: str, paths: Mapping[str, str], base: type) -> Any:
+    module, _, attribute = paths.get(name, name).rpartition(".")
     try:
         dataset = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError):
-        if name in DATASETS:  # a package that the dataset needs is missing
+        if name in paths:  # a package that the dataset needs is missing
             raise
-        known = ", ".join(DATASETS)
+        known = ", ".join(paths)
         raise ValueError(f"unknown dataset {name!r}; choose one of {known}, or give the import path of a class") from None
-    if not (isinstance(dataset, type) and issubclass(dataset, SegmentationDataset)):
-        raise ValueError(f"{name} is not a SegmentationDataset")
+    if not (isinstance(dataset, type) and issubclass(dataset, base)):
+        raise ValueError(f"{name} is not a {base.__name__}")
     return dataset
 
 
-def require_options(name: str, options: dict[str, Any], place: str) -> None:
+def require_options(dataset: type[DenseDataset], options: dict[str, Any], place: str) -> None:
     """Raise a DataError unless the dataset accepts these options.
 
     Args:
-        name: As for `find_dataset`.
-        options: Further arguments of the dataset's class.
+        dataset: Class of the dataset.
+        options: Its further arguments.
         place: Option or file that contains them, for the message.
     """
     try:
-        inspect.signature(find_dataset(name)).bind(root=None, split="train", **options)
+        inspect.signature(dataset).bind(root=None, split="train", **options)
     except TypeError as error:
-        raise DataError(f"{place}: {name}: {error}") from None
+        raise DataError(f"{place}: {error}") from None

@@ -90,6 +90,11 @@ class Scenes(SegmentationDataset):
         Returns:
             The image, uint8 (size, size, 3), and its mask, uint8 (size, size).
         """
+        scene = self.scene(index, night, red)
+        return scene.photograph(), scene.label
+
+    def scene(self, index: int, night: bool | None = None, red: bool | None = None) -> SceneRenderer:
+        """Render all objects of a sample, see `render`."""
         stream = list(self.split_sizes).index(self.split), range(self.samples)[index]
         rng = np.random.default_rng([self.seed, *stream])
         own_night, own_red = rng.integers(2, size=2) == 1
@@ -121,4 +126,4 @@ class Scenes(SegmentationDataset):
         for _ in range(3):
             x, y, angle, length = *rng.uniform((0, 0.55), 1, 2) * self.size, rng.uniform(0, np.pi), scene.between(12, 30)
             scene.line(x, y, x + length * np.cos(angle), y + length * np.sin(angle), width=int(rng.integers(1, 3)))
-        return scene.photograph(), scene.label
+        return scene

@@ -14,6 +14,8 @@ POLE_CONTRAST = (0.15, 0.35)  # Contrast of poles and wires with their backgroun
 CUE_RADIUS = (7, 10)  # Sun and moon, the cue for balls and lamps.
 FLAG_SIDE = (9, 12)  # Flags, the cue for road and river.
 BALL_RADIUS = (4, 8.5)
+CAMERA_HEIGHT = 1.6  # Meters above the ground; the focal length is the image's height.
+FARTHEST = 80.0  # Meters, beyond which the depth is unknown.
 CUE_FLOOR, BALL_CEILING = 0.26, 0.59  # Lower limit of cues and upper limit of balls, in image heights: 42 pixels apart.
 
 GRAY = np.full((3, 3), 1 / 3, np.float32)  # Projects a color to its mean.
@@ -51,6 +53,9 @@ class SceneRenderer:
         image: float32 (size, size, 3), about 0..1.
         label: uint8 (size, size), class ids.
         thing: uint8 (size, size), number of the visible object; 0 for sky, ground and poles.
+        depth: float32 (size, size), distance in meters; NaN for the sky, flags, and lines without a base on the ground.
+        light: (column, row) of the center of the sun or moon.
+        flags: (column, row) of the centers of the flags.
     """
 
     def __init__(self, rng: np.random.Generator, size: int):
@@ -62,6 +67,9 @@ class SceneRenderer:
         self.image = np.zeros((size, size, 3), np.float32)
         self.label = np.full((size, size), SKY, np.uint8)
         self.thing = np.zeros((size, size), np.uint8)
+        self.depth = np.full((size, size), np.nan, np.float32)
+        self.light = (0.0, 0.0)
+        self.flags: list[tuple[float, float]] = []
         self.things = 0
         self.horizon = size * rng.uniform(0.4, 0.5)
         self.ground_hue = rng.uniform(0.05, 0.4)
@@ -85,7 +93,21 @@ class SceneRenderer:
         rows, columns = (slice(max(int(low), 0), max(int(high) + 2, 0)) for low, high in ((top, bottom), (left, right)))
         return rows, columns
 
-    def paint(self, box: tuple[slice, slice], inside: np.ndarray, color: np.ndarray, label: int, thing: bool) -> None:
+    def ground_depth(self, row: np.ndarray | float) -> np.ndarray:
+        """Distance in meters of the ground at a row: NaN above the horizon and beyond `FARTHEST`."""
+        below = np.maximum(np.asarray(row, np.float32) - np.float32(self.horizon), 1e-6)
+        depth = CAMERA_HEIGHT * self.size / below
+        return np.where(depth <= FARTHEST, depth, np.nan).astype(np.float32)
+
+    def paint(
+        self,
+        box: tuple[slice, slice],
+        inside: np.ndarray,
+        color: np.ndarray,
+        label: int,
+        thing: bool,
+        depth: np.ndarray | float = np.nan,
+    ) -> None:
         """Fill a shape.
 
         Args:
@@ -94,11 +116,13 @@ class SceneRenderer:
             color: Broadcasts to (height, width, 3).
             label: Class id.
             thing: True for an object, which has a void line around it.
+            depth: Distance in meters; broadcasts to (height, width).
         """
         self.things += thing
         np.copyto(self.image[box], color, where=inside[..., None])
         self.label[box][inside] = label
         self.thing[box][inside] = self.things if thing else 0
+        np.copyto(self.depth[box], depth, where=inside)
 
     def sky(self, moon: bool, column: float) -> None:
         """Sky with clouds and a sun or moon, whose class is sky too. Day and night are equally bright."""
@@ -106,6 +130,7 @@ class SceneRenderer:
         self.image[:] = _rgb(hue, saturation, value) + GRAIN * self.lumps((self.size, self.size), 10)[..., None]
         radius = self.between(*CUE_RADIUS)
         row = self.rng.uniform(radius + 2, CUE_FLOOR * self.size - radius)
+        self.light = column, row
         shadow = column + self.rng.choice((-0.6, 0.6)) * radius
         box = self.box(column - radius, row - radius, column + radius, row + radius)
         x, y = self.x[box[1]], self.y[box[0]]
@@ -129,7 +154,7 @@ class SceneRenderer:
         texture = np.where(patches, rows, self.lumps(patches.shape, 2))
         color = _rgb(self.ground_hue, self.rng.uniform(0.15, 0.55), self.rng.uniform(0.35, 0.65))
         box = slice(top, self.size), slice(0, self.size)
-        self.paint(box, np.ones_like(patches), color + TEXTURE * texture[..., None], MEADOW, thing=False)
+        self.paint(box, np.ones_like(patches), color + TEXTURE * texture[..., None], MEADOW, False, self.ground_depth(y))
         self.label[box][patches] = CROP
 
     def band(self, river: bool) -> None:
@@ -142,7 +167,8 @@ class SceneRenderer:
         middle = start + (end - start) * depth + bend * np.sin(np.pi * depth)
         inside = np.abs(self.x - middle) < 1 + depth * self.between(13, 24)
         color = _rgb(self.rng.uniform(0, 1), self.rng.uniform(0, 0.25), self.rng.uniform(0.3, 0.7))
-        self.paint(box, inside, color + GRAIN * self.lumps(inside.shape, 1)[..., None], RIVER if river else ROAD, thing=False)
+        texture = GRAIN * self.lumps(inside.shape, 1)[..., None]
+        self.paint(box, inside, color + texture, RIVER if river else ROAD, False, self.ground_depth(self.y[box[0]]))
 
     def building(self, column: float, base: float, scale: float) -> None:
         """House with windows and a gable or flat roof; its base is centered at (column, base)."""
@@ -157,7 +183,8 @@ class SceneRenderer:
         windows = ((x % period) > period * first) & (((y - eaves) % storey) > storey * frame) & (y > eaves)
         wall, roof = (_rgb(*self.rng.uniform((0, 0, 0.3), (1, 0.5, 0.8))) for _ in range(2))
         color = np.where(windows[..., None], wall * self.rng.choice((0.5, 1.5)), np.where(y[..., None] < eaves, roof, wall))
-        self.paint(box, inside, color + GRAIN * self.lumps(inside.shape, 1)[..., None], BUILDING, thing=True)
+        texture = GRAIN * self.lumps(inside.shape, 1)[..., None]
+        self.paint(box, inside, color + texture, BUILDING, True, self.ground_depth(base))
 
     def tree(self, column: float, base: float, scale: float) -> None:
         """Tree with a ragged outline, or bush if the scale is small, with about the ground's hue."""
@@ -172,7 +199,8 @@ class SceneRenderer:
         hue = self.ground_hue + self.rng.uniform(-0.08, 0.08)
         color, bark = _rgb(hue, *self.rng.uniform((0.2, 0.25), (0.6, 0.55))), _rgb(0.07, 0.3, 0.3)
         shade = 1.2 * GRAIN * (leaves - (x + y) / radius)
-        self.paint(box, crown | stem, np.where(crown[..., None], color + shade[..., None], bark), TREE, thing=True)
+        color = np.where(crown[..., None], color + shade[..., None], bark)
+        self.paint(box, crown | stem, color, TREE, True, self.ground_depth(base))
 
     def ball(self, column: float, row: float, radius: float, lamp: bool) -> None:
         """Ball or lamp, which look the same: any color, bright on one side."""
@@ -180,7 +208,7 @@ class SceneRenderer:
         x, y = (self.x[box[1]] - column) / radius, (self.y[box[0]] - row) / radius
         light = 1.15 - 0.45 * np.hypot(x + 0.35, y + 0.35)
         color = light[..., None] * _rgb(*self.rng.uniform((0, 0.2, 0.45), (1, 0.8, 0.95)))
-        self.paint(box, x**2 + y**2 < 1, color, LAMP if lamp else BALL, thing=True)
+        self.paint(box, x**2 + y**2 < 1, color, LAMP if lamp else BALL, True, self.ground_depth(row + radius))
 
     def flag(self, column: float, red: bool) -> tuple[float, float, float, float]:
         """Flag high in the sky.
@@ -191,6 +219,7 @@ class SceneRenderer:
         width, height = self.between(*FLAG_SIDE) * 1.2, self.between(*FLAG_SIDE)
         row = self.rng.uniform(0.03 * self.size, CUE_FLOOR * self.size - height)
         box = self.box(column, row, column + width, row + height)
+        self.flags.append((column + width / 2, row + height / 2))
         wave = row + self.unit * np.sin((self.x[box[1]] - column) / self.unit / 2)
         inside = (self.y[box[0]] >= wave) & (self.y[box[0]] < wave + height - 1)
         color = _rgb((0.0 if red else 0.6) + self.rng.uniform(-0.04, 0.04), *self.rng.uniform((0.6, 0.5), (0.9, 0.9)))
@@ -211,6 +240,7 @@ class SceneRenderer:
         pixels = rows[seen], columns[seen]
         self.image[pixels] = self.image[pixels] @ GRAY + shade
         self.label[pixels] = POLE
+        self.depth[pixels] = self.ground_depth(max(y0, y1))  # of its lower end
 
     def void(self, ignore_index: int) -> None:
         """Mark the outlines of objects, 1 or 2 pixels wide, as void. Must be called before poles are rendered."""

@@ -8,11 +8,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from lightning import LightningModule
-from lightning.pytorch.plugins.precision import MixedPrecision
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.errors import CheckpointError
@@ -21,20 +17,18 @@ from refinenet_pl.evaluation.inference import Inference, Protocol, void_last
 from refinenet_pl.files import slug
 from refinenet_pl.metrics.confusion import MEAN_SCORES
 from refinenet_pl.metrics.dead_relu import PoolingActivity
-from refinenet_pl.models.dense_network import DenseNetwork, arguments_of, as_dense_network, has_score_map
-from refinenet_pl.models.ops.dropout import set_sample_seeds
+from refinenet_pl.models.dense_network import arguments_of, has_score_map
 from refinenet_pl.models.refinenet import VoidChannel
-from refinenet_pl.seeds import derive_seed
-from refinenet_pl.state_dicts import describe_nonfinite, digest, nonfinite
+from refinenet_pl.state_dicts import describe_nonfinite, digest
 from refinenet_pl.tasks.arguments import check_arguments
 from refinenet_pl.tasks.class_matching import NOT_RESUMED, MatchClasses, match_classes
-from refinenet_pl.tasks.divergence import DivergenceError, DivergenceWatch, advice_against_divergence
+from refinenet_pl.tasks.dense import DenseTask
+from refinenet_pl.tasks.divergence import DivergenceError
 from refinenet_pl.tasks.losses.cross_entropy import CrossEntropy
-from refinenet_pl.tasks.losses.global_mean import GlobalMeanLoss
-from refinenet_pl.tasks.optimizers import OptimizerName, build_optimizer, build_schedule
+from refinenet_pl.tasks.optimizers import OptimizerName
 
 
-class SegmentationTask(LightningModule):
+class SegmentationTask(DenseTask):
     """Semantic segmentation: loss, optimizer, schedule, and evaluation.
 
     Args:
@@ -80,9 +74,7 @@ class SegmentationTask(LightningModule):
         test_inference: View of the images in `Trainer.validate` and `Trainer.test`.
     """
 
-    mean: Tensor
-    std: Tensor
-    network: nn.Module
+    criterion: CrossEntropy
 
     def __init__(
         self,
@@ -126,37 +118,18 @@ class SegmentationTask(LightningModule):
             void_channel,
         )
         self.training_inference = replace(self.test_inference, scales=(1.0,), flip=False)
-        self.configure_network(network)
-        self.configure_losses()
-        self.configure_metrics()
-        self.divergence = DivergenceWatch()
+        self.configure(network)
         self.results: dict[str, EvaluationResult] = {}
         self.data_classes: Classes | None = None
         self._forced_view: Inference | None = None
-        self._has_fitted = False
         self._validated = ""
 
-    def configure_network(self, network: nn.Module) -> None:
-        """Set `network`: freeze its encoder, compile it, and register the normalization of its input."""
-        encoder = as_dense_network(network).encoder
-        if self.hparams["encoder_learning_rate_factor"] == 0 and encoder is not None:
-            encoder.requires_grad_(False)
-        self.network = network
-        if self.hparams["compile"]:
-            from refinenet_pl.tasks.compilation import compile_network  # takes seconds to import
-
-            compile_network(network)
-        mean, std = self.dense_network.normalization
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
-
     def configure_losses(self) -> None:
-        """Set `criterion`, sums over pixels, and `global_loss`, their mean over an optimizer step."""
+        """Set `criterion`, sums over pixels."""
         weights = self.hparams["class_weights"]
         if weights is not None and self.hparams["void_channel"] is not None:
             weights = [*weights, 1.0]
         self.criterion = CrossEntropy(weights, self.hparams["ignore_index"])
-        self.global_loss = GlobalMeanLoss()
 
     def configure_metrics(self) -> None:
         """Set `evaluators`, one for each of `val` and `test`, and `activity`, see `PoolingActivity`."""
@@ -165,19 +138,6 @@ class SegmentationTask(LightningModule):
             {stage: Evaluator(classes, ignore_index, self.training_inference, self.criterion) for stage in ("val", "test")}
         )
         self.activity = PoolingActivity(self.network)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Build the optimizer and its schedule from the arguments."""
-        h, encoder = self.hparams, self.dense_network.encoder
-        rate, factor = h["learning_rate"] * h["learning_rate_scale"], h["encoder_learning_rate_factor"]
-        optimizer = build_optimizer(h["optimizer"], self.network, encoder, rate, factor, h["weight_decay"])
-        schedule = build_schedule(optimizer, int(self.trainer.estimated_stepping_batches), h["power"], h["warmup_steps"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    @property
-    def dense_network(self) -> DenseNetwork:
-        """The network as a `DenseNetwork`."""
-        return as_dense_network(self.network)
 
     def evaluator(self, stage: str) -> Evaluator:
         """The evaluator of `val` or `test`."""
@@ -233,32 +193,12 @@ class SegmentationTask(LightningModule):
     def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         """Compute the mean loss of a batch, for gradients of the mean over the optimizer step, see `GlobalMeanLoss`."""
         image, label = self._normalize(batch["image"]), batch["mask"].as_subclass(Tensor)
-        seeds = batch.get("seeds")
-        set_sample_seeds(self.network, seeds)
-        if seeds is not None:  # for random numbers in other networks; RefineNet's dropout is seeded by sample
-            torch.manual_seed(derive_seed(*seeds))
+        self._seed(batch)
         network = self.dense_network
         scores = void_last(network.score_map(image), self.hparams["void_channel"])
         if self.hparams["loss_at"] == "score_map":
             label = F.interpolate(label[:, None].float(), scores.shape[-2:], mode="nearest-exact")[:, 0].long()
         return self.global_loss.add(*self.criterion.of_score_map(scores, label, network.upsampling))
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Finish the gradients, log `train/loss`, the mean over all pixels of the step, and check for divergence.
-
-        Raises:
-            DivergenceError: A loss or a gradient norm is NaN or infinite.
-        """
-        loss = self.global_loss.finish(self.network.parameters(), self.trainer)
-        self.log("train/loss", loss, prog_bar=True)
-        values, precision = [loss], self.trainer.precision_plugin
-        if not (isinstance(precision, MixedPrecision) and precision.scaler):  # a scaler skips steps whose gradients overflow
-            gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
-            values += [torch.nn.utils.get_total_norm(gradients)] if gradients else []
-        step = self.trainer.global_step + 1
-        self.divergence.note(step, values)
-        if self.divergence.is_due(step):
-            self._end_if_diverged(check_weights=False)
 
     @contextmanager
     def viewing(self, inference: Inference) -> Iterator[None]:
@@ -301,21 +241,6 @@ class SegmentationTask(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log and keep the scores."""
         self._finish("test")
-
-    def on_fit_start(self) -> None:
-        """Switch to training mode."""
-        self._has_fitted = True
-        self.train()
-
-    def train(self, mode: bool = True) -> "SegmentationTask":
-        """Set training mode, but keep the encoder's batch normalization in evaluation mode if `freeze_batch_norm`."""
-        super().train(mode)
-        if self.hparams["freeze_batch_norm"]:
-            encoder = self.dense_network.encoder
-            for module in (self.network if encoder is None else encoder).modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
 
     def match(self, own: Classes | None, dataset: Classes, place: str) -> None:
         """Match the network's classes with those of a dataset to evaluate on, by `match_classes`.
@@ -380,17 +305,6 @@ class SegmentationTask(LightningModule):
         evaluator = self.evaluator(stage)
         evaluator.inference = self._forced_view or (self.training_inference if training else self.test_inference)
         evaluator.reset()
-
-    def _end_if_diverged(self, check_weights: bool = True) -> None:
-        """End training with values that are not finite, before they are scored or saved."""
-        found = self.divergence.read()
-        if found is None and check_weights and nonfinite(self.network.state_dict()):
-            found = self.trainer.global_step, "the weights are"
-        if found is not None:
-            raise DivergenceError(*found, advice_against_divergence(self.hparams, self.trainer))
-
-    def _normalize(self, image: Tensor) -> Tensor:
-        return (image.as_subclass(Tensor).to(self.mean.dtype) - self.mean) / self.std
 
     def _evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         label = batch["mask"].as_subclass(Tensor)

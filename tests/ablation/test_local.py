@@ -156,7 +156,7 @@ def test_runner_receives_signal(ablation, number):
     try:
         trainers = [ablation.trainer(cell) for cell in ("paper", "middle")]
         process.send_signal(number)
-        _, err = process.communicate(timeout=15)
+        _, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130 and "run the same command again" in err
@@ -170,7 +170,7 @@ def test_second_interrupt_kills(ablation, capfd):
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
-    process.communicate(timeout=15)
+    process.communicate(timeout=60)
     assert not Path(f"/proc/{trainer}").exists()
     assert re.search(r"paper +0 +stopped", ablation.status(capfd))
 

@@ -1,0 +1,117 @@
+"""Evaluation of a network that predicts continuous values: its views of the images, its metric and its loss."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from refinenet_pl.datasets.values import Values
+from refinenet_pl.dtypes import float64_device, to_float64
+from refinenet_pl.evaluation.value_inference import Activation, ValueInference
+from refinenet_pl.metrics.depth import DepthErrors
+from refinenet_pl.metrics.keypoints import KeypointAccuracy
+from refinenet_pl.metrics.normals import NormalErrors
+from refinenet_pl.metrics.values import Errors, ValueScores, ValuesMetric
+from refinenet_pl.models.dense_network import DenseNetwork
+
+
+@dataclass(frozen=True)
+class ValueResult:
+    """Scores of a split.
+
+    Attributes:
+        scores: Scores from the sums over all images on all processes.
+        loss: Mean over all values that count; NaN if there is none.
+        inference: Views of the images.
+    """
+
+    scores: ValueScores
+    loss: float
+    inference: ValueInference
+
+    @property
+    def view(self) -> str:
+        """Name of the views; empty for one view at scale 1."""
+        return self.inference.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entries of this result in a record."""
+        return {"inference": asdict(self.inference), "loss": self.loss, **self.scores.to_dict()}
+
+
+def build_metric(values: Values, options: dict[str, Any] | None = None) -> ValuesMetric:
+    """Build the metric for the meaning of the values.
+
+    Args:
+        values: The values.
+        options: Arguments of the metric, such as `average` and `crop` of `DepthErrors`.
+    """
+    arguments = options or {}
+    match values.kind:
+        case "depth":
+            return DepthErrors(**arguments)
+        case "normals":
+            return NormalErrors(**arguments)
+        case "heatmap":
+            return KeypointAccuracy(values.names, **arguments)
+    return Errors(values.names, **arguments)
+
+
+class ValueEvaluator(nn.Module):
+    """Sums of one evaluation, exact on any number of processes.
+
+    Args:
+        values: The values.
+        activation: Mapping from the network's output to values.
+        criterion: The loss, see `ValueLoss`.
+        metric: See `build_metric`.
+
+    Attributes:
+        inference: Views of the images; can be replaced.
+    """
+
+    def __init__(self, values: Values, activation: Activation, criterion: nn.Module, metric: ValuesMetric):
+        super().__init__()
+        self.values = values
+        self.activation = activation
+        self.criterion = criterion
+        self.metric = metric
+        self.inference = ValueInference()
+        # In a tuple, so that it is not moved to a device without float64 together with this module.
+        self._loss = (MeanMetric(),)
+
+    @property
+    def loss(self) -> MeanMetric:
+        """Mean of the loss over all values that count, in float64."""
+        loss = self._loss[0]
+        # In this order, because `to` makes the metric round new values to float32.
+        loss.to(float64_device(self.metric.device)).set_dtype(torch.float64)
+        return loss
+
+    def update(self, network: DenseNetwork, image: Tensor, target: Tensor, normalize: Callable[[Tensor], Tensor]) -> None:
+        """Evaluate images of one size.
+
+        Args:
+            network: The network.
+            image: uint8 (N, 3, H, W).
+            target: Float (N, channels, H, W), NaN where unknown.
+            normalize: Maps uint8 or float (N, 3, H, W) in 0..255 to the network's input.
+        """
+        valid = ~target.isnan()
+        prediction = self.inference.predict(network, image, normalize, self.activation, self.values)
+        total, weight = self.criterion(prediction, target, valid)
+        if weight > 0:
+            self.loss.update(to_float64(total) / to_float64(weight), to_float64(weight))
+        self.metric.update(prediction, target.nan_to_num(), valid)
+
+    def compute(self) -> ValueResult:
+        """Compute the result over all processes."""
+        return ValueResult(self.metric.scores(), self.loss.compute().item(), self.inference)
+
+    def reset(self) -> None:
+        """Reset all sums."""
+        self.metric.reset()
+        self.loss.reset()
