@@ -1,18 +1,15 @@
 """Custom datasets: two folders of images and masks, and a file that defines the classes."""
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.classes_file import FileColors, FileValues, read_classes
-from refinenet_pl.datasets.file_pairs import PairedDataset, Sample, find_folder
-from refinenet_pl.datasets.readers.finding import LeftOut, find_files
+from refinenet_pl.datasets.file_pairs import PairedDataset, Sample
+from refinenet_pl.datasets.folder_pairs import find_pairs
 from refinenet_pl.datasets.readers.io import read_colors, read_palette
 from refinenet_pl.datasets.readers.labels import VOID
-from refinenet_pl.datasets.readers.text import IMAGE_EXTENSIONS, composed, match_name, read_names, suggest_name
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path
 
@@ -84,40 +81,8 @@ class Folder(PairedDataset):
 
     def find_samples(self) -> list[Sample]:
         """Find the split's folders or its list, and pair images and masks by name."""
-        listing = self.root / f"{self.split}.txt"
-        in_folders = (self.root / "images" / self.split).is_dir()
-        if in_folders and listing.exists():
-            raise DataError(f"{self.root}: has both a folder images/{self.split} and a list {listing.name}; remove one of them")
-        if not in_folders and not listing.exists():
-            raise DataError(
-                f"{self.root}: has no split {self.split}: neither a folder images/{self.split} nor a list {listing.name}; "
-                f"{self.source}"
-            )
-        subfolder = f"/{self.split}" if in_folders else ""
-        image_folder = find_folder(self.root, f"images{subfolder}", source=self.source)
-        mask_folder = find_folder(self.root, f"masks{subfolder}", source=self.source)
-        images, masks = self._by_stem(image_folder, IMAGE_EXTENSIONS), self._by_stem(mask_folder, MASK_EXTENSIONS)
-        if in_folders:
-            stems = list(images)
-            _refuse_unpaired_masks([path for stem, path in masks.items() if stem not in images], image_folder)
-        else:
-            stems = _read_stems(listing, images, image_folder)
-        _refuse_unpaired_images({stem: images[stem] for stem in stems if stem not in masks}, mask_folder)
-        samples: dict[str, Sample] = {}
-        for stem in stems:
-            name = stem.replace("/", "_")
-            if name in samples:
-                raise DataError(f"{samples[name].image} and {images[stem]} would both be named {name}; rename one of them")
-            samples[name] = Sample(name, images[stem], masks[stem])
-        return list(samples.values())
-
-    def _by_stem(self, folder: Path, extensions: tuple[str, ...]) -> dict[str, Path]:
-        """Files of a folder by stem; entries that are ignored are added to `left_out`."""
-        found, left_out = _find_by_stem(folder, extensions)
-        if str(left_out):
-            part = f"in {folder.relative_to(self.root)}: {left_out}"
-            self.left_out = f"{self.left_out}; {part}" if self.left_out else part
-        return found
+        samples, self.left_out = find_pairs(self.root, self.split, "mask", MASK_EXTENSIONS, self.source)
+        return samples
 
     def read_mask(self, path: Path) -> np.ndarray:
         """Class ids of a mask file, uint8 (height, width)."""
@@ -177,79 +142,3 @@ class Folder(PairedDataset):
                     f"{of_color[color]!r}, {list(color)}; put `masks: colors` into {self.file.path} if the colors are "
                     "right, or correct its `colors` or `values` if the values are"
                 )
-
-
-def _find_by_stem(folder: Path, extensions: tuple[str, ...]) -> tuple[dict[str, Path], LeftOut]:
-    """Find the files with one of these extensions.
-
-    Returns:
-        The files, by their path in the folder without the extension, in Unicode form NFC; and the entries that are ignored.
-    """
-    files, left_out = find_files(folder, extensions)
-    left_out.refuse_unreadable()
-    found: dict[str, Path] = {}
-    # A broken link is a missing file, which is an error if it belongs to the split.
-    for path in files + left_out.broken:
-        stem = composed(path.relative_to(folder).with_suffix("").as_posix())
-        if stem in found:
-            raise DataError(
-                f"{found[stem]} and {path} differ only in their extensions or the Unicode form of their names; rename or "
-                "remove one of them"
-            )
-        found[stem] = path
-    return found, left_out
-
-
-def _read_stems(listing: Path, images: dict[str, Path], image_folder: Path) -> list[str]:
-    """Stems that a split's list names, in its order."""
-    entries = read_names(listing)
-    if not entries:
-        raise DataError(f"{listing}: lists no images; write one file name without its extension per line")
-    stems, unknown = [], []
-    for entry in entries:
-        stem = match_name(entry, images)
-        if stem is None:
-            unknown.append(entry.strip())
-        else:
-            stems.append(stem)
-    if unknown:
-        raise DataError(
-            f"{listing}: lists {_first_five(unknown)}, but {image_folder} contains no such image (extensions: "
-            f"{' '.join(IMAGE_EXTENSIONS)}); {suggest_name(unknown[0], images) or 'correct the list or add the image'}"
-        )
-    repeated = [stem for stem, number in Counter(stems).items() if number > 1]
-    if repeated:
-        raise DataError(
-            f"{listing}: lists {', '.join(repeated[:5])} more than once; remove {len(stems) - len(set(stems))} lines"
-        )
-    return stems
-
-
-def _refuse_unpaired_masks(masks: list[Path], image_folder: Path) -> None:
-    if masks:
-        raise DataError(
-            f"{_first_five(masks)}: no image of that name in {image_folder} (extensions: {' '.join(IMAGE_EXTENSIONS)}); add or "
-            "rename it, or remove the mask"
-        )
-
-
-def _refuse_unpaired_images(images: dict[str, Path], mask_folder: Path) -> None:
-    if not images:
-        return
-    lossy, _ = _find_by_stem(mask_folder, (".jpg", ".jpeg"))
-    jpegs = [lossy[stem] for stem in images if stem in lossy]
-    if jpegs:
-        raise DataError(
-            f"{_first_five(jpegs)}: masks saved as JPEG, whose compression changes labels along every outline; save masks as "
-            "PNG again, from the original labels"
-        )
-    raise DataError(
-        f"{_first_five(list(images.values()))}: no mask of that name in {mask_folder} (extensions: "
-        f"{' '.join(MASK_EXTENSIONS)}); add or rename it, or remove the image"
-    )
-
-
-def _first_five(things: Sequence[str | Path]) -> str:
-    """The first five, and the number of the others."""
-    more = f" and {len(things) - 5} more" if len(things) > 5 else ""
-    return ", ".join(map(str, things[:5])) + more

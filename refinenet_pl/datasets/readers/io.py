@@ -63,7 +63,7 @@ def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int,
         DataError: The file is missing, damaged, of an unsupported format or in color, or has an undefined value.
     """
     with open_image(path) as image:
-        _refuse_inexact(image, path)
+        refuse_inexact(image, path)
         content = _values(image, path)
         if palette is not None and image.mode == "P":
             _check_palette(image, np.unique(content), palette, path)
@@ -80,7 +80,7 @@ def read_colors(path: Path) -> np.ndarray:
         DataError: The file is missing, damaged, or of a format that may not preserve the exact colors.
     """
     with open_image(path) as image:
-        _refuse_inexact(image, path)
+        refuse_inexact(image, path)
         _eight_bits(image, path)
         if image.mode not in ("1", "L", "P", "LA", "PA", "RGB", "RGBA") or bits_of(image, path) not in (1, 2, 4, 8):
             raise DataError(f"{path}: is {_form(image, path)}, which has no exact 8-bit colors; save the mask as an RGB PNG")
@@ -149,17 +149,24 @@ def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
     return image
 
 
-def _refuse_inexact(image: Image.Image, path: Path) -> None:
-    """Raise a DataError if the file may not preserve the exact values of a mask."""
+def refuse_inexact(image: Image.Image, path: Path, kind: str = "mask") -> None:
+    """Raise a DataError if the file may not preserve the exact values of a mask or target.
+
+    Args:
+        image: The opened file.
+        path: Its path.
+        kind: Word for such a file in errors.
+    """
     if image.format in ("JPEG", "MPO"):
         raise DataError(
-            f"{path}: this mask is a {image.format}, whose lossy compression changes labels along edges; save the original "
-            "mask as PNG"
+            f"{path}: this {kind} is a {image.format}, whose lossy compression changes values along edges; save the original "
+            f"{kind} as PNG"
         )
     if changes_values(image):
         name = f"{image.format} ({image.info.get('compression')})" if image.format == "TIFF" else image.format
         raise DataError(
-            f"{path}: this mask has the format {name}, which may not preserve the exact values; save the original mask as PNG"
+            f"{path}: this {kind} has the format {name}, which may not preserve the exact values; save the original {kind} as "
+            "PNG"
         )
 
 

@@ -1,0 +1,112 @@
+"""`values.yaml`, which defines the values of a custom dataset, and the decoding of targets by it."""
+
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+import yaml
+
+from refinenet_pl.datasets.readers.text import read_text
+from refinenet_pl.datasets.values import Kind, Values
+from refinenet_pl.errors import DataError
+
+KEYS = ("names", "kind", "unit", "divisor", "offset", "invalid", "range", "swapped")
+EXAMPLE = "names: [depth], kind: depth, unit: m, divisor: 1000, invalid: [0]"
+_DEFAULT_NAMES = {"depth": ["depth"], "normals": ["x", "y", "z"]}
+
+
+class ValuesFile(NamedTuple):
+    """Content of a file `values.yaml`.
+
+    Attributes:
+        path: The file.
+        values: Names, meaning, unit and range.
+        divisor: Stored number of one unit.
+        offset: Number to add after the division.
+        invalid: Stored numbers that mean unknown.
+    """
+
+    path: Path
+    values: Values
+    divisor: float
+    offset: float
+    invalid: tuple[float, ...]
+
+    def decode(self, stored: np.ndarray, place: Path) -> np.ndarray:
+        """Convert stored numbers to values.
+
+        Args:
+            stored: Float (height, width, channels).
+            place: File to name in errors.
+
+        Returns:
+            float32 (height, width, channels), NaN where unknown.
+
+        Raises:
+            DataError: The number of channels is wrong, a value is infinite or outside the range, or depth is not positive.
+        """
+        if stored.shape[2] != len(self.values):
+            raise DataError(f"{place}: has {stored.shape[2]} channels, but {self.path} names {len(self.values)}")
+        unknown = np.isnan(stored) | np.isin(stored, self.invalid)
+        if len(self.values) > 1 and self.values.kind == "normals":
+            unknown = np.broadcast_to(unknown.all(2, keepdims=True), stored.shape)
+        target = np.where(unknown, np.nan, stored / self.divisor + self.offset).astype(np.float32)
+        if self.values.kind == "depth" and (target <= 0).any():
+            raise DataError(
+                f"{place}: {int((target <= 0).sum())} depths are 0 or negative, such as {target[target <= 0][0]:g}; list the "
+                f"number that means unknown in `invalid` of {self.path}"
+            )
+        outside = self.values.outside(target)
+        if outside.any():
+            limits = "" if self.values.range is None else f" {self.values.range[0]:g} to {self.values.range[1]:g}"
+            raise DataError(
+                f"{place}: {int(outside.sum())} values are infinite or outside the range{limits} {self.values.unit}, such as "
+                f"{target[outside][0]:g}; correct `divisor` (now {self.divisor:g}), `invalid` or `range` in {self.path}"
+            )
+        return target
+
+
+def read_values(path: Path) -> ValuesFile:
+    """Read a file `values.yaml`; `ValueFolder` describes its keys.
+
+    Raises:
+        DataError: The file is missing or not YAML, or a key is unknown, has a wrong type or contradicts another.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file; it defines the values, with lines such as `{EXAMPLE}`")
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: not YAML ({error}); write for example `{EXAMPLE}`") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: must consist of keys with values, such as `{EXAMPLE}`")
+    unknown = [str(key) for key in content if key not in KEYS]
+    if unknown:
+        raise DataError(f"{path}: unknown key {', '.join(unknown)}; the keys are {', '.join(KEYS)}")
+    kind = content.get("kind", "other")
+    if kind not in get_args(Kind):
+        raise DataError(f"{path}: kind: {kind!r} is none of {', '.join(get_args(Kind))}")
+    names = content.get("names", _DEFAULT_NAMES.get(kind))
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise DataError(f"{path}: names: must be a list of names, one per channel, not {names!r}")
+    limits = content.get("range")
+    if limits is not None and not (isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits))):
+        raise DataError(f"{path}: range: must be [min, max], not {limits!r}")
+    invalid = content.get("invalid", [])
+    numbers = invalid if isinstance(invalid, list) else [invalid]
+    scale = {key: content.get(key, default) for key, default in (("divisor", 1), ("offset", 0))}
+    for key, entry in [*scale.items(), *(("invalid", number) for number in numbers)]:
+        if not _is_number(entry) or (key == "divisor" and entry <= 0):
+            raise DataError(f"{path}: {key}: {entry!r} is not a number{' greater than 0' if key == 'divisor' else ''}")
+    try:
+        pairs = [(names.index(one), names.index(other)) for one, other in content.get("swapped", [])]
+        values = Values(
+            tuple(names), kind, str(content.get("unit", "")), None if limits is None else (limits[0], limits[1]), tuple(pairs)
+        )
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {error}; write swapped as pairs of names, such as [[left, right]]") from None
+    return ValuesFile(path, values, scale["divisor"], scale["offset"], tuple(numbers))
+
+
+def _is_number(entry: Any) -> bool:
+    return isinstance(entry, int | float) and not isinstance(entry, bool) and bool(np.isfinite(entry))
