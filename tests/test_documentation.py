@@ -8,11 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import wandb.cli.cli
 from helpers.layouts import camvid, folder, nyudv2, voc2012
-from helpers.layouts.files import write_photo
+from helpers.layouts.files import write_image, write_photo
 from helpers.networks import tiny
 from helpers.published.weights import state_dict
 from helpers.repository import REPOSITORY, program
@@ -59,6 +60,8 @@ def work(tmp_path, monkeypatch) -> Path:
     voc2012.build(tmp_path / "data/voc2012")
     nyudv2.build(tmp_path / "data/nyudv2")
     nyudv2.write_labeled(tmp_path / "data/nyudv2/nyu_depth_v2_labeled.mat", 480, 640)
+    for split in "train", "val":
+        value_files(tmp_path / "data/depth", split)
     for name in "photos/one", "photos/more/two", "VOC2012/JPEGImages/2008_000001":
         write_photo(tmp_path / f"{name}.jpg", (64, 96))
     (tmp_path / "test.txt").write_text("2008_000001\n")
@@ -66,6 +69,14 @@ def work(tmp_path, monkeypatch) -> Path:
     write_model_directory(tmp_path / "models/NAME", tiny(classes=len(classes)), classes)
     torch.save(state_dict("lightweight_refinenet50"), tmp_path / "CHECKPOINT")
     return tmp_path
+
+
+def value_files(root: Path, split: str) -> None:
+    """Write an image with depths in millimeters, and the page's `values.yaml`."""
+    write_photo(root / "images" / split / f"{split}.jpg", (12, 16))
+    write_image(root / "targets" / split / f"{split}.png", np.full((12, 16), 1500, np.uint16))
+    yaml_block = next(text for language, text in BLOCK.findall((DOCS / "values.md").read_text()) if language == "yaml")
+    (root / "values.yaml").write_text(yaml_block)
 
 
 @pytest.mark.slow

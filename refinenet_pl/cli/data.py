@@ -12,15 +12,20 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 from tabulate import tabulate
 
+from refinenet_pl.datasets.base import SegmentationDataset, ValueDataset
 from refinenet_pl.datasets.check import SplitContents, check_split, shared_images
-from refinenet_pl.datasets.registry import DATASETS, find_dataset, require_options
+from refinenet_pl.datasets.registry import DATASETS, VALUE_DATASETS, find_any_dataset, require_options
+from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path, refuse_existing, replaced
 from refinenet_pl.visualization.contact_sheet import sheet
 from refinenet_pl.visualization.fonts import one_line, shorten
+from refinenet_pl.visualization.value_sheet import value_sheet
 
 # Max number of messages about bad files: in total, and of messages that differ only in names and numbers.
 SHOWN, SHOWN_ALIKE = 20, 3
+# Histograms of values: characters from the lowest to the highest bar, and the number of bars.
+BARS, BINS = " ▁▂▃▄▅▆▇█", 24
 
 CHECK_HELP = (
     "Open every image and mask of a dataset. Problems are: a file that cannot be used; a split whose size differs from the "
@@ -33,19 +38,22 @@ CHECK_HELP = (
 def list_datasets() -> str:
     """Return a table of all datasets."""
     rows: list[tuple[str | int, ...]] = []
-    for name in DATASETS:
+    for name in (*DATASETS, *VALUE_DATASETS):
         try:
-            dataset = find_dataset(name)
+            dataset = find_any_dataset(name)
         except ImportError as error:
             rows.append((name, _wrapped(f"cannot be imported ({error})", 18)))
             continue
-        # A custom dataset reads its classes from the copy.
-        classes = len(dataset.classes) if hasattr(dataset, "classes") else "any"
+        # A custom dataset reads its classes or values from the copy.
+        if issubclass(dataset, ValueDataset):
+            classes: str | int = ", ".join(dataset.values.names) if hasattr(dataset, "values") else "any values"
+        else:
+            classes = len(dataset.classes) if hasattr(dataset, "classes") else "any"
         splits = [f"{split} {size:,}" if size else split for split, size in dataset.split_sizes.items()]
         splits += [f"{split} {size:,} (no labels)" for split, size in dataset.unlabeled_sizes.items()]
         texts = _wrapped(dataset.title, 18), _wrapped(dataset.license, 18), _wrapped(dataset.source, 44)
-        rows.append((name, texts[0], classes, "\n".join(splits), *texts[1:]))
-    headers = ("name", "title", "classes", "splits", "license", "source")
+        rows.append((name, texts[0], _wrapped(str(classes), 12), "\n".join(splits), *texts[1:]))
+    headers = ("name", "title", "classes or values", "splits", "license", "source")
     return tabulate(rows, headers, tablefmt="grid", colalign=("left", "left", "right"), disable_numparse=True)
 
 
@@ -62,7 +70,7 @@ def check(name: str, root: str | None, splits: list[str] | None, options: dict[s
     Returns:
         The number of problems.
     """
-    dataset_class = find_dataset(name)
+    dataset_class = find_any_dataset(name)
     required = splits or ("train", "val" if "val" in dataset_class.split_sizes else "test")
     problems, checked, absent = 0, [], []
     for split in splits or dataset_class.split_sizes:
@@ -77,10 +85,11 @@ def check(name: str, root: str | None, splits: list[str] | None, options: dict[s
         published = dataset_class.split_sizes[split]
         print(f"{split}: {_number(contents.samples, published)}")
         left_out = [f"  left out {dataset.left_out}"] if dataset.left_out else []
-        print(*_measures(contents), *left_out, *_faults(contents.faults), "", sep="\n")
+        values = dataset.values if isinstance(dataset, ValueDataset) else None
+        print(*_measures(contents, values), *left_out, *_faults(contents.faults), "", sep="\n")
         problems += (published not in (None, contents.samples)) + len(contents.faults)
         checked.append(contents)
-    if checked:
+    if checked and isinstance(dataset, SegmentationDataset):
         print(_frequencies(dataset.classes.names, checked), end="\n\n")
     for first, second in combinations(checked, 2):
         scored = {first.split, second.split} & {"val", "test"}
@@ -99,11 +108,27 @@ def _number(samples: int, published: int | None) -> str:
     return f"{samples:,} images, {difference} than the published {published:,}"
 
 
-def _measures(contents: SplitContents) -> list[str]:
+def _measures(contents: SplitContents, values: Values | None) -> list[str]:
     if contents.widths is None or contents.heights is None:
         return []
     width, height = (f"{low}" if low == high else f"{low} to {high}" for low, high in (contents.widths, contents.heights))
-    return [f"  {width} pixels wide, {height} high", f"  void: {contents.pixels[-1] / contents.pixels.sum():.2%} of all pixels"]
+    lines = [f"  {width} pixels wide, {height} high"]
+    if values is None:
+        return [*lines, f"  void: {contents.counts[-1] / contents.pixels:.2%} of all pixels"]
+    return lines + [_distribution(contents, values, channel) for channel in range(len(values))]
+
+
+def _distribution(contents: SplitContents, values: Values, channel: int) -> str:
+    """Describe the values of a channel: share of unknown ones, percentiles and a histogram between the outer ones."""
+    unknown = f"unknown: {1 - contents.counts[channel] / contents.pixels:.2%} of all pixels"
+    known, name = contents.values[channel], one_line(values.names[channel])
+    if not known.size:
+        return f"  {name}: {unknown}"
+    low, *middle, high = np.percentile(known, (0, 5, 50, 95, 100))
+    bars = np.histogram(known, BINS, (low, high) if low < high else None)[0]
+    levels = "".join(BARS[int(np.ceil((len(BARS) - 1) * count / bars.max()))] for count in bars)
+    quantiles = ", ".join(f"{share} % below {value:.4g}" for share, value in zip((5, 50, 95), middle, strict=True))
+    return f"  {name}: {low:.4g} to {high:.4g} {values.unit} |{levels}|, {quantiles}; {unknown}".replace("  |", " |")
 
 
 def _faults(faults: list[str]) -> list[str]:
@@ -127,7 +152,7 @@ def _faults(faults: list[str]) -> list[str]:
 
 def _frequencies(names: tuple[str, ...], checked: list[SplitContents]) -> str:
     """Format the share of each class in the labeled pixels of each split, and the classes that never occur."""
-    counts = np.array([contents.pixels[:-1] for contents in checked])
+    counts = np.array([contents.counts[:-1] for contents in checked])
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     rows = [
         (shorten(one_line(name), 40), *[f"{share:.3%}" if share else "-" for share in column])
@@ -136,7 +161,7 @@ def _frequencies(names: tuple[str, ...], checked: list[SplitContents]) -> str:
     headers = ("share of labeled pixels", *[contents.split for contents in checked])
     lines = [tabulate(rows, headers, tablefmt="simple", colalign=("left", *["right"] * len(checked)), disable_numparse=True)]
     for contents in checked:
-        never = [one_line(name) for name, count in zip(names, contents.pixels, strict=False) if not count]
+        never = [one_line(name) for name, count in zip(names, contents.counts, strict=False) if not count]
         if never and contents.digests:
             lines.append(f"{contents.split}: {len(never)} of {len(names)} classes never occur: {', '.join(never)}")
     return "\n".join(lines)
@@ -158,8 +183,8 @@ def _show(chosen: Namespace) -> Path:
     output = expand_path(chosen.output or f"{chosen.name}_{chosen.split}.png", DataError)
     if not chosen.overwrite:
         refuse_existing([output], DataError)
-    dataset = find_dataset(chosen.name)(root=chosen.root, split=chosen.split, **chosen.options)
-    figure = sheet(dataset, chosen.samples)
+    dataset = find_any_dataset(chosen.name)(root=chosen.root, split=chosen.split, **chosen.options)
+    figure = value_sheet(dataset, chosen.samples) if isinstance(dataset, ValueDataset) else sheet(dataset, chosen.samples)
     with replaced(output) as stream:
         figure.savefig(stream, format="png", dpi=100)
     return output
@@ -198,7 +223,7 @@ def main(arguments: list[str]) -> None:
         print(list_datasets())
         return
     try:
-        require_options(find_dataset(chosen.name), chosen.options, f"--options: {chosen.name}")
+        require_options(find_any_dataset(chosen.name), chosen.options, f"--options: {chosen.name}")
         if config.subcommand == "check":
             problems = check(chosen.name, chosen.root, chosen.splits, chosen.options, chosen.workers)
             sys.exit(1 if problems else 0)

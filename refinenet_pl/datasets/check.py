@@ -1,22 +1,40 @@
-"""Integrity check: open every image and mask of a dataset and count the pixels of each class."""
+"""Integrity check: open every file of a dataset, and count the pixels of each class or summarize the values."""
 
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from refinenet_pl.cpu import cores
-from refinenet_pl.datasets.base import SegmentationDataset
+from refinenet_pl.datasets.base import DenseDataset, SegmentationDataset, ValueDataset
 from refinenet_pl.errors import DataError
 
-_Contents = tuple[np.ndarray, tuple[int, int], bytes]
+# Values of each channel of an image that are kept for percentiles and histograms.
+KEPT_VALUES = 1000
 
 # The dataset of a process of the pool; sent with each task, it would be pickled for each.
-_kept: SegmentationDataset
+_kept: DenseDataset
+
+
+class _Found(NamedTuple):
+    """Contents of a sample.
+
+    Attributes:
+        counts: int64 (classes + 1,): pixels of each class and of void; or (channels,): known values of each channel.
+        size: Height and width.
+        digest: Digest of the image's pixels.
+        values: float32 (channels, KEPT_VALUES): evenly spaced known values, NaN if there are fewer; None for classes.
+    """
+
+    counts: np.ndarray
+    size: tuple[int, int]
+    digest: bytes
+    values: np.ndarray | None = None
 
 
 @dataclass
@@ -26,44 +44,55 @@ class SplitContents:
     Attributes:
         split: Name of the split.
         samples: Number of samples, including those that cannot be used.
-        pixels: Pixels of each class, followed by those of void: int64 (classes + 1,).
+        counts: Pixels of each class, followed by those of void, int64 (classes + 1,); or the known values of each channel,
+            int64 (channels,).
+        pixels: Pixels of all images.
         widths: Min and max width of the images in pixels; None if no sample can be read.
         heights: Min and max height of the images in pixels; None if no sample can be read.
         digests: Digest of each readable image, by the sample's name; equal for equal pixels.
         faults: Error message of each sample that cannot be used.
+        values: Known values of each channel, up to `KEPT_VALUES` per image; empty for classes.
     """
 
     split: str
     samples: int
-    pixels: np.ndarray
+    counts: np.ndarray
+    pixels: int = 0
     widths: tuple[int, int] | None = None
     heights: tuple[int, int] | None = None
     digests: dict[str, bytes] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    values: list[np.ndarray] = field(default_factory=list)
 
 
-def check_split(dataset: SegmentationDataset, workers: int | None = None) -> SplitContents:
+def check_split(dataset: DenseDataset, workers: int | None = None) -> SplitContents:
     """Read every sample of a split in parallel, with a progress bar. Samples that cannot be used are reported in the result.
 
     Args:
-        dataset: The split.
+        dataset: The split, a `SegmentationDataset` or a `ValueDataset`.
         workers: Number of processes; None for one per core.
 
     Raises:
         DataError: A process was killed.
     """
-    contents = SplitContents(dataset.split, len(dataset), np.zeros(len(dataset.classes) + 1, np.int64))
-    shapes = []
+    number = len(dataset.classes) + 1 if isinstance(dataset, SegmentationDataset) else _channels(dataset)
+    contents = SplitContents(dataset.split, len(dataset), np.zeros(number, np.int64))
+    sizes, values = [], []
     bar = tqdm(_samples(dataset, workers), total=len(dataset), desc=dataset.split, unit="image")
     for index, found in enumerate(bar):
         if isinstance(found, str):
             contents.faults.append(found)
             continue
-        pixels, shape, contents.digests[dataset.name(index)] = found
-        contents.pixels += pixels
-        shapes.append(shape)
-    if shapes:
-        contents.heights, contents.widths = ((min(extents), max(extents)) for extents in zip(*shapes, strict=True))
+        contents.counts += found.counts
+        contents.pixels += found.size[0] * found.size[1]
+        contents.digests[dataset.name(index)] = found.digest
+        sizes.append(found.size)
+        if found.values is not None:
+            values.append(found.values)
+    if sizes:
+        contents.heights, contents.widths = ((min(extents), max(extents)) for extents in zip(*sizes, strict=True))
+    if values:
+        contents.values = [channel[~np.isnan(channel)] for channel in np.concatenate(values, 1)]
     return contents
 
 
@@ -78,7 +107,7 @@ def shared_images(first: SplitContents, second: SplitContents) -> tuple[list[str
     return same, sorted(set(names) - set(same))
 
 
-def _samples(dataset: SegmentationDataset, workers: int | None) -> Iterator[str | _Contents]:
+def _samples(dataset: DenseDataset, workers: int | None) -> Iterator[str | _Found]:
     # For a handful of images, starting a process takes longer than reading them.
     workers = min(workers or cores(), len(dataset) // 8)
     if workers <= 1:
@@ -94,30 +123,59 @@ def _samples(dataset: SegmentationDataset, workers: int | None) -> Iterator[str 
             ) from None
 
 
-def _keep(dataset: SegmentationDataset) -> None:
+def _keep(dataset: DenseDataset) -> None:
     global _kept
     _kept = dataset
 
 
-def _look_kept(index: int) -> str | _Contents:
+def _look_kept(index: int) -> str | _Found:
     return _look(_kept, index)
 
 
-def _look(dataset: SegmentationDataset, index: int) -> str | _Contents:
-    """Pixels of each class, size and digest of a sample, or the error message of one that cannot be used."""
+def _look(dataset: DenseDataset, index: int) -> str | _Found:
+    """Contents of a sample, or the error message of one that cannot be used."""
     try:
-        image, mask = dataset.read(index)
-        if image.dtype != np.uint8 or mask.ndim != 2 or image.shape != (*mask.shape, 3):
-            raise ValueError(
-                f"the image is {image.dtype} {image.shape} and the mask {mask.shape}; see SegmentationDataset.read"
-            )
-        height, width = mask.shape
-        pixels = _count(mask, len(dataset.classes), dataset.classes.ignore_index)
+        if isinstance(dataset, SegmentationDataset):
+            return _look_at_classes(dataset, index)
+        assert isinstance(dataset, ValueDataset)
+        return _look_at_values(dataset, index)
     except DataError as error:
         return str(error)
     except Exception as error:  # raised by a dataset of another package; the next sample may be usable
         return f"{dataset.name(index)}: {type(error).__name__}: {error}"
-    return pixels, (height, width), hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+
+
+def _look_at_classes(dataset: SegmentationDataset, index: int) -> _Found:
+    image, mask = dataset.read(index)
+    if image.dtype != np.uint8 or mask.ndim != 2 or image.shape != (*mask.shape, 3):
+        raise ValueError(f"the image is {image.dtype} {image.shape} and the mask {mask.shape}; see SegmentationDataset.read")
+    height, width = mask.shape
+    return _Found(_count(mask, len(dataset.classes), dataset.classes.ignore_index), (height, width), _digest(image))
+
+
+def _look_at_values(dataset: ValueDataset, index: int) -> _Found:
+    image, target = dataset.read(index)
+    channels = len(dataset.values)
+    if image.dtype != np.uint8 or image.ndim != 3 or target.shape != (*image.shape[:2], channels):
+        raise ValueError(f"the image is {image.dtype} {image.shape} and the target {target.shape}; see ValueDataset.read")
+    kept = np.full((channels, KEPT_VALUES), np.nan, np.float32)
+    counts = np.zeros(channels, np.int64)
+    for channel in range(channels):
+        known = target[..., channel][~np.isnan(target[..., channel])]
+        counts[channel] = known.size
+        chosen = known[np.unique(np.linspace(0, known.size - 1, KEPT_VALUES).astype(int))] if known.size else known
+        kept[channel, : chosen.size] = chosen
+    height, width = target.shape[:2]
+    return _Found(counts, (height, width), _digest(image), kept)
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+
+
+def _channels(dataset: DenseDataset) -> int:
+    assert isinstance(dataset, ValueDataset)
+    return len(dataset.values)
 
 
 def _count(mask: np.ndarray, classes: int, void: int) -> np.ndarray:

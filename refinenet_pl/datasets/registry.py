@@ -56,6 +56,18 @@ def find_value_dataset(name: str) -> type[ValueDataset]:
     return _find(name, VALUE_DATASETS, ValueDataset)
 
 
+def find_any_dataset(name: str) -> type[SegmentationDataset] | type[ValueDataset]:
+    """Import the class of a dataset of classes or of continuous values.
+
+    Args:
+        name: A key of `DATASETS` or `VALUE_DATASETS`, or the import path of a `SegmentationDataset` or a `ValueDataset`.
+
+    Raises:
+        ValueError: There is no such dataset.
+    """
+    return _find(name, DATASETS | VALUE_DATASETS, DenseDataset)
+
+
 def _find(name: str, paths: Mapping[str, str], base: type) -> Any:
     module, _, attribute = paths.get(name, name).rpartition(".")
     try:

@@ -145,7 +145,7 @@ def test_result_does_not_depend_on_the_number_of_processes():
     one, two = check_split(dataset, workers=1), check_split(dataset, workers=2)
     assert len(one.faults) == 11 and one.faults == two.faults and one.digests == two.digests
     assert "[-1]" in one.faults[-1], "a negative label is not the last class"
-    assert one.pixels.tolist() == two.pixels.tolist() == [20 * 20, 20 * 20, 40 * 4]
+    assert one.counts.tolist() == two.counts.tolist() == [20 * 20, 20 * 20, 40 * 4]
     assert one.widths == two.widths == (6, 6) and one.heights == two.heights == (4, 4)
 
 
