@@ -43,12 +43,11 @@ def max_difference(one: RunId, other: RunId) -> float:
 @pytest.mark.parametrize(
     ("more", "launcher"),
     [
-        (["--trainer.devices=2"], PLAIN),
-        (["--trainer.devices=3", "--data.num_workers=1"], PLAIN),
-        ([], TORCHRUN),
-        (["--trainer.devices=2", "--trainer.accumulate_grad_batches=3"], PLAIN),
+        pytest.param(["--trainer.devices=2"], PLAIN, id="2"),
+        pytest.param(["--trainer.devices=3", "--data.num_workers=1"], PLAIN, id="3", marks=pytest.mark.slow),
+        pytest.param([], TORCHRUN, id="4 by torchrun", marks=pytest.mark.slow),
+        pytest.param(["--trainer.devices=2", "--trainer.accumulate_grad_batches=3"], PLAIN, id="2, accumulated"),
     ],
-    ids=["2", "3", "4 by torchrun", "2, accumulated"],
 )
 def test_training_is_equal_on_any_number_of_processes(single, tmp_path, more, launcher):
     several = fit(tmp_path, *more, launcher=launcher)

@@ -199,6 +199,7 @@ def test_truncated_and_missing_files_are_refused(tmp_path):
         read_published(tmp_path / "none.pth")
 
 
+@pytest.mark.slow
 def test_zip_bomb_is_refused(tmp_path):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

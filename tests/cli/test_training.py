@@ -56,6 +56,7 @@ def test_test_adds_scores_to_the_record(trained):
     assert f"{100 * tested['iou']['sky']:.1f}" in output and tested["confusion"] != evaluations["val"]["confusion"]
 
 
+@pytest.mark.slow
 def test_paper_protocol(tmp_path):
     options = [
         *SMALL, "--trainer.max_epochs=1", '--data.dataset_options={"size": 64, "samples": 3}', "--data.global_batch=2",
