@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from refinenet_pl.dtypes import float64_device, to_float64
+from refinenet_pl.dtypes import to_float64
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.metrics.boundary import BoundaryCounts
 from refinenet_pl.metrics.confusion import ConfusionMatrix, Scores, scores
+from refinenet_pl.metrics.double_mean import DoubleMean
 from refinenet_pl.models.dense_network import DenseNetwork
 
 Criterion = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -68,16 +69,12 @@ class Evaluator(nn.Module):
         self.confusion = ConfusionMatrix(classes, ignore_index, inference.predicts_void)
         self.boundary = BoundaryCounts(classes, ignore_index)
         # Sums in float64, weighted by pixels, because Lightning's mean over processes is wrong for unequal numbers of samples.
-        # In a tuple, so that it is not moved to a device without float64 together with this module.
-        self._loss = (MeanMetric(),)
+        self._loss = DoubleMean()
 
     @property
     def loss(self) -> MeanMetric:
-        """Mean of the loss over all labeled pixels, on this module's device or, if that has no float64, on the CPU."""
-        metric = self._loss[0]
-        # In this order, because `to` makes the metric round new values to float32.
-        metric.to(float64_device(self.confusion.device)).set_dtype(torch.float64)
-        return metric
+        """Mean of the loss over all labeled pixels."""
+        return self._loss.on(self.confusion.device)
 
     def update(self, network: DenseNetwork, image: Tensor, label: Tensor, normalize: Callable[[Tensor], Tensor]) -> None:
         """Evaluate images of one size.

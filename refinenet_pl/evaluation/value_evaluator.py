@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from refinenet_pl.datasets.values import Values
-from refinenet_pl.dtypes import float64_device, to_float64
+from refinenet_pl.dtypes import to_float64
 from refinenet_pl.evaluation.value_inference import Activation, ValueInference
 from refinenet_pl.metrics.depth import DepthErrors
+from refinenet_pl.metrics.double_mean import DoubleMean
 from refinenet_pl.metrics.keypoints import KeypointAccuracy
 from refinenet_pl.metrics.normals import NormalErrors
 from refinenet_pl.metrics.values import Errors, ValueScores, ValuesMetric
@@ -80,16 +80,12 @@ class ValueEvaluator(nn.Module):
         self.criterion = criterion
         self.metric = metric
         self.inference = ValueInference()
-        # In a tuple, so that it is not moved to a device without float64 together with this module.
-        self._loss = (MeanMetric(),)
+        self._loss = DoubleMean()
 
     @property
     def loss(self) -> MeanMetric:
-        """Mean of the loss over all values that count, in float64."""
-        loss = self._loss[0]
-        # In this order, because `to` makes the metric round new values to float32.
-        loss.to(float64_device(self.metric.device)).set_dtype(torch.float64)
-        return loss
+        """Mean of the loss over all values that count."""
+        return self._loss.on(self.metric.device)
 
     def update(self, network: DenseNetwork, image: Tensor, target: Tensor, normalize: Callable[[Tensor], Tensor]) -> None:
         """Evaluate images of one size.
