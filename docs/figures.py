@@ -34,11 +34,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from refinenet_pl.callbacks.samples import SAMPLES as SHEET
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.cli.main import main as refinenet
 from refinenet_pl.datasets.camvid import CamVid
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.datasets.scenes_values import ScenesDepth
 from refinenet_pl.visualization.predictions import overlay
 from refinenet_pl.visualization.samples import add_legend
 
@@ -101,6 +103,17 @@ def camvid(checkpoint: Path, root: Path) -> Image.Image:
         rows["prediction"].append(overlay(image, classes.colorize(prediction)))
         rows["ground truth"].append(overlay(image, classes.colorize(mask)))
     return sheet(dataset.classes, rows, height=2.1)
+
+
+def depth() -> Image.Image:
+    """Train the recipe of depth, and show the image of errors that `test` writes, twice as large."""
+    with TemporaryDirectory() as folder:
+        options = ("-c=scenes_depth", "--track=none", f"--run.root={folder}", *CPU)
+        run("fit", *options)
+        run("test", *options)
+        (file,) = Path(folder).rglob("test-errors.png")
+        with Image.open(file) as small:
+            return small.resize((2 * small.width, 2 * small.height), Image.Resampling.NEAREST)
 
 
 def page() -> Image.Image:
@@ -201,6 +214,13 @@ def scenes_shown(split: str, indices: Sequence[int]) -> list[bytes]:
     return [_json([dataset.classes.names, dataset.classes.palette]), *(array.tobytes() for array in arrays)]
 
 
+def depth_shown() -> list[bytes]:
+    """Recipe, and depths of the images."""
+    dataset = ScenesDepth(split="test")
+    targets = [dataset.read(int(index))[1].tobytes() for index in np.linspace(0, len(dataset) - 1, SHEET + 2).round()[1:-1]]
+    return [_json(_recipes("_small", "scenes", "scenes_depth")), *targets]
+
+
 def camvid_shown() -> list[bytes]:
     """Record of the network."""
     return [(RESULTS / "single@camvid" / "records.jsonl").read_bytes()]
@@ -219,8 +239,11 @@ def wandb_shown() -> list[bytes]:
         (file,) = Path(folder).glob("*/*/*/metrics/train/*/metrics.csv")
         with file.open(encoding="utf-8", newline="") as stream:
             names = sorted(name for name in next(csv.reader(stream)) if "/iou/" not in name)
-    recipes = [yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8")) for name in ("_small", "scenes")]
-    return [_json([recipes, RUN, LEET, CHARTS, OPTIONS, names])]
+    return [_json([_recipes("_small", "scenes"), RUN, LEET, CHARTS, OPTIONS, names])]
+
+
+def _recipes(*names: str) -> list[object]:
+    return [yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8")) for name in names]
 
 
 def _json(value: object) -> bytes:
@@ -231,6 +254,7 @@ SHOWN: dict[str, Callable[[], list[bytes]]] = {
     "scenes": lambda: scenes_shown(*SCENES),
     "samples": lambda: scenes_shown(*SAMPLES),
     "camvid": camvid_shown,
+    "depth": depth_shown,
     "page": page_shown,
     "wandb": wandb_shown,
 }
@@ -292,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names.remove("camvid")
     if "camvid" in names and not has_kept_record(options.checkpoint):
         parser.error(f"{options.checkpoint}: its run is not the one in {RESULTS / 'single@camvid' / 'records.jsonl'}")
-    make = {"scenes": scenes, "samples": samples, "page": page, "wandb": wandb}
+    make = {"scenes": scenes, "samples": samples, "depth": depth, "page": page, "wandb": wandb}
     for name in names:
         save(name, camvid(options.checkpoint, options.root) if name == "camvid" else make[name]())
         print(f"written: docs/{name}.png")

@@ -73,8 +73,8 @@ def work(tmp_path, monkeypatch) -> Path:
 
 def value_files(root: Path, split: str) -> None:
     """Write an image with depths in millimeters, and the page's `values.yaml`."""
-    write_photo(root / "images" / split / f"{split}.jpg", (12, 16))
-    write_image(root / "targets" / split / f"{split}.png", np.full((12, 16), 1500, np.uint16))
+    write_photo(root / "images" / split / f"{split}.jpg", (48, 64))
+    write_image(root / "targets" / split / f"{split}.png", np.full((48, 64), 1500, np.uint16))
     yaml_block = next(text for language, text in BLOCK.findall((DOCS / "values.md").read_text()) if language == "yaml")
     (root / "values.yaml").write_text(yaml_block)
 
@@ -134,8 +134,8 @@ def narrowed(arguments: list[str]) -> list[str]:
     baseline = any("baselines" in word for word in arguments)
     more = [] if baseline else [*SMALL]
     more += PUBLISHED if recipe in ("voc2012", "nyudv2") else []
-    more += ['--data.dataset_options={"size": 64, "samples": 4}'] if recipe == "scenes" else []
-    if "--data.root" in arguments:  # a dataset class of the user
+    more += ['--data.dataset_options={"size": 64, "samples": 4}'] if recipe.startswith("scenes") else []
+    if "--data.dataset" in arguments:  # a dataset class of the user
         arguments = arguments[: arguments.index("--data.dataset")]
     return [*arguments, *NARROW, *more]
 

@@ -8,13 +8,14 @@ import pytest
 from helpers.files import files_below, touch
 from PIL import Image
 
-from refinenet_pl.callbacks.samples import Sample, write_samples
+from refinenet_pl.callbacks.sample_files import write_samples
 from refinenet_pl.cli.export import default_output
 from refinenet_pl.cli.main import main
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import distinct, expand_path, refuse_existing
 from refinenet_pl.visualization.predictions import ENDINGS
+from refinenet_pl.visualization.sample import MaskSample
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Zürich") for form in ("NFC", "NFD"))
 EXPANDED = {
@@ -66,8 +67,8 @@ def test_numbers_names_that_share_a_file(names, endings, numbered):
 @pytest.mark.parametrize("names", [["a b", "a-b", "A b"], ["x/y", "x y"], [COMPOSED, DECOMPOSED]])
 def test_samples_of_a_run_do_not_share_files(tmp_path, names):
     pixels = np.zeros((4, 5), np.uint8)
-    samples = [Sample(name, np.zeros((4, 5, 3), np.uint8), pixels, pixels) for name in names]
-    write_samples(tmp_path, samples, Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))))
+    classes = Classes(("a", "b"), ((0, 0, 0), (9, 9, 9)))
+    write_samples(tmp_path, [MaskSample(name, np.zeros((4, 5, 3), np.uint8), pixels, pixels, classes) for name in names])
     assert len(files_below(tmp_path)) == 3 * len(names)
     assert all(Image.open(mask).getpalette()[:6] == [0, 0, 0, 9, 9, 9] for mask in tmp_path.glob("*.png"))
 

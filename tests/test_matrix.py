@@ -10,6 +10,7 @@ from refinenet_pl.ablation.plan import cell_options, plan
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import RECIPES, TABLES, find_recipe, find_table, names
 from refinenet_pl.cli.main import main
+from refinenet_pl.cli.recipes import with_bases
 
 pytestmark = pytest.mark.usefixtures("in_repository")
 
@@ -51,18 +52,22 @@ def test_all_parameters_of_cell_have_gradients(table, job):
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
+# Test layouts of the recipes whose data have none of their own name.
+LAYOUTS = {"nyudv2_depth": "nyudv2", "value_folder": "depth_folder"}
+
+
 @pytest.mark.parametrize("recipe", names(RECIPES))
 def test_recipe(recipe, tmp_path, request):
     root, runs = tmp_path / "data", tmp_path / "runs"
     if recipe.startswith("camvid"):
         root = request.getfixturevalue("camvid_root")
-    elif recipe != "scenes":
-        layout = importlib.import_module(f"helpers.layouts.{recipe}")
+    elif not recipe.startswith("scenes"):
+        layout = importlib.import_module(f"helpers.layouts.{LAYOUTS.get(recipe, recipe)}")
         layout.build(root)
-        if recipe == "nyudv2":  # its crop requires images of the official size
+        if recipe.startswith("nyudv2"):  # crops require images of the official size
             layout.write_labeled(root / "nyu_depth_v2_labeled.mat", 480, 640)
-    extra = [*NARROW, "--data.global_batch=2", TINY_SCENES if recipe == "scenes" else f"--data.root={root}"]
-    if "base: _published" in find_recipe(recipe).read_text():
-        extra += [f"--{NETWORK}encoder_name=resnet18", f"--{NETWORK}encoder_weights=null"]
+    extra = [*NARROW, "--data.global_batch=2", TINY_SCENES if recipe.startswith("scenes") else f"--data.root={root}"]
+    if "encoder_name: resnet" in "".join(file.read_text() for file in with_bases(find_recipe(recipe))):
+        extra += [f"--{NETWORK}encoder_name=resnet18", f"--{NETWORK}encoder_weights=null"]  # would be downloaded
     main(["fit", "-c", recipe, *QUICK, *extra, f"--run.root={runs}"])
     assert not runs.exists()

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from refinenet_pl.ablation.comparison import get
 from refinenet_pl.ablation.records import read_records
+from refinenet_pl.ablation.scores import primary, shown
 from refinenet_pl.ablation.significance import Significance, compare
 from refinenet_pl.ablation.table import Claim, Family
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_table, names
-
-# In points: scores that differ by less count as equal, because the choice of a network would not depend on it.
-MARGIN = 1.0
+from refinenet_pl.metrics.registry import SCORES
+from refinenet_pl.metrics.score import Score
 
 Verdict = Literal["supported", "not supported", "inconclusive"]
 
@@ -24,20 +23,23 @@ class Effect:
 
     Attributes:
         claim: The claim.
-        values: Effect by seed, in points.
+        score: The claim's score, or the primary score of the records.
+        values: Effect by seed, in points or in the score's unit. An improvement is positive: if lower scores are better, the
+            weighted sum is negated.
         significance: Confidence interval, and p-values adjusted for all claims of the same family on the recipe; None for
             fewer than two seeds.
         verdict: Verdict, see `judge`.
     """
 
     claim: Claim
+    score: Score
     values: dict[int, float]
     significance: Significance | None
     verdict: Verdict
 
     @property
     def mean(self) -> float:
-        """Mean over seeds, in points."""
+        """Mean over seeds."""
         return statistics.fmean(self.values.values())
 
 
@@ -54,7 +56,7 @@ def effects(claims: list[Claim], recipe: str, root: Path, split: str = "val") ->
     """Compute effects from the records of a recipe.
 
     Args:
-        claims: Claims to evaluate. Claims are omitted if no seed has records of all their cells.
+        claims: Claims to evaluate. Claims are omitted if no seed has the score in the records of all their cells.
         recipe: Name of the recipe.
         root: Directory of all runs.
         split: Name of the evaluation.
@@ -65,18 +67,18 @@ def effects(claims: list[Claim], recipe: str, root: Path, split: str = "val") ->
     held = []
     for family in get_args(Family):
         asked = [claim for claim in claims if claim.family == family]
-        values = [_by_seed(claim, recipe, root, split) for claim in asked]
-        tests = compare([list(found.values()) for found in values])
+        scored = [_by_seed(claim, recipe, root, split) for claim in asked]
+        tests = compare([list(values.values()) for _, values in scored])
         held += [
-            Effect(claim, found, test, judge(claim, test))
-            for claim, found, test in zip(asked, values, tests, strict=True)
-            if found
+            Effect(claim, score, values, test, judge(claim, test, score.margin))
+            for claim, (score, values), test in zip(asked, scored, tests, strict=True)
+            if values
         ]
     return held
 
 
-def judge(claim: Claim, test: Significance | None) -> Verdict:
-    """Derive the verdict from the confidence interval of the effect.
+def judge(claim: Claim, test: Significance | None, margin: float) -> Verdict:
+    """Derive the verdict from the confidence interval of the effect and the margin of its score.
 
     A claim that expects `more` is supported if the effect is significantly above 0. It is not supported if the effect is
     significantly below 0 or its interval is within the margin. A claim that expects `equal` is supported if the interval is
@@ -84,28 +86,30 @@ def judge(claim: Claim, test: Significance | None) -> Verdict:
     """
     if test is None:
         return "inconclusive"
-    within = test.low > -MARGIN and test.high < MARGIN
+    within = test.low > -margin and test.high < margin
     if claim.expects == "equal":
-        outside = test.low > MARGIN or test.high < -MARGIN
+        outside = test.low > margin or test.high < -margin
         return "supported" if within else "not supported" if outside else "inconclusive"
     if test.is_shown:
         return "supported" if test.low > 0 else "not supported"
     return "not supported" if within else "inconclusive"
 
 
-def _by_seed(claim: Claim, recipe: str, root: Path, split: str) -> dict[int, float]:
+def _by_seed(claim: Claim, recipe: str, root: Path, split: str) -> tuple[Score, dict[int, float]]:
+    """Score of the claim, and its effect by seed for seeds with the score in the records of all cells."""
     records = read_records(root, f"{claim.table}@{recipe}")
+    score = primary(records.values()) if claim.score is None else SCORES[claim.score]
+    sign = 1 if score.higher_is_better else -1
     found: dict[int, float] = {}
     for seed in sorted({seed for _, seed in records}):
-        scores = [_score(claim, records.get((cell, seed)), split) for cell in claim.effect]
-        known = [score for score in scores if score is not None]
-        if len(known) == len(scores):
-            found[seed] = sum(weight * score for weight, score in zip(claim.effect.values(), known, strict=True))
-    return found
+        values = [_value(claim, score, records.get((cell, seed)), split) for cell in claim.effect]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            found[seed] = sign * sum(weight * value for weight, value in zip(claim.effect.values(), known, strict=True))
+    return score, found
 
 
-def _score(claim: Claim, record: dict[str, Any] | None, split: str) -> float | None:
-    """Score in percent; None if the record does not contain it."""
-    score = get(record, "evaluations", split, claim.score)
-    minus = 0.0 if claim.minus is None else get(record, "evaluations", split, claim.minus)
-    return None if score is None or minus is None else 100 * (score - minus)
+def _value(claim: Claim, score: Score, record: dict[str, Any] | None, split: str) -> float | None:
+    value = shown(record, split, score)
+    minus = 0.0 if claim.minus is None else shown(record, split, SCORES[claim.minus])
+    return None if value is None or minus is None else value - minus

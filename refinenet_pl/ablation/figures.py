@@ -8,9 +8,12 @@ from typing import Any
 from refinenet_pl.ablation.comparison import Records, differences, get, partial_scores, wrong_settings
 from refinenet_pl.ablation.logs import unfinished_state
 from refinenet_pl.ablation.records import read_records
+from refinenet_pl.ablation.scores import primary, shown
 from refinenet_pl.ablation.significance import Significance, compare
-from refinenet_pl.ablation.table import SCORES, Cell, Table
+from refinenet_pl.ablation.table import Cell, Table
 from refinenet_pl.metrics.dead_relu import inactive_blocks
+from refinenet_pl.metrics.registry import SCORES
+from refinenet_pl.metrics.score import Score
 from refinenet_pl.tracking.identity import RunId
 
 _STATES = {"not started": "has not started", "running": "is running", "stopped": "was stopped", "failed": "failed"}
@@ -45,13 +48,13 @@ class Row:
         cell: The cell.
         records: Available records by seed.
         unfinished: State of each seed without a score: `not started`, `running`, `stopped`, `failed` or `diverged`.
-        score: The report's score, in percent.
-        difference: Score minus the reference cell's score with the same seed, in points, for seeds that both have; empty for
-            the reference.
+        score: The report's score, as it is shown: shares in percent, others in their unit.
+        difference: Score minus the reference cell's score with the same seed, in points or in the score's unit, for seeds that
+            both have; empty for the reference.
         significance: Test of the difference; None for fewer than two seeds.
-        paper: The paper's mIoU, in percent.
-        multi_scale: Score with probabilities averaged over the table's test scales, in percent.
-        paper_multi_scale: The paper's multi-scale mIoU, in percent.
+        paper: The paper's mIoU, in percent; None for other scores.
+        multi_scale: Score with predictions averaged over the table's test scales, as it is shown.
+        paper_multi_scale: The paper's multi-scale mIoU, in percent; None for other scores.
     """
 
     cell: Cell
@@ -85,7 +88,8 @@ class Report:
         table: The table.
         recipe: Name of the recipe.
         split: Name of the evaluation.
-        score: Name of the score, a key of `SCORES`.
+        score: The score.
+        primary: The primary score of the records.
         seeds: Seeds that each row should have.
         reference: Name of the cell that the rows are compared with.
         rows: One row per cell.
@@ -96,7 +100,8 @@ class Report:
     table: Table
     recipe: str
     split: str
-    score: str
+    score: Score
+    primary: Score
     seeds: list[int]
     reference: str
     rows: list[Row]
@@ -106,12 +111,12 @@ class Report:
     @property
     def has_paper(self) -> bool:
         """True if the paper has single-scale scores on the recipe."""
-        return self.score == "miou" and bool(self.table.published.get(self.recipe))
+        return self.score.name == "miou" and bool(self.table.published.get(self.recipe))
 
     @property
     def has_paper_multi_scale(self) -> bool:
         """True if the paper has multi-scale scores on the recipe."""
-        return self.score == "miou" and bool(self.table.published_multi_scale.get(self.recipe))
+        return self.score.name == "miou" and bool(self.table.published_multi_scale.get(self.recipe))
 
     @property
     def compared(self) -> int:
@@ -132,7 +137,7 @@ def build_report(
     cells: list[str] | None = None,
     split: str = "val",
     reference: str | None = None,
-    score: str = "miou",
+    score: str | None = None,
 ) -> Report:
     """Compute the figures of a table from its records.
 
@@ -144,7 +149,7 @@ def build_report(
         cells: Names of the cells to show; None for all. The reference is always read.
         split: Name of the evaluation to report.
         reference: Name of the reference cell; None for the table's.
-        score: Name of the score, a key of `SCORES`.
+        score: Name of the score, a key of `refinenet_pl.metrics.registry.SCORES`; None for the primary score of the records.
 
     Raises:
         RecordError: A record cannot be read.
@@ -154,11 +159,13 @@ def build_report(
     missing: list[str] = []
     table.select([reference])
     found = read_records(root, f"{table.name}@{recipe}")
+    main = primary(found.values())
+    chosen = main if score is None else SCORES[score]
     runs = {cell: {seed: RunId(recipe, table.name, cell, seed, root) for seed in seeds} for cell in table.cells}
-    baseline = _row(table, runs[reference], found, (split, score), [])
+    baseline = _row(table, runs[reference], found, (split, chosen), [])
     rows = []
     for cell in table.select(cells):
-        row = _row(table, runs[cell.name], found, (split, score), missing)
+        row = _row(table, runs[cell.name], found, (split, chosen), missing)
         if cell.name != reference:
             pairs = sorted(set(row.score.values) & set(baseline.score.values))
             row.difference = Estimate({seed: row.score.values[seed] - baseline.score.values[seed] for seed in pairs})
@@ -168,17 +175,17 @@ def build_report(
     records = {(row.cell.name, seed): record for row in [baseline, *rows] for seed, record in row.records.items()}
     warnings = wrong_settings(table, recipe, records) + differences(table, records) + inactive_blocks(records)
     warnings += partial_scores(records, split)
-    return Report(table, recipe, split, score, list(seeds), reference, rows, missing, warnings)
+    return Report(table, recipe, split, chosen, main, list(seeds), reference, rows, missing, warnings)
 
 
-def _row(table: Table, runs: dict[int, RunId], found: Records, figure: tuple[str, str], missing: list[str]) -> Row:
+def _row(table: Table, runs: dict[int, RunId], found: Records, figure: tuple[str, Score], missing: list[str]) -> Row:
     """Figures of one cell; appends sentences about missing runs to `missing`."""
     first = next(iter(runs.values()))
-    row = Row(
-        table.cells[first.cell],
-        paper=table.published.get(first.recipe, {}).get(first.cell),
-        paper_multi_scale=table.published_multi_scale.get(first.recipe, {}).get(first.cell),
-    )
+    split, score = figure
+    row = Row(table.cells[first.cell])
+    if score.name == "miou":
+        row.paper = table.published.get(first.recipe, {}).get(first.cell)
+        row.paper_multi_scale = table.published_multi_scale.get(first.recipe, {}).get(first.cell)
     for seed, run in runs.items():
         record = found.get((run.cell, seed))
         if record is not None:
@@ -191,21 +198,20 @@ def _row(table: Table, runs: dict[int, RunId], found: Records, figure: tuple[str
             row.unfinished[seed] = state
             if run.directory.exists():
                 missing.append(f"{run.name} {' '.join(filter(None, [_STATES[state], words and f'({words})']))}")
-    split, score = figure
     row.score = _estimate(row, runs, split, score, missing)
     if table.multi_scale:
         row.multi_scale = _estimate(row, runs, f"{split}, multi-scale", score, missing)
     return row
 
 
-def _estimate(row: Row, runs: dict[int, RunId], evaluation: str, score: str, missing: list[str]) -> Estimate:
+def _estimate(row: Row, runs: dict[int, RunId], evaluation: str, score: Score, missing: list[str]) -> Estimate:
     values = {}
     for seed, record in row.records.items():
         if row.unfinished.get(seed) == "diverged":
             continue
-        value = get(record, "evaluations", evaluation, score)
-        if isinstance(value, (int, float)) and value == value:
-            values[seed] = 100.0 * value
+        value = shown(record, evaluation, score)
+        if value is not None:
+            values[seed] = value
         else:
-            missing.append(f"{runs[seed].name} has no {SCORES[score]} on {evaluation}")
+            missing.append(f"{runs[seed].name} has no {score.label} on {evaluation}")
     return Estimate(values)

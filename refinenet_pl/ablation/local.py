@@ -19,6 +19,7 @@ from refinenet_pl.ablation.logs import describe_end, interrupted, last_lines, lo
 from refinenet_pl.ablation.plan import Job
 from refinenet_pl.ablation.records import RecordError, read_record
 from refinenet_pl.ablation.rendering import duration
+from refinenet_pl.ablation.scores import headline
 from refinenet_pl.exit_codes import BUSY, DIVERGED, STOPPED
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.lock import is_locked
@@ -217,9 +218,8 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _done(active: _Active) -> str:
-    miou = get(read_record(active.run), "evaluations", "val", "miou")
-    figure = f", {100 * miou:.1f}% mIoU on val" if isinstance(miou, (int, float)) else ""
-    return f"{active.run.name}: {duration(time.monotonic() - active.started)}{figure}"
+    took = f"{active.run.name}: {duration(time.monotonic() - active.started)}"
+    return ", ".join(filter(None, [took, headline(read_record(active.run) or {})]))
 
 
 def _problem(active: _Active) -> str | None:

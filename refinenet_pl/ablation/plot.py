@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from refinenet_pl.ablation.figures import Report
-from refinenet_pl.ablation.table import SCORES
+from refinenet_pl.ablation.scores import axis_label
 
 # Okabe and Ito's color-blind-safe palette; shapes differ as well.
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#767676"
@@ -46,7 +46,7 @@ def plot(report: Report, file: BinaryIO) -> None:
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.06)
-    axes.set_xlabel(f"{SCORES[report.score]} on {report.split}, %")
+    axes.set_xlabel(axis_label(report.score, report.split))
     axes.set_title(textwrap.fill(f"{report.table.title}: {report.recipe}", 80), fontsize=11)
     axes.grid(axis="x", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)

@@ -10,8 +10,9 @@ from typing import Any
 from tabulate import tabulate
 
 from refinenet_pl.ablation.figures import Estimate, Report, Row
-from refinenet_pl.ablation.table import SCORES
+from refinenet_pl.ablation.scores import direction
 from refinenet_pl.files import replaced
+from refinenet_pl.metrics.score import Score
 
 FORMATS = ("markdown", "csv", "latex")
 MINUS = "\N{MINUS SIGN}"
@@ -41,7 +42,7 @@ def render(report: Report, form: str = "markdown") -> str:
 
 
 def write(report: Report, directory: str | Path) -> list[Path]:
-    """Write TABLE@RECIPE.md, .csv and .png; scores other than mIoU are appended to the name.
+    """Write TABLE@RECIPE.md, .csv and .png; scores other than the primary one of the records are appended to the name.
 
     Returns:
         Paths of the files.
@@ -49,7 +50,7 @@ def write(report: Report, directory: str | Path) -> list[Path]:
     from refinenet_pl.ablation.plot import plot  # matplotlib is slow to import and only needed here
 
     directory = Path(directory)
-    stem = f"{report.table.name}@{report.recipe}" + (f"-{report.score}" if report.score != "miou" else "")
+    stem = f"{report.table.name}@{report.recipe}" + ("" if report.score == report.primary else f"-{report.score.name}")
     files = [directory / f"{stem}{suffix}" for suffix in (".md", ".csv", ".png")]
     for file, form in zip(files, ("markdown", "csv"), strict=False):
         with replaced(file) as stream:
@@ -78,47 +79,52 @@ def entries(report: Report) -> tuple[list[str], list[list[Entry]]]:
     Returns:
         The header, and the fields of each row.
     """
-    header = ["network", f"{SCORES[report.score]} %", "seeds", "difference", "significant"]
+    score = report.score
+    header = ["network", score.heading, "seeds", "difference", "significant"]
     header += ["paper %"] if report.has_paper else []
-    header += ["multi-scale %"] if report.table.multi_scale else []
+    header += [_multi_scale(score)] if report.table.multi_scale else []
     header += ["paper, multi-scale %"] if report.has_paper_multi_scale else []
     header += ["parameters", "training"]
     rows = []
     for place, row in enumerate(report.rows):
         cells = [
             Entry(row.cell.label, place),
-            Entry(_estimate(row.score) or _absent(row), row.score.mean),
+            Entry(_estimate(score, row.score) or _absent(row), row.score.mean),
             Entry(_seeds(row, report), len(row.score.values)),
         ]
         is_reference = row.cell.name == report.reference
-        cells.append(Entry("reference", 0.0) if is_reference else Entry(_difference(row), row.difference.mean))
+        cells.append(Entry("reference", 0.0) if is_reference else Entry(_difference(score, row), row.difference.mean))
         p = None if row.significance is None else row.significance.adjusted_p
         cells.append(Entry("" if is_reference else verdict(row), p))
         if report.has_paper:
-            cells.append(_figure(row.paper))
+            cells.append(_figure(score, row.paper))
         if report.table.multi_scale:
-            cells.append(Entry(_estimate(row.multi_scale) or "missing", row.multi_scale.mean))
+            cells.append(Entry(_estimate(score, row.multi_scale) or "missing", row.multi_scale.mean))
         if report.has_paper_multi_scale:
-            cells.append(_figure(row.paper_multi_scale))
+            cells.append(_figure(score, row.paper_multi_scale))
         cells.append(Entry("" if row.parameters is None else f"{row.parameters / 1e6:.2f} M", row.parameters))
         cells.append(Entry("" if row.seconds is None else duration(row.seconds), row.seconds))
         rows.append(cells)
     return header, rows
 
 
-def _figure(value: float | None) -> Entry:
-    return Entry("" if value is None else f"{value:.1f}", value)
+def _multi_scale(score: Score) -> str:
+    return f"multi-scale {score.unit}".rstrip()
 
 
-def _estimate(estimate: Estimate, sign: str = "") -> str:
+def _figure(score: Score, value: float | None) -> Entry:
+    return Entry("" if value is None else score.format(value), value)
+
+
+def _estimate(score: Score, estimate: Estimate, sign: str = "") -> str:
     if estimate.mean is None:
         return ""
-    spread = "" if estimate.spread is None else f" ± {estimate.spread:.1f}"
-    return f"{estimate.mean:{sign}z.1f}".replace("-", MINUS) + spread
+    spread = "" if estimate.spread is None else f" ± {score.format(estimate.spread)}"
+    return score.format(estimate.mean, sign) + spread
 
 
-def _difference(row: Row) -> str:
-    text = _estimate(row.difference, "+")
+def _difference(score: Score, row: Row) -> str:
+    text = _estimate(score, row.difference, "+")
     pairs = len(row.difference.values)
     return f"{text} ({pairs} of {len(row.score.values)})" if text and pairs < len(row.score.values) else text
 
@@ -156,9 +162,10 @@ def notes(report: Report) -> list[str]:
     several = len(report.seeds) > 1
     seeds = f"seeds {', '.join(map(str, report.seeds))}" if several else f"seed {report.seeds[0]}"
     spread = "mean ± sample standard deviation over seeds" if several else "one seed, no standard deviation"
-    paired = "in points, paired by seed" if several else "in points"
+    unit = report.score.difference_unit
+    difference = [f"in {unit}"] * bool(unit) + ["paired by seed"] * several + [f"relative to “{reference}”"]
     texts = [
-        f"{_of(report)} on the {report.split} split, {seeds}; {spread}. Difference: {paired}, relative to “{reference}”. "
+        f"{_of(report.score)} on the {report.split} split, {seeds}; {spread}. Difference: {', '.join(difference)}. "
         "Training: mean time per run."
     ]
     if report.compared:
@@ -169,7 +176,8 @@ def notes(report: Report) -> list[str]:
         )
     if report.table.multi_scale:
         scales = ", ".join(f"{scale:g}" for scale in report.table.multi_scale)
-        texts.append(f"multi-scale %: the same networks, probabilities averaged over the scales {scales}.")
+        averaged = "probabilities" if report.primary.name == "miou" else "values"
+        texts.append(f"{_multi_scale(report.score)}: the same networks, {averaged} averaged over the scales {scales}.")
     if report.has_paper:
         settings = [f"{name} {value}" for name, value in report.table.settings.get(report.recipe, {}).items()]
         where = f" (all rows with {', '.join(settings)})" if settings else ""
@@ -180,10 +188,10 @@ def notes(report: Report) -> list[str]:
     return texts
 
 
-def _of(report: Report) -> str:
-    if report.score == "miou":
-        return "mIoU"
-    return "Boundary mIoU, over the pixels within 0.5% of the image diagonal of a class boundary,"
+def _of(score: Score) -> str:
+    if score.name == "boundary_miou":
+        return "Boundary mIoU, over the pixels within 0.5% of the image diagonal of a class boundary,"
+    return score.label + direction(score)
 
 
 def _provenance(records: list[dict[str, Any]]) -> str:
@@ -212,14 +220,14 @@ def _times(world_size: Any) -> str:
 
 
 def _csv(report: Report) -> str:
-    stream = io.StringIO()
+    stream, name = io.StringIO(), report.score.name
     writer = csv.writer(stream, lineterminator="\n")
-    header = ["cell", "label", "seeds", f"{report.score}_mean", f"{report.score}_sd", "difference_mean", "difference_sd"]
+    header = ["cell", "label", "seeds", f"{name}_mean", f"{name}_sd", "difference_mean", "difference_sd"]
     header += ["difference_low", "difference_high", "p", "p_holm"]
     header += ["paper"] if report.has_paper else []
     header += ["multi_scale_mean", "multi_scale_sd"] if report.table.multi_scale else []
     header += ["paper_multi_scale"] if report.has_paper_multi_scale else []
-    writer.writerow([*header, "parameters", "training_seconds", *(f"{report.score}_seed{seed}" for seed in report.seeds)])
+    writer.writerow([*header, "parameters", "training_seconds", *(f"{name}_seed{seed}" for seed in report.seeds)])
     for row in report.rows:
         numbers: list[Any] = [row.score.mean, row.score.spread, row.difference.mean, row.difference.spread]
         test = row.significance

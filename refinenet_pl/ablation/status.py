@@ -5,10 +5,10 @@ from collections import Counter
 from tabulate import tabulate
 
 from refinenet_pl.ablation import slurm
-from refinenet_pl.ablation.comparison import get
 from refinenet_pl.ablation.logs import log_file, unfinished_state
 from refinenet_pl.ablation.plan import Job
 from refinenet_pl.ablation.records import read_record
+from refinenet_pl.ablation.scores import headline
 from refinenet_pl.tracking.identity import RunId
 
 STATES = ("done", "diverged", "running", "pending", "stopped", "failed", "not started")
@@ -31,8 +31,7 @@ def state_of(run: RunId, queue: dict[str, str]) -> tuple[str, str]:
     if record is not None and record.get("diverged"):
         return "diverged", record["diverged"]["reason"]
     if record is not None:
-        miou = get(record, "evaluations", "val", "miou")
-        return "done", f"{100 * miou:.1f}% mIoU on val" if isinstance(miou, (int, float)) else ""
+        return "done", headline(record)
     state = unfinished_state(run)
     if state[0] == "running":
         return state

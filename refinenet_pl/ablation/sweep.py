@@ -6,9 +6,12 @@ import yaml
 
 from refinenet_pl.ablation.plan import common_arguments
 from refinenet_pl.ablation.tables import Table
+from refinenet_pl.metrics.score import Score
 
 
-def sweep_file(table: Table, recipe: Path, seeds: list[int], cells: list[str] | None, root: str, processes: int) -> str:
+def sweep_file(
+    table: Table, recipe: Path, seeds: list[int], cells: list[str] | None, root: str, processes: int, score: Score
+) -> str:
     """Generate the YAML configuration for `wandb sweep`.
 
     Most tables are not a full grid of network arguments, so the grid is over `run.cell`, the name of a row that the training
@@ -21,6 +24,7 @@ def sweep_file(table: Table, recipe: Path, seeds: list[int], cells: list[str] | 
         cells: Names of the cells; None for all.
         root: Directory of all runs.
         processes: Processes per run, all on one machine.
+        score: Score of the sweep, the primary one of the recipe.
 
     Raises:
         TableError: A cell does not exist.
@@ -31,7 +35,7 @@ def sweep_file(table: Table, recipe: Path, seeds: list[int], cells: list[str] | 
         "project": "refinenet_pl",
         "program": "refinenet_pl",
         "method": "grid",
-        "metric": {"name": "val/miou", "goal": "maximize"},
+        "metric": {"name": f"val/{score.name}", "goal": "maximize" if score.higher_is_better else "minimize"},
         "parameters": {
             "run.cell": {"values": [cell.name for cell in table.select(cells)]},
             "seed_everything": {"values": seeds},

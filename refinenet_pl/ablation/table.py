@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 from refinenet_pl.ablation.arguments import Setting, network_arguments, recipe_setting, task_arguments
 
-# Scores of tables and claims, each a mean over classes.
-SCORES = {"miou": "mIoU", "boundary_miou": "boundary mIoU"}
 NETWORK = network_arguments()
 TASK = task_arguments()
 
@@ -50,9 +48,9 @@ class Claim:
         claim: The claim in our words.
         table: Name of the table.
         effect: Weight of each cell; the weights sum to 0.
-        expects: `more` if the effect should be above 0, `equal` if it should be within the margin.
-        score: Name of the score, a key of `SCORES`.
-        minus: Name of a score to subtract, or None.
+        expects: `more` if the effect should be above 0, `equal` if it should be within the margin of the score.
+        score: Name of the score, a key of `refinenet_pl.metrics.registry.SCORES`; None for the primary score of the records.
+        minus: Name of a score to subtract, with the direction and unit of `score`, or None.
         paper: Weights by recipe that replace `effect` for the paper's scores, if the paper has none for the cells of `effect`.
         family: Family of tests for which p-values are adjusted together.
     """
@@ -61,15 +59,15 @@ class Claim:
     table: str
     effect: dict[str, float]
     expects: Expectation
-    score: str = "miou"
+    score: str | None = None
     minus: str | None = None
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
     family: Family = "claims"
 
     def published(self, table: "Table") -> dict[str, float]:
-        """Effect in the paper, in points, by recipe; recipes are omitted if the paper lacks one of the scores."""
+        """Effect on mIoU in the paper, in points, by recipe; recipes are omitted if the paper lacks one of the scores."""
         found = {}
-        for recipe, figures in table.published.items() if self.score == "miou" else ():
+        for recipe, figures in table.published.items() if self.score in (None, "miou") and self.minus is None else ():
             weights = self.paper.get(recipe, self.effect)
             if set(weights) <= set(figures):
                 found[recipe] = sum(weight * figures[cell] for cell, weight in weights.items())

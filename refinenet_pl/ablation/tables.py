@@ -7,7 +7,8 @@ from typing import Any, NoReturn, get_args
 
 import yaml
 
-from refinenet_pl.ablation.table import NETWORK, SCORES, TASK, Cell, Claim, Expectation, Family, Table, TableError
+from refinenet_pl.ablation.table import NETWORK, TASK, Cell, Claim, Expectation, Family, Table, TableError
+from refinenet_pl.metrics.registry import SCORES
 
 # Names are used as directories and in shell commands.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -144,6 +145,8 @@ class _Reader:
             ):
                 if (name in entry or name == "expects") and entry.get(name) not in allowed:
                     self.fail(f"{key}.{name}", f"must be one of {', '.join(allowed)}, not {entry.get(name)!r}")
+            if "minus" in entry:
+                self.comparable(entry.get("score"), entry["minus"], f"{key}.minus")
             paper = self.mapping(entry.get("paper", {}), f"{key}.paper")
             checked = {
                 "claim": self.text(entry.get("claim"), f"{key}.claim"),
@@ -152,6 +155,14 @@ class _Reader:
             }
             claims.append(Claim(**entry | checked, table=self.path.stem))
         return claims
+
+    def comparable(self, name: str | None, minus: str, key: str) -> None:
+        if name is None:
+            self.fail(key, "requires score, the name of the score to subtract from")
+        score, other = SCORES[name], SCORES[minus]
+        if (score.unit, score.higher_is_better) != (other.unit, other.higher_is_better):
+            alike = [s.name for s in SCORES.values() if (s.unit, s.higher_is_better) == (score.unit, score.higher_is_better)]
+            self.fail(key, f"must have the unit and direction of {name}: use one of {', '.join(alike)}, not {minus!r}")
 
     def weights(self, value: Any, key: str) -> dict[str, float]:
         for cell, weight in self.mapping(value, key).items():

@@ -3,7 +3,7 @@
 from lightning import Callback, LightningModule, Trainer
 
 from refinenet_pl.deployment.preparation import prepare_for_inference
-from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.tasks.dense import DenseTask
 
 
 class PrepareForInference(Callback):
@@ -19,5 +19,5 @@ class PrepareForInference(Callback):
 
 
 def _prepare(task: LightningModule) -> None:
-    assert isinstance(task, SegmentationTask)
+    assert isinstance(task, DenseTask)
     prepare_for_inference(task.network, task.hparams["compile"])

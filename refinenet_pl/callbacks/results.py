@@ -9,24 +9,24 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.utilities import rank_zero_only
 
-from refinenet_pl.callbacks.samples import SampleWriter
-from refinenet_pl.datamodule.segmentation import SegmentationDataModule
-from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.callbacks.samples import SampleWriter, can_predict, predict_samples
+from refinenet_pl.datamodule.dense import DenseDataModule
 from refinenet_pl.files import slug, write_json
-from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tracking.environment import describe_environment
 from refinenet_pl.tracking.identity import BEST, RunId
-from refinenet_pl.tracking.sample import Sample
 from refinenet_pl.tracking.wandb import WandbTracker
+from refinenet_pl.visualization.sample import Sample, ValueSample
 from refinenet_pl.visualization.scores import per_class_table, save_scores
+from refinenet_pl.visualization.value_scores import save_value_scores, value_table
 
 
 class ResultsWriter(Callback):
     """Writes results.json of a run, on the first process.
 
-    The file is replaced as a whole or not at all. A test or validation of a finished run adds its scores, prints them class by
-    class, and writes them as CSV and as an image of the confusion matrix. If the run is tracked in W&B, they are logged there
-    too.
+    The file is replaced as a whole or not at all. A test or validation of a finished run adds its scores, prints them, and
+    writes them as CSV and as an image: of the confusion matrix for classes, of errors for values. If the run is tracked in W&B,
+    they are logged there too.
 
     Args:
         run: The run.
@@ -64,7 +64,7 @@ class ResultsWriter(Callback):
         """Restore the validation curve."""
         self.curve = state["curve"]
 
-    def keep(self, trainer: Trainer, task: SegmentationTask, checkpoint: str | None) -> None:
+    def keep(self, trainer: Trainer, task: DenseTask, checkpoint: str | None) -> None:
         """Keep the scores of the last validation for `write`.
 
         Args:
@@ -75,7 +75,7 @@ class ResultsWriter(Callback):
         self.evaluations |= self._evaluation(trainer, task, "val", checkpoint)
 
     @rank_zero_only
-    def write(self, trainer: Trainer, task: SegmentationTask, diverged: dict[str, Any] | None = None) -> None:
+    def write(self, trainer: Trainer, task: DenseTask, diverged: dict[str, Any] | None = None) -> None:
         """Write the record of a finished training, with the kept validations.
 
         Args:
@@ -88,7 +88,7 @@ class ResultsWriter(Callback):
             "format": 1,
             "run": self.run.names,
             "evaluations": self.evaluations,
-            "best": None if diverged else self._best(),
+            "best": None if diverged else self._best(task),
             "curve": self.curve,
             "training": {
                 "epochs": trainer.current_epoch,
@@ -106,30 +106,31 @@ class ResultsWriter(Callback):
         }
         write_json(self.run.results_file, record | ({"diverged": diverged} if diverged else {}))
         for tracker in _trackers(trainer):
-            log_record(tracker, record, self.samples.samples, _datamodule(trainer).classes)
+            log_record(tracker, record, self.samples.samples)
 
     def on_validation_end(self, trainer: Trainer, task: LightningModule) -> None:
         """Add a validation during training to the curve, or one of a checkpoint to the record."""
-        assert isinstance(task, SegmentationTask)
+        assert isinstance(task, DenseTask)
         if not task.results["val"].view:
             self.pooling_activity = list(task.results["val"].pooling_activity)
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            miou = task.results["val"].scores.miou
-            self.curve.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "miou": miou})
-            known = [point["miou"] for point in self.curve if not math.isnan(point["miou"])]
+            score = task.primary_score
+            value = task.results["val"].scores.known().get(score.name, math.nan)
+            self.curve.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, score.name: value})
+            known = [point[score.name] for point in self.curve if not math.isnan(point[score.name])]
             for tracker in _trackers(trainer) if known else ():
-                tracker.log_best(max(known))
+                tracker.log_best(score, score.best(known))
         if trainer.state.fn == "validate" and self.checkpoint:
             self._add(trainer, task, "val", f"val of {self.checkpoint.name}", self.checkpoint)
 
     def on_test_end(self, trainer: Trainer, task: LightningModule) -> None:
         """Add the test's scores to the record."""
-        assert isinstance(task, SegmentationTask)
+        assert isinstance(task, DenseTask)
         assert self.checkpoint is not None
         self._add(trainer, task, "test", "test", self.checkpoint)
 
     @rank_zero_only
-    def _add(self, trainer: Trainer, task: SegmentationTask, stage: str, name: str, checkpoint: Path) -> None:
+    def _add(self, trainer: Trainer, task: DenseTask, stage: str, name: str, checkpoint: Path) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it outside the class
             return
         # The scores of another run's checkpoint, or of an imported model, are written next to it and not into this run.
@@ -139,7 +140,11 @@ class ResultsWriter(Callback):
             for tracker in _trackers(trainer):
                 tracker.log_scores(slug(key), evaluation, trainer.global_step)
             stem = home / slug(key)
-            print(f"{key}\n{per_class_table(evaluation)}\nwritten: {', '.join(map(str, save_scores(stem, evaluation)))}")
+            if "confusion" in evaluation:
+                table, files = per_class_table(evaluation), save_scores(stem, evaluation)
+            else:
+                table, files = value_table(evaluation), save_value_scores(stem, evaluation, _samples(trainer, task, stage))
+            print(f"{key}\n{table}\nwritten: {', '.join(map(str, files))}")
         if self.run.owns(checkpoint) and self.run.results_file.is_file():
             results = json.loads(self.run.results_file.read_text())
             results["evaluations"] |= entry
@@ -148,7 +153,7 @@ class ResultsWriter(Callback):
                 tracker.save_files("results.json")
 
     def _evaluation(
-        self, trainer: Trainer, task: SegmentationTask, stage: str, checkpoint: str | None, name: str | None = None
+        self, trainer: Trainer, task: DenseTask, stage: str, checkpoint: str | None, name: str | None = None
     ) -> dict[str, dict[str, Any]]:
         result = task.results[stage]
         limit = trainer.limit_test_batches if stage == "test" else trainer.limit_val_batches
@@ -161,31 +166,40 @@ class ResultsWriter(Callback):
         }
         return {", ".join(part for part in (name or stage, result.view) if part): evaluation}
 
-    def _best(self) -> dict[str, Any] | None:
-        score = self.best.best_model_score if self.best else None
-        return None if score is None else {"checkpoint": BEST, "miou": score.item()}
+    def _best(self, task: DenseTask) -> dict[str, Any] | None:
+        value = self.best.best_model_score if self.best else None
+        return None if value is None else {"checkpoint": BEST, task.primary_score.name: value.item()}
 
 
-def log_record(tracker: WandbTracker, record: dict[str, Any], samples: list[Sample], classes: Classes) -> None:
-    """Log the class scores and sample images of a finished training, and upload its record.
+def log_record(tracker: WandbTracker, record: dict[str, Any], samples: list[Sample]) -> None:
+    """Log the scores and sample images of a finished training, and upload its record.
 
     Args:
         tracker: Logger of the run.
         record: Content of its results.json.
         samples: Sample images with predictions.
-        classes: The dataset's classes.
     """
     step = record["training"]["steps"]
     for name, evaluation in record["evaluations"].items():
         tracker.log_scores(slug(name), evaluation, step)
     if samples:
-        tracker.log_samples(samples, classes, step)
+        tracker.log_samples(samples, step)
     tracker.save_files("results.json", "samples/*")
+
+
+def _samples(trainer: Trainer, task: DenseTask, stage: str) -> list[ValueSample]:
+    """Samples of the evaluated split with predicted values."""
+    if not can_predict(trainer):
+        return []
+    data = _datamodule(trainer)
+    with trainer.precision_plugin.forward_context():
+        samples = predict_samples(task, data.testing if stage == "test" else data.validation)
+    return [sample for sample in samples if isinstance(sample, ValueSample)]
 
 
 def _trackers(trainer: Trainer) -> list[WandbTracker]:
     return [logger for logger in trainer.loggers if isinstance(logger, WandbTracker)]
 
 
-def _datamodule(trainer: Trainer) -> SegmentationDataModule:
+def _datamodule(trainer: Trainer) -> DenseDataModule:
     return trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it outside the class

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,13 +10,16 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
+from torch import Tensor
 
-from refinenet_pl.datamodule.segmentation import SegmentationDataModule
-from refinenet_pl.datasets.base import SegmentationDataset
-from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.files import distinct, replaced, slug
+from refinenet_pl.callbacks.sample_files import write_samples
+from refinenet_pl.datamodule.dense import DenseDataModule
+from refinenet_pl.datasets.base import DenseDataset, SegmentationDataset, ValueDataset
+from refinenet_pl.tasks.dense import DenseTask
+from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tasks.segmentation import SegmentationTask
-from refinenet_pl.tracking.sample import Sample
+from refinenet_pl.visualization.sample import MaskSample, Sample, ValueSample
+from refinenet_pl.visualization.value_samples import value_sample
 
 SAMPLES = 4
 LONGEST_EDGE = 640
@@ -24,9 +28,8 @@ LONGEST_EDGE = 640
 class SampleWriter(Callback):
     """Predicts a few images, evenly spread over the validation split, at the start of each validation during training.
 
-    It writes NAME-image.jpg, NAME-label.png and NAME-prediction.png to `samples` in the run's directory; masks hold class ids
-    and have the dataset's palette. Larger images are first downsampled to `LONGEST_EDGE`. If a file cannot be written, the
-    callback warns, and training continues.
+    It writes their files to `samples` in the run's directory, see `write_samples`. Larger images are first downsampled to
+    `LONGEST_EDGE`. If a file cannot be written, the callback warns, and training continues.
 
     Args:
         directory: Directory of the run.
@@ -40,59 +43,82 @@ class SampleWriter(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
         """Predict and write the samples on the first process."""
         # Not at the end of a validation: a callback that averages weights restores the others before it.
-        assert isinstance(task, SegmentationTask)
+        assert isinstance(task, DenseTask)
         debugging = trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it outside the class
-        # One process alone cannot run a network that is sharded over several.
-        whole = isinstance(trainer.strategy, (DDPStrategy, SingleDeviceStrategy))
-        if trainer.sanity_checking or debugging or task.evaluator("val").inference.name or not whole:
+        if trainer.sanity_checking or debugging or task.evaluator("val").inference.name or not can_predict(trainer):
             return
-        data: SegmentationDataModule = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it outside the class
-        dataset, classes = data.validation, data.classes
-        indices = np.unique(np.linspace(0, len(dataset) - 1, SAMPLES + 2).round().astype(int)[1:-1])
+        data: DenseDataModule = trainer.datamodule
         with trainer.precision_plugin.forward_context():
-            self.samples = [_predict(task, dataset, int(index), classes) for index in indices]
+            self.samples = predict_samples(task, data.validation)
         try:
-            write_samples(self.folder, self.samples, classes)
+            write_samples(self.folder, self.samples)
         except OSError as error:
             warnings.warn(f"the sample images could not be written: {error}", stacklevel=2)
 
 
-def _predict(task: SegmentationTask, dataset: SegmentationDataset, index: int, classes: Classes) -> Sample:
+def can_predict(trainer: Trainer) -> bool:
+    """Test if one process alone can run the network; it cannot if the network is sharded over several."""
+    return isinstance(trainer.strategy, (DDPStrategy, SingleDeviceStrategy))
+
+
+def predict_samples(task: DenseTask, dataset: DenseDataset) -> list[Sample]:
+    """Predict up to `SAMPLES` images, evenly spread over a split, downsampled to `LONGEST_EDGE`.
+
+    Args:
+        task: The task, on its device.
+        dataset: The split.
+    """
+    indices = np.unique(np.linspace(0, len(dataset) - 1, SAMPLES + 2).round().astype(int)[1:-1]).tolist()
+    if isinstance(task, SegmentationTask):
+        assert isinstance(dataset, SegmentationDataset)
+        return [_mask_sample(task, dataset, index) for index in indices]
+    assert isinstance(task, RegressionTask)
+    assert isinstance(dataset, ValueDataset)
+    return [_value_sample(task, dataset, index) for index in indices]
+
+
+def _mask_sample(task: SegmentationTask, dataset: SegmentationDataset, index: int) -> MaskSample:
     image, mask = dataset.read(index)
     with torch.inference_mode():
-        prediction = task.predict_mask(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(task.device))[0].cpu().numpy()
-    scale = min(1.0, LONGEST_EDGE / max(mask.shape))
-    height, width = (max(1, round(edge * scale)) for edge in mask.shape)
+        prediction = task.predict_mask(_batch(image, task))[0].cpu().numpy()
+    classes = dataset.classes
     label = np.where((mask >= 0) & (mask < len(classes)), mask, classes.ignore_index)
-    nearest, smooth = Image.Resampling.NEAREST, Image.Resampling.LANCZOS
-    return Sample(
+    return MaskSample(
         name=dataset.name(index),
-        image=np.asarray(Image.fromarray(image).resize((width, height), smooth)),
-        label=np.asarray(Image.fromarray(label.astype(np.uint8)).resize((width, height), nearest)),
-        prediction=np.asarray(Image.fromarray(prediction.astype(np.uint8)).resize((width, height), nearest)),
+        image=_smooth(image),
+        label=_nearest(label.astype(np.uint8)),
+        prediction=_nearest(prediction.astype(np.uint8)),
+        classes=classes,
     )
 
 
-def write_samples(folder: Path, samples: list[Sample], classes: Classes) -> None:
-    """Write NAME-image.jpg, NAME-label.png and NAME-prediction.png of each sample, with a distinct NAME for each."""
-    palette = [channel for color in classes.palette for channel in color]
-    # `a b` and `a-b` have the same slug.
-    for sample, stem in zip(samples, distinct([slug(sample.name) for sample in samples]), strict=True):
-        with replaced(folder / f"{stem}-image.jpg") as stream:
-            Image.fromarray(sample.image).save(stream, "jpeg", quality=90)
-        for kind, ids in ("label", sample.label), ("prediction", sample.prediction):
-            mask = Image.fromarray(ids, "P")
-            mask.putpalette(palette + [0] * (768 - len(palette)))
-            with replaced(folder / f"{stem}-{kind}.png") as stream:
-                mask.save(stream, "png", optimize=True)
+def _value_sample(task: RegressionTask, dataset: ValueDataset, index: int) -> ValueSample:
+    image, target = dataset.read(index)
+    with torch.inference_mode():
+        prediction = task.predict_values(_batch(image, task))[0].permute(1, 2, 0).float().cpu().numpy()
+    return value_sample(dataset.name(index), _smooth(image), _nearest(target), _nearest(prediction), dataset.values)
 
 
-def read_samples(folder: Path) -> list[Sample]:
-    """Read the files that `write_samples` wrote, sorted by name; empty if there are none."""
-    samples = []
-    for file in sorted(folder.glob("*-image.jpg")):
-        name = file.name.removesuffix("-image.jpg")
-        paths = (file, folder / f"{name}-label.png", folder / f"{name}-prediction.png")
-        image, label, prediction = (np.asarray(Image.open(path)) for path in paths)
-        samples.append(Sample(name, image, label, prediction))
-    return samples
+def _batch(image: np.ndarray, task: DenseTask) -> Tensor:
+    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(task.device)
+
+
+def _size(pixels: np.ndarray) -> tuple[int, int]:
+    """(height, width) within `LONGEST_EDGE`."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, LONGEST_EDGE / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _smooth(image: np.ndarray) -> np.ndarray:
+    height, width = _size(image)
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _nearest(pixels: np.ndarray) -> np.ndarray:
+    """Downsample class ids or values to the pixels at the centers."""
+    rows, columns = (
+        ((np.arange(size) + 0.5) * full / size).astype(int) for size, full in zip(_size(pixels), pixels.shape[:2], strict=True)
+    )
+    found: Any = pixels[rows[:, None], columns]
+    return found

@@ -4,7 +4,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 
 from refinenet_pl.ablation import slurm
@@ -19,8 +21,15 @@ from refinenet_pl.ablation.sweep import sweep_file
 from refinenet_pl.ablation.tables import TableError, read_table
 from refinenet_pl.catalog import RECIPES, TABLES, find_recipe, find_table, names
 from refinenet_pl.cli.ablate_options import parse
-from refinenet_pl.errors import CatalogError
+from refinenet_pl.cli.recipes import with_bases
+from refinenet_pl.datasets.base import ValueDataset
+from refinenet_pl.datasets.registry import find_any_dataset
+from refinenet_pl.errors import CatalogError, DataError
+from refinenet_pl.evaluation.value_evaluator import scores_of
 from refinenet_pl.files import expand_path
+from refinenet_pl.metrics.confusion import Scores
+from refinenet_pl.metrics.score import Score
+from refinenet_pl.tracking.configuration import flatten
 
 
 def main(arguments: list[str]) -> None:
@@ -54,7 +63,7 @@ def run_command(words: list[str], command_prefix: Sequence[str] | None = None) -
         if parsed.command == "status":
             return show_status(_plan(options, []))
         _COMMANDS[parsed.command](options, extra)
-    except (CatalogError, TableError, RecordError, PlacementError, slurm.SlurmError) as error:
+    except (CatalogError, DataError, TableError, RecordError, PlacementError, slurm.SlurmError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -106,7 +115,25 @@ def _commands(options: Namespace, extra: list[str]) -> None:
 def _sweep(options: Namespace, extra: list[str]) -> None:
     table, recipe = read_table(find_table(options.table)), find_recipe(options.on)
     seeds = list(range(options.seeds))
-    print(sweep_file(table, recipe, seeds, options.cells, options.root, options.processes), end="")
+    print(sweep_file(table, recipe, seeds, options.cells, options.root, options.processes, _primary(recipe)), end="")
+
+
+def _primary(recipe: Path) -> Score:
+    """Primary score of a recipe, from its dataset; mIoU if it names none."""
+    config: dict[str, Any] = {}
+    for file in with_bases(recipe):
+        try:
+            config |= flatten(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+        except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+            raise CatalogError(f"{file}: is not a recipe: {error}") from error
+    name = config.get("data.dataset")
+    try:
+        dataset = None if name is None else find_any_dataset(name)
+    except ValueError as error:
+        raise CatalogError(f"{recipe}: data.dataset: {error}") from error
+    if dataset is not None and issubclass(dataset, ValueDataset):
+        return scores_of(dataset.values_of(config.get("data.root"))).SCORES[0]
+    return Scores.SCORES[0]
 
 
 _COMMANDS = {"list": _list, "table": _table, "keep": _keep, "commands": _commands, "sweep": _sweep}

@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from refinenet_pl.ablation.rendering import FORMATS
-from refinenet_pl.ablation.table import SCORES
+from refinenet_pl.metrics.registry import PRIMARY, SCORES
 
 EXAMPLES = """\
 examples:
@@ -109,7 +109,8 @@ def _seeds(parser: ArgumentParser) -> None:
 
 def _shown(parser: ArgumentParser) -> None:
     parser.add_argument("--split", default="val", help="evaluation to report")
-    parser.add_argument("--score", choices=SCORES, default="miou", help="mIoU over all pixels or along class boundaries")
+    words = f"score to report (the primary one of the records: {', '.join(PRIMARY)})"
+    parser.add_argument("--score", choices=SCORES, help=words)
     words = "cell to compare with, instead of the table's reference"
     parser.add_argument("--reference", type=str | None, metavar="CELL", help=words)
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from refinenet_pl.datasets.values import Values
 from refinenet_pl.deployment.export import SIDES, Format, export
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.files import expand_path
+from refinenet_pl.visualization.fonts import one_line
 
 
 def default_output(model: Path, to: Format) -> Path:
@@ -21,8 +23,8 @@ def main(arguments: list[str]) -> None:
     """Run `export`; `arguments` starts with the command."""
     parser = ArgumentParser(
         prog="refinenet export",
-        description="Export a network to one file that maps uint8 images (N, 3, H, W) to class scores (N, classes, H, W), for "
-        "any number of images of any size.",
+        description="Export a network to one file that maps uint8 images (N, 3, H, W) to class scores (N, classes, H, W), or "
+        "to depth, normals or other values (N, channels, H, W) in their unit, for any number of images of any size.",
     )
     parser.add_argument("model", type=Path, help="a model directory, or a run's last.ckpt or best.ckpt")
     parser.add_argument("--to", type=Format, required=True, help="onnx, or torch_export for torch.export.load")
@@ -32,7 +34,9 @@ def main(arguments: list[str]) -> None:
     try:
         model = expand_path(options.model, CheckpointError)
         output = default_output(model, options.to) if options.output is None else expand_path(options.output, CheckpointError)
-        min_side = export(model, options.to, output, options.overwrite)
+        min_side, meaning = export(model, options.to, output, options.overwrite)
     except CheckpointError as error:
         sys.exit(f"error: {error}")
     print(f"written: {output}, for images of {min_side} to {SIDES[1]} pixels per side")
+    if isinstance(meaning, Values):
+        print(one_line(f"values: {', '.join(meaning.names)}{f' in {meaning.unit}' if meaning.unit else ''}"))

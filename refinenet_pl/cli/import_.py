@@ -8,9 +8,12 @@ from jsonargparse import ArgumentParser
 from refinenet_pl.checkpoints.model_directory import write_model_directory
 from refinenet_pl.checkpoints.published.names import Family
 from refinenet_pl.checkpoints.published.reader import read_published
+from refinenet_pl.datasets.base import ValueDataset
 from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.datasets.registry import find_dataset
-from refinenet_pl.errors import CheckpointError
+from refinenet_pl.datasets.registry import VALUE_DATASETS, find_any_dataset
+from refinenet_pl.datasets.values import Values
+from refinenet_pl.errors import CheckpointError, DataError
+from refinenet_pl.evaluation.value_inference import Activation
 from refinenet_pl.files import expand_path
 
 # Training dataset of published networks, by number of classes without void.
@@ -20,7 +23,12 @@ DATASETS = {
 
 
 def import_checkpoint(
-    checkpoint: Path, output: Path, family: Family | None = None, classes: int | None = None, dataset: str | None = None
+    checkpoint: Path,
+    output: Path,
+    family: Family | None = None,
+    classes: int | None = None,
+    dataset: str | None = None,
+    activation: Activation | None = None,
 ) -> str:
     """Read a published checkpoint and write a model directory.
 
@@ -30,6 +38,7 @@ def import_checkpoint(
         family: Expected family; None for any.
         classes: Expected number of outputs, including void; None for any.
         dataset: Name of the dataset that it was trained on; None to infer it from the number of classes.
+        activation: Mapping from the network's output to values, for a dataset of values; None for `none`.
 
     Returns:
         Description of the imported network.
@@ -42,27 +51,32 @@ def import_checkpoint(
     published = read_published(checkpoint, family, classes)
     network = published.network
     number = network.config["classes"] - (network.void_channel is not None)
-    named = _classes(checkpoint, number, dataset)
-    write_model_directory(output, network, named)
+    meaning = _meaning(checkpoint, number, dataset)
+    kind = "classes" if isinstance(meaning, Classes) else "values"
+    if kind == "classes" and activation is not None:
+        raise CheckpointError(f"--activation is for a --dataset of values, such as {', '.join(VALUE_DATASETS)}; remove it")
+    write_model_directory(output, network, meaning, activation if kind == "classes" else activation or "none")
     parameters = sum(parameter.numel() for parameter in network.parameters())
     known = dataset or DATASETS.get(number)
     return (
-        f"{output}: {published.family}, {network.config['encoder_name']}, {parameters:,} parameters, {number} classes"
+        f"{output}: {published.family}, {network.config['encoder_name']}, {parameters:,} parameters, {number} {kind}"
         f"{f' of {known}' if known else ', which are numbered'}{', void output' if network.void_channel else ''}"
     )
 
 
-def _classes(checkpoint: Path, number: int, dataset: str | None) -> Classes:
+def _meaning(checkpoint: Path, number: int, dataset: str | None) -> Classes | Values:
     name = dataset or DATASETS.get(number)
     if name is None:
         return Classes.numbered(number)
     try:
-        classes = find_dataset(name).classes_of(None)
-    except ValueError as error:
+        found = find_any_dataset(name)
+        meaning = found.values_of(None) if issubclass(found, ValueDataset) else found.classes_of(None)
+    except (ValueError, DataError) as error:
         raise CheckpointError(f"--dataset: {error}") from error
-    if len(classes) != number:
-        raise CheckpointError(f"{checkpoint}: has {number} classes, but {name} has {len(classes)}")
-    return classes
+    if len(meaning) != number:
+        kind = "classes" if isinstance(meaning, Classes) else "values"
+        raise CheckpointError(f"{checkpoint}: has {number} outputs without void, but {name} has {len(meaning)} {kind}")
+    return meaning
 
 
 def main(arguments: list[str]) -> None:
@@ -77,9 +91,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--family", type=Family | None, help="expected family; any by default")
     parser.add_argument("--classes", type=int | None, help="expected number of outputs, including void; any by default")
     parser.add_argument("--dataset", help="its training dataset; inferred from the number of classes by default")
+    parser.add_argument("--activation", type=Activation | None, help="for values: mapping from outputs to values (none)")
     options = parser.parse_args(arguments[1:])
     try:
         checkpoint, output = (expand_path(path, CheckpointError) for path in (options.checkpoint, options.output))
-        print(import_checkpoint(checkpoint, output, options.family, options.classes, options.dataset))
+        print(import_checkpoint(checkpoint, output, options.family, options.classes, options.dataset, options.activation))
     except CheckpointError as error:
         sys.exit(f"error: {error}")

@@ -8,7 +8,7 @@ COMMANDS = {
     "fit": ("refinenet_pl.cli.training", "train a network on a recipe"),
     "validate": ("refinenet_pl.cli.training", "evaluate a run's checkpoint on the validation split"),
     "test": ("refinenet_pl.cli.training", "evaluate a run's checkpoint on the test split"),
-    "predict": ("refinenet_pl.cli.predict", "segment images with a checkpoint"),
+    "predict": ("refinenet_pl.cli.predict", "predict images with a checkpoint"),
     "ablate": ("refinenet_pl.cli.ablate", "ablation tables: list, run, status, table, sweep"),
     "report": ("refinenet_pl.cli.report", "write an HTML report of runs in a directory or on W&B"),
     "claims": ("refinenet_pl.cli.claims", "write the page of the paper's claims from kept records"),

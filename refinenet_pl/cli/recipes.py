@@ -9,7 +9,7 @@ from refinenet_pl.ablation.plan import cell_options
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_recipe, find_table, names
 from refinenet_pl.errors import CatalogError
-from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.task_class import TASK, import_task
 
 
@@ -50,14 +50,14 @@ def expand(arguments: list[str]) -> list[str]:
     return [arguments[0], *options, *others]
 
 
-def task_class(arguments: list[str]) -> type[SegmentationTask]:
+def task_class(arguments: list[str]) -> type[DenseTask]:
     """Task class of a run: the value of `--task`, or of `task` in the last recipe that has it.
 
     Args:
         arguments: A command and its options, from `expand`.
 
     Raises:
-        CatalogError: The value is not the import path of a `SegmentationTask`.
+        CatalogError: The value is not the import path of a task.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"refinenet {arguments[0]}")
     parser.add_argument("--config", action="append", default=[])

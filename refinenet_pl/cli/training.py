@@ -21,25 +21,26 @@ from refinenet_pl.ablation.tables import TableError
 from refinenet_pl.callbacks.checkpoint_files import SafeCheckpoints, forget_previous, resume_from
 from refinenet_pl.callbacks.preparation import PrepareForInference
 from refinenet_pl.callbacks.results import ResultsWriter, log_record
-from refinenet_pl.callbacks.samples import SampleWriter, read_samples
+from refinenet_pl.callbacks.sample_files import read_samples
+from refinenet_pl.callbacks.samples import SampleWriter
 from refinenet_pl.callbacks.stop_on_signal import StopOnSignal, end_on_signal
 from refinenet_pl.callbacks.throughput import Throughput
 from refinenet_pl.checkpoints.loading import with_model_directory
 from refinenet_pl.cli.causes import explain, shorten_parser_error
+from refinenet_pl.cli.links import add_links, data_module_class, meaning_of
 from refinenet_pl.cli.options import OptionError, RunTrainer, refuse_objects, refuse_options
 from refinenet_pl.cli.recipes import expand, task_class
+from refinenet_pl.datamodule.dense import DenseDataModule
 from refinenet_pl.datamodule.samplers import device_batch
-from refinenet_pl.datamodule.segmentation import SegmentationDataModule
-from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.registry import find_dataset
 from refinenet_pl.errors import CatalogError, CheckpointError, DataError, plain_message
 from refinenet_pl.exit_codes import BUSY, DIVERGED
 from refinenet_pl.files import expand_path
 from refinenet_pl.launchers import launched_elsewhere, slurm_environments, use_launched_processes
+from refinenet_pl.metrics.score import Score
 from refinenet_pl.state_dicts import describe_mismatch, digest, is_mismatch
-from refinenet_pl.tasks.class_matching import MatchClasses
+from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.divergence import DivergenceError
-from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.tasks.task_class import TASK
 from refinenet_pl.tracking.configuration import refuse_another_configuration, save_configuration
 from refinenet_pl.tracking.environment import git_state
@@ -58,29 +59,28 @@ TRAINER_DEFAULTS = {
 
 
 class RunCLI(LightningCLI):
-    """Command line of a recipe, in which the dataset's facts (number of classes, ignored id) are linked to the model's."""
+    """Command line of a recipe, in which the dataset's facts are linked to the model's, see `add_links`."""
+
+    @property
+    def task(self) -> type[DenseTask]:
+        """Class of the task."""
+        assert isinstance(self.model_class, type)
+        assert issubclass(self.model_class, DenseTask)
+        return self.model_class
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of a run, and link those of the dataset to the model."""
         parser.add_class_arguments(RunId, "run", skip={"seed"}, help="Name of the run; determines its directory")
         text = "Logging in addition to results.json: W&B and CSV files, CSV files only, or none"
         parser.add_argument("--track", type=Track, default="wandb", help=text)
-        text = "Import path of the task, a subclass of refinenet_pl.SegmentationTask, whose arguments are those of model"
+        text = (
+            "Import path of the task, refinenet_pl.SegmentationTask, refinenet_pl.RegressionTask or a subclass of one, whose "
+            "arguments are those of model"
+        )
         parser.add_argument("--task", type=str, default=TASK, help=text)
         parser.add_argument("--base", type=str | None, help="Recipe that this recipe changes, by name or file")
-        text = (
-            "Matching of a checkpoint's classes with the dataset's in validate and test: exact (equal names, order and ignored "
-            "id), name (in any order), or position (by channel number only)"
-        )
-        parser.add_argument("--match_classes", type=MatchClasses, default="exact", help=text)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
-        parser.link_arguments("match_classes", "model.match_classes")
-        data, outputs = ("data.dataset", "data.root"), ("data.dataset", "data.root", "model.protocol", "model.void_output")
-        parser.link_arguments(data, "model.classes", compute_fn=lambda name, root: len(_classes(name, root)))
-        parser.link_arguments(data, "model.ignore_index", compute_fn=lambda name, root: _classes(name, root).ignore_index)
-        parser.link_arguments(outputs, "model.network.init_args.classes", compute_fn=_channels)
-        parser.link_arguments(outputs, "model.void_channel", compute_fn=_void_channel)
-        parser.link_arguments("data.dataset", "model.short_edge", compute_fn=lambda name: find_dataset(name).short_edge)
+        add_links(parser, self.task)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -117,7 +117,7 @@ class RunCLI(LightningCLI):
             for name, value in list(arguments.items()):
                 if isinstance(value, Enum):
                     arguments[name] = value.value
-        if config.model.class_weights == "dataset":
+        if config.model.get("class_weights") == "dataset":
             weights = find_dataset(config.data.dataset).class_weights
             config.model.class_weights = None if weights is None else list(weights)
         self._dump_config()
@@ -171,8 +171,8 @@ class RunCLI(LightningCLI):
         if config.track == "wandb":
             tracker = WandbTracker(self.run_, self.config_dump, "train", record["git"]["revision"])
             tracker.log_curve(record)
-            samples = read_samples(self.run_.directory / "samples")
-            log_record(tracker, record, samples, _classes(config.data.dataset, config.data.root))
+            meaning = meaning_of(self.task, config.data.dataset, config.data.root)
+            log_record(tracker, record, read_samples(self.run_.directory / "samples", meaning))
         print(f"the same training as {trained.directory}, whose results it shares: {self.run_.results_file}")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -194,12 +194,14 @@ class RunCLI(LightningCLI):
             timer = Timer(given.max_time)
             callbacks.append(timer)
         given.max_time = None
-        self.checkpoints = _checkpoints(run.directory) if training and given.enable_checkpointing is not False else []
+        score = self.model.primary_score
+        saves = training and given.enable_checkpointing is not False
+        self.checkpoints = _checkpoints(run.directory, score) if saves else []
         own = {checkpoints.state_key for checkpoints in self.checkpoints}
         if any(isinstance(callback, ModelCheckpoint) and callback.state_key in own for callback in own_callbacks):
             raise OptionError(
-                "trainer.callbacks: a run already has this ModelCheckpoint, for best.ckpt (by val/miou) or last.ckpt; remove "
-                "it, or change its monitor"
+                f"trainer.callbacks: a run already has this ModelCheckpoint, for best.ckpt (by val/{score.name}) or last.ckpt; "
+                "remove it, or change its monitor"
             )
         self.samples = SampleWriter(run.directory)
         self.results = ResultsWriter(run, self.config_dump, checkpoint, timer, self.samples, *self.checkpoints[:1])
@@ -239,7 +241,7 @@ class RunCLI(LightningCLI):
         if not self.debugging:
             save_configuration(self.run_, self.config_dump)
 
-    def fit(self, model: SegmentationTask, datamodule: SegmentationDataModule) -> None:
+    def fit(self, model: DenseTask, datamodule: DenseDataModule) -> None:
         """Train, or resume, and write the record."""
         resumed = None if self.debugging else resume_from(self.run_.directory)
         try:
@@ -256,7 +258,7 @@ class RunCLI(LightningCLI):
         self.results.write(self.trainer, model)
         forget_previous(self.run_.directory)
 
-    def _score_last(self, model: SegmentationTask, datamodule: SegmentationDataModule) -> None:
+    def _score_last(self, model: DenseTask, datamodule: DenseDataModule) -> None:
         """Score the final network, and make sure that it is the one in last.ckpt.
 
         Callbacks may change weights after the last checkpoint, and training may end between two validations.
@@ -294,13 +296,11 @@ class RunCLI(LightningCLI):
         """Score a checkpoint on the test split."""
         self._evaluate(self.trainer.test, **kwargs)
 
-    def _evaluate(
-        self, evaluate: Callable[..., Any], model: SegmentationTask, datamodule: SegmentationDataModule, **kwargs: Any
-    ) -> None:
+    def _evaluate(self, evaluate: Callable[..., Any], model: DenseTask, datamodule: DenseDataModule, **kwargs: Any) -> None:
         checkpoint = self._checkpoint()
         weights: dict[str, Any] = {"ckpt_path": str(checkpoint), "weights_only": True}
         if checkpoint.is_dir():
-            model, weights = with_model_directory(model, checkpoint, datamodule.classes), {}
+            model, weights = with_model_directory(model, checkpoint, datamodule.meaning), {}
         try:
             evaluate(model, datamodule=datamodule, verbose=False, **weights)
         except RuntimeError as error:
@@ -318,11 +318,12 @@ class RunCLI(LightningCLI):
         return path
 
 
-def _checkpoints(directory: Path) -> list[ModelCheckpoint]:
+def _checkpoints(directory: Path, score: Score) -> list[ModelCheckpoint]:
     """`best.ckpt`, written at the end of a validation, and `last.ckpt`, written at the end of an epoch, where runs resume."""
+    mode = "max" if score.higher_is_better else "min"
     build = partial(ModelCheckpoint, directory, enable_version_counter=False)
     return [
-        build(filename="best", monitor="val/miou", mode="max", save_on_train_epoch_end=False),
+        build(filename="best", monitor=f"val/{score.name}", mode=mode, save_on_train_epoch_end=False),
         build(filename=Path(LAST).stem, save_on_train_epoch_end=True),
     ]
 
@@ -333,22 +334,6 @@ def _seed(given: bool | int) -> int:
     if not 0 <= given < 2**32:
         sys.exit(f"error: seed_everything is {given}; set a number from 0 to {2**32 - 1}")
     return given
-
-
-def _classes(dataset: str, root: str | None) -> Classes:
-    try:
-        return find_dataset(dataset).classes_of(root)
-    except DataError as error:  # exit here, because the parser would print its usage before the message
-        sys.exit(f"error: {error}")
-
-
-def _void_channel(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> str | None:
-    has_void = protocol == "paper" if void_output is None else void_output
-    return find_dataset(dataset).void_channel if has_void else None
-
-
-def _channels(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> int:
-    return len(_classes(dataset, root)) + (_void_channel(dataset, root, protocol, void_output) is not None)
 
 
 def main(arguments: list[str]) -> None:
@@ -362,9 +347,10 @@ def main(arguments: list[str]) -> None:
     end_on_signal()
     try:
         expanded = expand(arguments)
+        task = task_class(expanded)
         RunCLI(
-            task_class(expanded),
-            SegmentationDataModule,
+            task,
+            data_module_class(task),
             args=expanded,
             save_config_callback=None,  # the configuration is saved before the trainer exists
             seed_everything_default=0,

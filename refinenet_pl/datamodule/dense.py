@@ -12,7 +12,9 @@ from refinenet_pl.datamodule.loader import TrainingLoader, collate, collate_eval
 from refinenet_pl.datamodule.samplers import EvaluationSampler, OverfitSampler, TrainingSampler, device_batch
 from refinenet_pl.datamodule.transforms import AugmentedDataset
 from refinenet_pl.datasets.base import DenseDataset
+from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.registry import require_options
+from refinenet_pl.datasets.values import Values
 
 
 class DenseDataModule(LightningDataModule):
@@ -44,6 +46,9 @@ class DenseDataModule(LightningDataModule):
     Raises:
         ValueError: An argument is outside its range.
     """
+
+    validation: DenseDataset
+    testing: DenseDataset
 
     def __init__(
         self,
@@ -111,6 +116,11 @@ class DenseDataModule(LightningDataModule):
         short_edge: tuple[int, int] | None,
     ) -> v2.Transform:
         """Build the augmentation, see `refinenet_pl.datamodule.transforms.training_transform`."""
+
+    @property
+    @abstractmethod
+    def meaning(self) -> Classes | Values:
+        """Meaning of the labels or values."""
 
     def split(self, name: str) -> DenseDataset:
         """Open a split, without augmentation."""

@@ -29,6 +29,11 @@ class SegmentationDataModule(DenseDataModule):
         self.classes = dataset.classes_of(root)
         return dataset
 
+    @property
+    def meaning(self) -> Classes:
+        """The classes."""
+        return self.classes
+
     def training_transform(
         self,
         crop_size: tuple[int, int],

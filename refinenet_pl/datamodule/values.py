@@ -29,6 +29,11 @@ class ValueDataModule(DenseDataModule):
         self.values = dataset.values_of(root)
         return dataset
 
+    @property
+    def meaning(self) -> Values:
+        """The values."""
+        return self.values
+
     def training_transform(
         self,
         crop_size: tuple[int, int],

@@ -41,6 +41,11 @@ def find_dataset(name: str) -> type[SegmentationDataset]:
     Raises:
         ValueError: There is no such dataset.
     """
+    if name in VALUE_DATASETS:
+        raise ValueError(
+            f"{name!r} is a dataset of values, but this task is for classes; use task: refinenet_pl.RegressionTask, or one of "
+            f"{', '.join(DATASETS)}"
+        )
     return _find(name, DATASETS, SegmentationDataset)
 
 
@@ -53,6 +58,11 @@ def find_value_dataset(name: str) -> type[ValueDataset]:
     Raises:
         ValueError: There is no such dataset.
     """
+    if name in DATASETS:
+        raise ValueError(
+            f"{name!r} is a dataset of classes, but this task is for values; use task: refinenet_pl.SegmentationTask, or one of "
+            f"{', '.join(VALUE_DATASETS)}"
+        )
     return _find(name, VALUE_DATASETS, ValueDataset)
 
 

@@ -4,7 +4,7 @@ import os
 import tempfile
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from timm.layers import AvgPool2dSame, Conv2dSame, ScaledStdConv2dSame, StdConv2dSame, to_2tuple
@@ -12,11 +12,15 @@ from timm.layers.pool2d_same import MaxPool2dSame
 from torch import Tensor, nn
 
 from refinenet_pl.checkpoints.loading import load_for_prediction
+from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import CheckpointError
+from refinenet_pl.evaluation.value_inference import Activation, activate
 from refinenet_pl.extras import require
 from refinenet_pl.files import refuse_existing
 from refinenet_pl.models.refinenet import RefineNet
-from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.tasks.dense import DenseTask
+from refinenet_pl.tasks.regression import RegressionTask
 
 Format = Literal["onnx", "torch_export"]
 
@@ -24,8 +28,20 @@ SIDES = (33, 8192)
 """Min and max height and width, in pixels, of the images that each encoder of an exported network accepts."""
 
 
+class Exported(NamedTuple):
+    """Facts of an exported network.
+
+    Attributes:
+        min_side: Min height and width, in pixels, of the images that it accepts.
+        meaning: Meaning of the channels of its output.
+    """
+
+    min_side: int
+    meaning: Classes | Values
+
+
 class ExportedNetwork(nn.Module):
-    """Network that maps images to class scores: normalization, network, and removal of the void channel.
+    """Network that maps images to class scores or values: normalization, network, and removal of void or activation.
 
     Args:
         task: The task with the network and its normalization.
@@ -34,17 +50,19 @@ class ExportedNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, task: SegmentationTask):
+    def __init__(self, task: DenseTask):
         super().__init__()
         self.network = task.network
-        self.void_channel = task.hparams["void_channel"]
+        self.void_channel = task.hparams.get("void_channel")
+        self.activation: Activation = task.hparams["activation"] if isinstance(task, RegressionTask) else "none"
         self.register_buffer("mean", task.mean)
         self.register_buffer("std", task.std)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Predict logits: RGB images, uint8 (N, 3, H, W) -> float32 (N, classes, H, W)."""
-        logits = self.network((image.to(torch.float32) - self.mean) / self.std)
-        return {None: logits, "first": logits[:, 1:], "last": logits[:, :-1]}[self.void_channel]
+        """Predict logits or values: RGB images, uint8 (N, 3, H, W) -> float32 (N, channels, H, W)."""
+        output = self.network((image.to(torch.float32) - self.mean) / self.std)
+        output = {None: output, "first": output[:, 1:], "last": output[:, :-1]}[self.void_channel]
+        return activate(output, self.activation)
 
 
 class SamePadding(nn.Module):
@@ -75,17 +93,16 @@ class SamePadding(nn.Module):
         return nn.functional.pad(x, sides, value=self.value)
 
 
-def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> int:
+def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> Exported:
     """Export a network for any number of images of any size.
+
+    The file's only input is `image`, RGB in uint8 (N, 3, H, W). Its output is `logits` of classes, or `values` in their unit.
 
     Args:
         model: A model directory, or a run's last.ckpt or best.ckpt.
         to: `onnx`, or `torch_export` for `torch.export.load`.
         output: The file to write.
         overwrite: Replace the file if it exists.
-
-    Returns:
-        Min height and width, in pixels, of the images that it accepts.
 
     Raises:
         CheckpointError: The model cannot be read or is not a RefineNet, the file exists or cannot be written, or a package is
@@ -99,7 +116,7 @@ def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> in
         refuse_existing([output], CheckpointError)
     elif output.exists() and model.exists() and output.samefile(model):
         raise CheckpointError(f"{output}: is the model itself; give another --output")
-    task, _ = load_for_prediction(model)
+    task, meaning = load_for_prediction(model)
     if not isinstance(task.network, RefineNet):
         raise CheckpointError(
             f"{model}: contains a {type(task.network).__name__}; only a RefineNet can be exported for images of any size"
@@ -118,21 +135,21 @@ def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> in
                     f=path,
                     dynamo=True,
                     input_names=["image"],
-                    output_names=["logits"],
+                    output_names=["logits" if isinstance(meaning, Classes) else "values"],
                     external_data=False,
                     verbose=False,
                 )
             os.replace(path, output)
     except OSError as error:
         raise CheckpointError(f"{output}: cannot be written ({error})") from error
-    return min_side
+    return Exported(min_side, meaning)
 
 
 def trace(module: nn.Module, min_side: int) -> torch.export.ExportedProgram:
     """Export a module for any number of images, of any height and width from `min_side` to the max of `SIDES`.
 
     Args:
-        module: Maps the argument `image`, uint8 (N, 3, H, W), to scores. Its timm layers are modified in place.
+        module: Maps the argument `image`, uint8 (N, 3, H, W), to scores or values. Its timm layers are modified in place.
         min_side: Min height and width in pixels.
     """
     replace_same_padding(module)

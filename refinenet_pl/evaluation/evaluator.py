@@ -1,8 +1,6 @@
 """Evaluation of a network: its views of the images, its metrics and its loss."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +8,7 @@ from torchmetrics import MeanMetric
 
 from refinenet_pl.dtypes import to_float64
 from refinenet_pl.evaluation.inference import Inference
+from refinenet_pl.evaluation.result import EvaluationResult
 from refinenet_pl.metrics.boundary import BoundaryCounts
 from refinenet_pl.metrics.confusion import ConfusionMatrix, Scores, scores
 from refinenet_pl.metrics.double_mean import DoubleMean
@@ -17,34 +16,6 @@ from refinenet_pl.models.dense_network import DenseNetwork
 
 Criterion = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Maps log probabilities, float (N, C, H, W), and labels, int64 (N, H, W), to the summed loss and the sum of weights."""
-
-
-@dataclass(frozen=True)
-class EvaluationResult:
-    """Scores of a split.
-
-    Attributes:
-        scores: Scores from the counts of all images on all processes.
-        loss: Mean over all labeled pixels; NaN if there is none.
-        inference: Views of the images.
-        weights: Digest of the network's weights; empty if unknown.
-        pooling_activity: See `PoolingActivity.compute`; empty if it was not counted.
-    """
-
-    scores: Scores
-    loss: float
-    inference: Inference
-    weights: str = ""
-    pooling_activity: Sequence[float] = ()
-
-    @property
-    def view(self) -> str:
-        """Name of the views; empty for one view at scale 1."""
-        return self.inference.name
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entries of this result in a record."""
-        return {"inference": asdict(self.inference), "loss": self.loss, **self.scores.to_dict()}
 
 
 class Evaluator(nn.Module):
@@ -98,7 +69,9 @@ class Evaluator(nn.Module):
         self.confusion.update(prediction, label)
         self.boundary.update(prediction, label)
 
-    def compute(self, names: Sequence[str], weights: str = "", pooling_activity: Sequence[float] = ()) -> EvaluationResult:
+    def compute(
+        self, names: Sequence[str], weights: str = "", pooling_activity: Sequence[float] = ()
+    ) -> EvaluationResult[Scores]:
         """Compute the result over all processes.
 
         Args:

@@ -109,6 +109,21 @@ class TiledScoreMap:
             self._start += self._kept.popleft().shape[2]
 
 
+def cut_tile(band: Tensor, left: int, tile: tuple[int, int]) -> Tensor:
+    """Cut one tile out of a row of tiles, and repeat the image's edge if the tile extends outside the image.
+
+    Args:
+        band: uint8 or float (N, 3, rows, W): the tile's rows inside the image.
+        left: First column of the tile.
+        tile: (height, width) of the tile.
+
+    Returns:
+        Float (N, 3, height, width).
+    """
+    part = band[..., left : left + tile[1]].float()
+    return F.pad(part, (0, tile[1] - part.shape[-1], 0, tile[0] - part.shape[-2]), mode="replicate")
+
+
 def scaled_rows(image: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
     """Compute some rows of a resized image.
 
@@ -164,10 +179,7 @@ def _row_of_tiles(
     band = read(slice(top, top + height))
     sums: tuple[Tensor, Tensor] | None = None
     for left in tiles.lefts:
-        # The last tiles can extend outside the image; its edge is repeated there.
-        part = band[..., left : left + width].float()
-        part = F.pad(part, (0, width - part.shape[-1], 0, height - part.shape[-2]), mode="replicate")
-        logits = network(part)
+        logits = network(cut_tile(band, left, tiles.tile))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         # Cells of the score map per grid cell.
         down, across = (max(1, round(GRID * side / of)) for side, of in zip(logits.shape[-2:], tiles.tile, strict=True))

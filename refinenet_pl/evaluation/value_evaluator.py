@@ -1,7 +1,6 @@
 """Evaluation of a network that predicts continuous values: its views of the images, its metric and its loss."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,37 +8,21 @@ from torchmetrics import MeanMetric
 
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.dtypes import to_float64
+from refinenet_pl.evaluation.result import EvaluationResult
 from refinenet_pl.evaluation.value_inference import Activation, ValueInference
-from refinenet_pl.metrics.depth import DepthErrors
+from refinenet_pl.metrics.depth import DepthErrors, DepthScores
 from refinenet_pl.metrics.double_mean import DoubleMean
-from refinenet_pl.metrics.keypoints import KeypointAccuracy
-from refinenet_pl.metrics.normals import NormalErrors
-from refinenet_pl.metrics.values import Errors, ValueScores, ValuesMetric
+from refinenet_pl.metrics.keypoints import KeypointAccuracy, KeypointScores
+from refinenet_pl.metrics.normals import NormalErrors, NormalScores
+from refinenet_pl.metrics.score import ScoreSet
+from refinenet_pl.metrics.values import Errors, ErrorScores, ValuesMetric
 from refinenet_pl.models.dense_network import DenseNetwork
 
 
-@dataclass(frozen=True)
-class ValueResult:
-    """Scores of a split.
-
-    Attributes:
-        scores: Scores from the sums over all images on all processes.
-        loss: Mean over all values that count; NaN if there is none.
-        inference: Views of the images.
-    """
-
-    scores: ValueScores
-    loss: float
-    inference: ValueInference
-
-    @property
-    def view(self) -> str:
-        """Name of the views; empty for one view at scale 1."""
-        return self.inference.name
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entries of this result in a record."""
-        return {"inference": asdict(self.inference), "loss": self.loss, **self.scores.to_dict()}
+def scores_of(values: Values) -> type[ScoreSet]:
+    """Class of the scores for the meaning of the values."""
+    kinds: dict[str, type[ScoreSet]] = {"depth": DepthScores, "normals": NormalScores, "heatmap": KeypointScores}
+    return kinds.get(values.kind, ErrorScores)
 
 
 def build_metric(values: Values, options: dict[str, Any] | None = None) -> ValuesMetric:
@@ -48,16 +31,22 @@ def build_metric(values: Values, options: dict[str, Any] | None = None) -> Value
     Args:
         values: The values.
         options: Arguments of the metric, such as `average` and `crop` of `DepthErrors`.
+
+    Raises:
+        ValueError: The metric does not have such an argument, or not such a value.
     """
     arguments = options or {}
-    match values.kind:
-        case "depth":
-            return DepthErrors(**arguments)
-        case "normals":
-            return NormalErrors(**arguments)
-        case "heatmap":
-            return KeypointAccuracy(values.names, **arguments)
-    return Errors(values.names, **arguments)
+    try:
+        match values.kind:
+            case "depth":
+                return DepthErrors(**arguments)
+            case "normals":
+                return NormalErrors(**arguments)
+            case "heatmap":
+                return KeypointAccuracy(values.names, **arguments)
+        return Errors(values.names, **arguments)
+    except TypeError as error:
+        raise ValueError(f"metric_options {arguments} are not those of the metric of {values.kind}: {error}") from None
 
 
 class ValueEvaluator(nn.Module):
@@ -103,9 +92,14 @@ class ValueEvaluator(nn.Module):
             self.loss.update(to_float64(total) / to_float64(weight), to_float64(weight))
         self.metric.update(prediction, target.nan_to_num(), valid)
 
-    def compute(self) -> ValueResult:
-        """Compute the result over all processes."""
-        return ValueResult(self.metric.scores(), self.loss.compute().item(), self.inference)
+    def compute(self, weights: str = "", pooling_activity: Sequence[float] = ()) -> EvaluationResult[ScoreSet]:
+        """Compute the result over all processes.
+
+        Args:
+            weights: Digest of the evaluated weights.
+            pooling_activity: Activity in the same evaluation.
+        """
+        return EvaluationResult(self.metric.scores(), self.loss.compute().item(), self.inference, weights, pooling_activity)
 
     def reset(self) -> None:
         """Reset all sums."""

@@ -1,19 +1,18 @@
 """Integer confusion matrix of a whole dataset, and the scores computed from it."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-MEAN_SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_miou")
-"""Scores over all classes or pixels, as they are logged; attributes of `Scores`."""
+from refinenet_pl.metrics.score import Score, ScoreSet
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(ScoreSet):
     """Scores of a confusion matrix, in 0..1 and float64.
 
     A class counts if it occurs in the labels or, unless `labeled_only`, in the predictions.
@@ -33,6 +32,14 @@ class Scores:
         boundary_counts: Their counts for each class: along both borders, along the label's, and along the prediction's.
     """
 
+    SCORES: ClassVar = (
+        Score("miou", "mIoU"),
+        Score("pixel_accuracy", "pixel accuracy"),
+        Score("mean_accuracy", "mean accuracy"),
+        Score("frequency_weighted_iou", "frequency-weighted IoU"),
+        Score("boundary_miou", "boundary mIoU"),
+    )
+
     miou: float
     pixel_accuracy: float
     mean_accuracy: float
@@ -44,10 +51,6 @@ class Scores:
     boundary_miou: float | None = None
     boundary_iou: dict[str, float | None] | None = None
     boundary_counts: list[list[int]] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores as plain data for a record."""
-        return asdict(self)
 
 
 def scores(confusion: np.ndarray, names: list[str], labeled_only: bool = False, boundary: np.ndarray | None = None) -> Scores:

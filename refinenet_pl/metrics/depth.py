@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from refinenet_pl.dtypes import to_float64
-from refinenet_pl.metrics.values import ValueScores, ValuesMetric, check_prediction, check_values, numbers
+from refinenet_pl.metrics.score import Score, ScoreSet
+from refinenet_pl.metrics.values import RMSE, ValuesMetric, check_prediction, check_values, numbers
 
 Average = Literal["image", "pixel"]
 Crop = Literal["eigen"]
@@ -21,7 +22,7 @@ _THRESHOLDS = (1.25, 1.25**2, 1.25**3)
 
 
 @dataclass(frozen=True)
-class DepthScores(ValueScores):
+class DepthScores(ScoreSet):
     """Errors of depth maps, from target depths t and predicted depths p in meters; log is the natural logarithm.
 
     Sources: Eigen et al., "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network", NIPS 2014, section 4.3,
@@ -42,14 +43,17 @@ class DepthScores(ValueScores):
         delta3: Share of pixels with max(p / t, t / p) < 1.25^3.
     """
 
-    HIGHER_IS_BETTER: ClassVar = {
-        "abs_rel": False, "sq_rel": False, "rmse": False, "rmse_log": False, "log10": False, "silog": False,
-        "delta1": True, "delta2": True, "delta3": True,
-    }  # fmt: skip
-    UNITS: ClassVar = {
-        "abs_rel": "", "sq_rel": "m", "rmse": "m", "rmse_log": "", "log10": "", "silog": "",
-        "delta1": "share", "delta2": "share", "delta3": "share",
-    }  # fmt: skip
+    SCORES: ClassVar = (
+        Score("abs_rel", "AbsRel", "", False, decimals=3, margin=0.01),
+        Score("sq_rel", "SqRel", "", False, decimals=3, margin=0.01),
+        RMSE,
+        Score("rmse_log", "RMSE log", "", False, decimals=3, margin=0.01),
+        Score("log10", "log10", "", False, decimals=3, margin=0.005),
+        Score("silog", "SILog", "", False, decimals=2, margin=1.0),
+        Score("delta1", "delta1"),
+        Score("delta2", "delta2"),
+        Score("delta3", "delta3"),
+    )
 
     abs_rel: float | None
     sq_rel: float | None
@@ -102,7 +106,7 @@ class DepthErrors(ValuesMetric):
             raise ValueError(f"min_depth {min_depth} must be more than 0 and less than max_depth {max_depth}")
         self.crop = crop
         # Number of images or pixels, and the sum of each score or of its terms.
-        self.add_state("sums", torch.zeros(1 + len(DepthScores.UNITS), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("sums", torch.zeros(1 + len(DepthScores.SCORES), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor, valid: Tensor) -> None:
         """Add one batch of whole images.

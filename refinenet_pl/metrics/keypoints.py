@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from refinenet_pl.dtypes import to_float64
-from refinenet_pl.metrics.values import ValueScores, ValuesMetric, check_prediction, check_values, named, numbers
+from refinenet_pl.metrics.score import Score, ScoreSet
+from refinenet_pl.metrics.values import ValuesMetric, check_prediction, check_values, named, numbers
 
 Position = Literal["argmax", "soft_argmax"]
 
@@ -16,7 +17,7 @@ _THRESHOLDS = (0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True)
-class KeypointScores(ValueScores):
+class KeypointScores(ScoreSet):
     """Shares of labeled keypoints whose predicted position is near the target's.
 
     Near: at most 5, 10 or 20 % of the reference length away; see `KeypointAccuracy`. As in `keypoint_pck_accuracy` of
@@ -29,8 +30,7 @@ class KeypointScores(ValueScores):
         per_keypoint: Each of these shares by keypoint; None for a keypoint without a label.
     """
 
-    HIGHER_IS_BETTER: ClassVar = {"pck_5": True, "pck_10": True, "pck_20": True}
-    UNITS: ClassVar = {"pck_5": "share", "pck_10": "share", "pck_20": "share"}
+    SCORES: ClassVar = (Score("pck_10", "PCK@0.1"), Score("pck_5", "PCK@0.05"), Score("pck_20", "PCK@0.2"))
 
     pck_5: float | None
     pck_10: float | None
@@ -107,7 +107,7 @@ class KeypointAccuracy(ValuesMetric):
         """Compute the scores over all processes."""
         shares = self.compute()
         pck_5, pck_10, pck_20 = numbers(shares.nanmean(1))
-        per_keypoint = {score: named(self.names, row) for score, row in zip(KeypointScores.UNITS, shares, strict=True)}
+        per_keypoint = {score: named(self.names, row) for score, row in zip(("pck_5", "pck_10", "pck_20"), shares, strict=True)}
         return KeypointScores(pck_5, pck_10, pck_20, per_keypoint)
 
 

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from refinenet_pl.dtypes import to_float64
-from refinenet_pl.metrics.values import ValueScores, ValuesMetric, check_prediction, check_values, numbers
+from refinenet_pl.metrics.score import Score, ScoreSet
+from refinenet_pl.metrics.values import ValuesMetric, check_prediction, check_values, numbers
 
 BINS_PER_DEGREE = 100
 _THRESHOLDS = (11.25, 22.5, 30.0)
 
 
 @dataclass(frozen=True)
-class NormalScores(ValueScores):
+class NormalScores(ScoreSet):
     """Angles between predicted and true surface normals, over all pixels.
 
     Source: normals/eval/eval_pred_sn.m of github.com/aayushbansal/MarrRevisited (Bansal et al., CVPR 2016).
@@ -28,14 +29,14 @@ class NormalScores(ValueScores):
         below_30: Share of pixels with an angle of less than 30 degrees.
     """
 
-    HIGHER_IS_BETTER: ClassVar = {
-        "mean_angle": False, "median_angle": False, "rmse_angle": False,
-        "below_11_25": True, "below_22_5": True, "below_30": True,
-    }  # fmt: skip
-    UNITS: ClassVar = {
-        "mean_angle": "degrees", "median_angle": "degrees", "rmse_angle": "degrees",
-        "below_11_25": "share", "below_22_5": "share", "below_30": "share",
-    }  # fmt: skip
+    SCORES: ClassVar = (
+        Score("mean_angle", "mean angle", "\N{DEGREE SIGN}", False),
+        Score("median_angle", "median angle", "\N{DEGREE SIGN}", False),
+        Score("rmse_angle", "RMSE of angle", "\N{DEGREE SIGN}", False),
+        Score("below_11_25", "below 11.25\N{DEGREE SIGN}"),
+        Score("below_22_5", "below 22.5\N{DEGREE SIGN}"),
+        Score("below_30", "below 30\N{DEGREE SIGN}"),
+    )
 
     mean_angle: float | None
     median_angle: float | None

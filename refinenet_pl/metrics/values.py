@@ -3,32 +3,18 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from refinenet_pl.dtypes import float64_device, to_float64
+from refinenet_pl.metrics.score import Score, ScoreSet
 
-
-@dataclass(frozen=True)
-class ValueScores:
-    """Base class of the scores of continuous targets. A score is None if no value counts.
-
-    Attributes:
-        HIGHER_IS_BETTER: For each score over all channels, an attribute of this class: whether a higher one is better.
-        UNITS: Unit of each of these scores: `m`, `degrees`, `target` for the target's own unit, `share` for a share in 0..1,
-            empty for a number without a unit.
-    """
-
-    HIGHER_IS_BETTER: ClassVar[dict[str, bool]]
-    UNITS: ClassVar[dict[str, str]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores as plain data for a record."""
-        return asdict(self)
+RMSE = Score("rmse", "RMSE", "", higher_is_better=False, decimals=3, margin=0.01)
+"""Root mean squared error, in the unit of the values."""
 
 
 class ValuesMetric(Metric):
@@ -41,7 +27,7 @@ class ValuesMetric(Metric):
     full_state_update = False
 
     @abstractmethod
-    def scores(self) -> ValueScores:
+    def scores(self) -> ScoreSet:
         """Compute the scores over all processes."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
@@ -51,7 +37,7 @@ class ValuesMetric(Metric):
 
 
 @dataclass(frozen=True)
-class ErrorScores(ValueScores):
+class ErrorScores(ScoreSet):
     """Errors of values of any kind, in their unit.
 
     Attributes:
@@ -60,8 +46,7 @@ class ErrorScores(ValueScores):
         per_channel: Each of these errors by channel; None for a channel without valid values.
     """
 
-    HIGHER_IS_BETTER: ClassVar = {"mae": False, "rmse": False}
-    UNITS: ClassVar = {"mae": "target", "rmse": "target"}
+    SCORES: ClassVar = (Score("mae", "MAE", "", False, decimals=3, margin=0.01), RMSE)
 
     mae: float | None
     rmse: float | None

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from refinenet_pl.ablation.figures import Report
+from refinenet_pl.ablation.scores import axis_label, direction
 from refinenet_pl.report.collect import Group, images_per_second
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def style_of(place: int) -> tuple[str, str]:
 
 def differences(report: Report) -> str | None:
     """Plot differences from the reference with confidence intervals; None if there are no differences."""
+    score = report.score
     rows = [(place, row, mean) for place, row in enumerate(report.rows) if (mean := row.difference.mean) is not None]
     if not rows:
         return None
@@ -51,18 +53,19 @@ def differences(report: Report) -> str | None:
             axes.plot(list(row.difference.values.values()), [y] * len(row.difference.values), marker, color=color, markersize=5)
         values = [value for _, row, _ in rows for value in row.difference.values.values()] + [0.0]
         # Limits ignore the intervals, which are many times wider than the differences with two seeds.
-        room = 0.6 * (max(values) - min(values)) or 1.0
+        room = 0.6 * (max(values) - min(values)) or score.margin
         axes.set_xlim(min(values) - room, max(values) + room)
         axes.set_yticks(range(len(rows)), labels)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        axes.set_xlabel("difference in mIoU, points")
+        unit = f", {score.difference_unit}" if score.difference_unit else ""
+        axes.set_xlabel(f"difference in {score.label}{unit}{direction(score)}")
         return _svg(figure)
 
 
 def curves(group: Group) -> str | None:
-    """Plot mIoU by epoch; None if no run was evaluated more than once during training."""
+    """Plot the primary score by epoch; None if no run was evaluated more than once during training."""
     plotted = [(place, group.curves(row)) for place, row in enumerate(group.report.rows)]
     if not any(len(curve) > 1 for _, found in plotted for curve in found):
         return None
@@ -73,8 +76,8 @@ def curves(group: Group) -> str | None:
             for curve in found:
                 axes.plot(*zip(*curve, strict=True), color=color, linewidth=0.8, alpha=0.45)
             by_epoch: dict[int, list[float]] = {}
-            for epoch, miou in (point for curve in found for point in curve):
-                by_epoch.setdefault(epoch, []).append(miou)
+            for epoch, value in (point for curve in found for point in curve):
+                by_epoch.setdefault(epoch, []).append(value)
             mean = [
                 (epoch, sum(values) / len(values)) for epoch, values in sorted(by_epoch.items()) if len(values) == len(found)
             ]
@@ -83,18 +86,18 @@ def curves(group: Group) -> str | None:
                 axes.plot(*zip(*mean, strict=True), marker, linestyle="-", color=color, markersize=5, markevery=every)
         axes.locator_params(axis="x", integer=True)
         axes.grid()
-        axes.set(xlabel="epoch", ylabel="mIoU on val, %")
+        axes.set(xlabel="epoch", ylabel=axis_label(group.report.primary, "val"))
         return _svg(figure)
 
 
 def parameters(report: Report) -> str | None:
-    """Plot mIoU against the number of parameters; None if fewer than two rows have both."""
+    """Plot the score against the number of parameters; None if fewer than two rows have both."""
     millions = [None if row.parameters is None else row.parameters / 1e6 for row in report.rows]
     return _cost(report, millions, "parameters, millions")
 
 
 def speed(report: Report) -> str | None:
-    """Plot mIoU against training speed; None if fewer than two rows have both."""
+    """Plot the score against training speed; None if fewer than two rows have both."""
     return _cost(report, [images_per_second(row) for row in report.rows], "training, images per second")
 
 
@@ -113,7 +116,7 @@ def _cost(report: Report, costs: Sequence[float | None], label: str) -> str | No
             axes.plot([cost], [mean], marker, color=color, markersize=8)
         axes.margins(0.12)
         axes.grid()
-        axes.set(xlabel=label, ylabel=f"mIoU on {report.split}, %")
+        axes.set(xlabel=label, ylabel=axis_label(report.score, report.split))
         return _svg(figure)
 
 

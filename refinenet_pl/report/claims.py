@@ -5,22 +5,28 @@ from typing import get_args
 
 from tabulate import tabulate
 
-from refinenet_pl.ablation.claims import MARGIN, Effect, effects, read_claims
+from refinenet_pl.ablation.claims import Effect, effects, read_claims
 from refinenet_pl.ablation.records import read_records
 from refinenet_pl.ablation.rendering import MINUS
+from refinenet_pl.ablation.scores import with_unit
 from refinenet_pl.ablation.significance import CONFIDENCE
 from refinenet_pl.ablation.table import Claim, Family
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import RECIPES, find_table, names
 from refinenet_pl.metrics.dead_relu import inactive_blocks
+from refinenet_pl.metrics.registry import SCORES
+from refinenet_pl.metrics.score import Score
 from refinenet_pl.report.templates import template
 
 _TITLES = {
     "scenes": "Scenes",
+    "scenes_depth": "Scenes, depth",
+    "scenes_keypoints": "Scenes, keypoints",
     "camvid": "CamVid",
     "camvid_half": "CamVid at half resolution",
     "camvid_paper_width": "CamVid at half resolution, paper's width",
     "nyudv2": "NYUDv2",
+    "nyudv2_depth": "NYUDv2, depth",
     "person_part": "Person-Part",
 }
 
@@ -44,7 +50,7 @@ def page(root: Path) -> str:
         recipes={_title(recipe): (_tables(held), _inactive(held, recipe, root)) for recipe, held in found.items()},
         untested=[claim.claim for claim in claims if not any(e.claim == claim for held in found.values() for e in held)],
         groups=groups,
-        margin=f"{MARGIN:g}",
+        margins=_margins([effect.score for held in found.values() for effect in held]),
         confidence=f"{100 * CONFIDENCE:g}%",
     )
 
@@ -57,8 +63,25 @@ def _overview(claims: list[Claim], found: dict[str, list[Effect]]) -> str:
     for claim, figures in zip(claims, published, strict=True):
         verdicts = [next((_mark(e) for e in held if e.claim == claim), "not run") for held in found.values()]
         rows.append([claim.claim, f"`{claim.table}`", *([figures] if any(published) else []), *verdicts])
-    header = ["claim", "table", *(["paper, points"] if any(published) else []), *map(_title, found)]
+    headings = [_heading(recipe, held) for recipe, held in found.items()]
+    header = ["claim", "table", *(["paper, points"] if any(published) else []), *headings]
     return tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
+
+
+def _heading(recipe: str, held: list[Effect]) -> str:
+    """Title of a recipe, with its primary score unless that is mIoU."""
+    label = next((e.score.label for e in held if e.claim.score is None and e.score.name != "miou"), None)
+    return _title(recipe) + (f" ({label})" if label else "")
+
+
+def _margins(scores: list[Score]) -> str:
+    """Margins of scores in words, such as `±1 for mIoU, boundary mIoU (in points); ±0.01 for AbsRel`."""
+    labels: dict[tuple[float, str], list[str]] = {}
+    for score in dict.fromkeys(scores):
+        labels.setdefault((score.margin, score.difference_unit), []).append(score.label)
+    return "; ".join(
+        f"±{margin:g} for {', '.join(alike)}{f' (in {unit})' if unit else ''}" for (margin, unit), alike in labels.items()
+    )
 
 
 def _tables(held: list[Effect]) -> list[str]:
@@ -71,11 +94,12 @@ def _table(held: list[Effect]) -> str:
     rows = []
     for effect in held:
         test = effect.significance
-        interval = "" if test is None else f"{_points(test.low)} to {_points(test.high)}"
+        interval = "" if test is None else f"{_shown(effect.score, test.low)} to {_shown(effect.score, test.high)}"
         p = "" if test is None else "< 0.001" if test.adjusted_p < 0.0005 else f"{test.adjusted_p:.3f}"
-        figures = (_points(effect.mean), interval, p, len(effect.values))
-        rows.append((effect.claim.claim, _cells(effect.claim), *figures, effect.verdict))
-    header = ("claim", "difference", "points", "95% interval", "p", "seeds", "verdict")
+        figures = (_shown(effect.score, effect.mean), interval, p, len(effect.values))
+        rows.append((effect.claim.claim, _cells(effect), *figures, effect.verdict))
+    unit = "points" if all(effect.score.difference_unit == "points" for effect in held) else "improvement"
+    header = ("claim", "difference", unit, "95% interval", "p", "seeds", "verdict")
     right = ("left", "left", "right", "right", "right", "right", "left")
     return tabulate(rows, header, tablefmt="pipe", colalign=right, disable_numparse=True)
 
@@ -108,24 +132,32 @@ def _command(group: Path) -> str:
 
 def _mark(effect: Effect) -> str:
     bold = f"**{effect.verdict}**" if effect.verdict == "not supported" else effect.verdict
-    return f"{bold} ({_points(effect.mean)})"
+    return f"{bold} ({_shown(effect.score, effect.mean)})"
 
 
-def _cells(claim: Claim) -> str:
-    """Format a difference of two cells as `a` - `b`, and longer sums as their number of cells."""
-    more, less = ([cell for cell, weight in claim.effect.items() if weight * sign > 0] for sign in (1, -1))
+def _cells(effect: Effect) -> str:
+    """Format a difference of two cells as `a` - `b`, and longer sums as their number of cells.
+
+    If lower scores are better, the better cell of the claim is subtracted, so that an improvement is positive.
+    """
+    claim, score = effect.claim, effect.score
+    signs = (1, -1) if score.higher_is_better else (-1, 1)
+    more, less = ([cell for cell, weight in claim.effect.items() if weight * sign > 0] for sign in signs)
     text = f"`{more[0]}` {MINUS} `{less[0]}`" if len(more) == len(less) == 1 else f"{len(claim.effect)} cells, see the table"
-    score = {"miou": "", "boundary_miou": ", boundary mIoU"}[claim.score]
-    return f"{text}{score}" + (f" {MINUS} mIoU" if claim.minus else "")
+    if claim.minus:
+        return f"{text}, {score.label} {MINUS} {SCORES[claim.minus].label}"
+    return text if score.name == "miou" else f"{text}, {score.label}"
 
 
 def _published(claim: Claim) -> str:
     figures = claim.published(read_table(find_table(claim.table)))
-    return ", ".join(f"{_points(figure)} {_title(recipe)}" for recipe, figure in figures.items())
+    return ", ".join(f"{_shown(SCORES['miou'], figure)} {_title(recipe)}" for recipe, figure in figures.items())
 
 
-def _points(value: float) -> str:
-    return f"{value:+z.1f}".replace("-", MINUS)
+def _shown(score: Score, difference: float) -> str:
+    """Format a difference with its sign, and its unit except for points."""
+    unit = "" if score.difference_unit == "points" else score.difference_unit
+    return with_unit(score.format(difference, "+"), unit)
 
 
 def _title(recipe: str) -> str:

@@ -6,12 +6,15 @@ from pathlib import Path
 from refinenet_pl.ablation.comparison import get
 from refinenet_pl.ablation.figures import Report, Row, build_report
 from refinenet_pl.ablation.records import RecordError, find_seeds, read_records
+from refinenet_pl.ablation.scores import shown
 from refinenet_pl.ablation.table import Cell, Table
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_table, names
+from refinenet_pl.metrics.registry import KINDS
+from refinenet_pl.metrics.score import Score, ScoreSet
 from refinenet_pl.tracking.identity import RunId
 
-IMAGE, LABEL, PREDICTION = "-image.jpg", "-label.png", "-prediction.png"
+IMAGE, LABEL, PREDICTION, ERROR = "-image.jpg", "-label.png", "-prediction.png", "-error.png"
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,21 @@ class Group:
         return f"{self.report.table.name}@{self.report.recipe}"
 
     @property
+    def kind(self) -> type[ScoreSet]:
+        """Class of the scores of the runs."""
+        return next(kind for kind in KINDS if kind.SCORES[0] == self.report.primary)
+
+    @property
     def classes(self) -> list[str]:
         """Class names in the dataset's order."""
         found = (get(record, "evaluations", self.report.split, "iou") for record in self.report.records)
         return list(next(filter(None, found), {}))
+
+    def mean(self, row: Row, score: Score) -> float | None:
+        """Mean of a score over seeds, as it is shown; None if no run has one."""
+        values = [shown(record, self.report.split, score) for record in row.records.values()]
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
 
     def iou(self, row: Row, name: str) -> float | None:
         """Mean IoU of a class over seeds, in percent; None if no run has one."""
@@ -44,9 +58,10 @@ class Group:
         return sum(values) / len(values) if values else None
 
     def curves(self, row: Row) -> list[list[tuple[int, float]]]:
-        """Validation mIoU during training: a list of (epoch, percent) for each seed."""
+        """Primary score on val during training, as it is shown: a list of (epoch, score) for each seed."""
+        name, factor = self.report.primary.name, self.report.primary.factor
         return [
-            [(point["epoch"], 100 * point["miou"]) for point in record["curve"] if point["miou"] is not None]
+            [(point["epoch"], factor * point[name]) for point in record["curve"] if point.get(name) is not None]
             for record in row.records.values()
             if record.get("curve")
         ]

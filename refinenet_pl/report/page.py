@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image
 
 from refinenet_pl.ablation.figures import Report
-from refinenet_pl.ablation.rendering import entries, notes
+from refinenet_pl.ablation.rendering import Entry, entries, notes
+from refinenet_pl.metrics.confusion import Scores
+from refinenet_pl.metrics.score import Score
 from refinenet_pl.report import charts
-from refinenet_pl.report.collect import IMAGE, LABEL, PREDICTION, Group
+from refinenet_pl.report.collect import ERROR, IMAGE, LABEL, PREDICTION, Group
 from refinenet_pl.report.templates import FOLDER, template
 
 
@@ -47,13 +49,14 @@ class Key:
 
 
 def _section(group: Group, numbers: Iterator[int]) -> dict[str, Any]:
-    report = group.report
+    report, label = group.report, group.report.score.label
     header, rows = entries(report)
+    scores, score_rows = _scores(group)
     plotted = {
         "Difference from the reference, with 95% confidence intervals": charts.differences(report),
-        "mIoU by epoch: mean and individual seeds": charts.curves(group),
-        "mIoU vs. parameters": charts.parameters(report),
-        "mIoU vs. training speed": charts.speed(report),
+        f"{report.primary.label} by epoch: mean and individual seeds": charts.curves(group),
+        f"{label} vs. parameters": charts.parameters(report),
+        f"{label} vs. training speed": charts.speed(report),
     }
     return {
         "id": re.sub(r"[^\w-]", "-", group.name),
@@ -69,6 +72,9 @@ def _section(group: Group, numbers: Iterator[int]) -> dict[str, Any]:
         "charts": {heading: _inline(svg, next(numbers)) for heading, svg in plotted.items() if svg},
         "heat": _heat(group),
         "classes": group.classes,
+        "scores": scores,
+        "score_rows": score_rows,
+        "lower": [score.label for score in scores if not score.higher_is_better],
         "samples": _samples(group),
         "legend": _legend(group),
         "notes": notes(report),
@@ -94,8 +100,20 @@ def _heat(group: Group) -> list[tuple[str, list[float | None]]]:
     return [(label, values) for label, values in rows if any(value is not None for value in values)]
 
 
+def _scores(group: Group) -> tuple[list[Score], list[tuple[str, list[Entry]]]]:
+    """Scores of continuous values, and their means over seeds of each row with scores; both empty for classes."""
+    if group.kind is Scores:
+        return [], []
+    found = [(row.cell.label, [(score, group.mean(row, score)) for score in group.kind.SCORES]) for row in group.report.rows]
+    return list(group.kind.SCORES), [
+        (label, [Entry("–") if value is None else Entry(score.format(value), value) for score, value in values])
+        for label, values in found
+        if any(value is not None for _, value in values)
+    ]
+
+
 def _samples(group: Group) -> list[dict[str, Any]]:
-    """Sample images with the ground truth and each row's prediction."""
+    """Sample images with the ground truth and each row's prediction, followed by its error if there is an image of it."""
     by_row = [(row.cell.label, group.samples(row)) for row in group.report.rows]
     names = sorted({name for _, stems in by_row for name in stems})
     samples = []
@@ -103,13 +121,16 @@ def _samples(group: Group) -> list[dict[str, Any]]:
         stems = {label: found[name] for label, found in by_row if name in found}
         first = next(iter(stems.values()))
         shown = [("image", _data(first, IMAGE)), ("ground truth", _data(first, LABEL))]
-        shown += [(label, _data(stem, PREDICTION)) for label, stem in stems.items()]
+        for label, stem in stems.items():
+            shown += [(label, _data(stem, PREDICTION)), (f"{label}: error", _data(stem, ERROR))]
         samples.append({"name": name, "images": [(label, data) for label, data in shown if data]})
     return samples
 
 
 def _legend(group: Group) -> list[tuple[str, str]]:
-    """Name and color of each class in the sample images, from the palette of the masks."""
+    """Name and color of each class in the sample images, from the palette of the masks; empty for continuous values."""
+    if group.kind is not Scores:
+        return []
     masks = [
         path for row in group.report.rows for stem in group.samples(row).values() for path in _files(stem, LABEL, PREDICTION)
     ]

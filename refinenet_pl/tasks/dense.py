@@ -1,6 +1,9 @@
-"""Base class of the Lightning modules: a network from images to numbers for each pixel, its optimizer and its training."""
+"""Base class of the Lightning modules: a network from images to numbers for each pixel, its training and its evaluation."""
 
+import math
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Self
 
 import torch
@@ -10,32 +13,51 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from refinenet_pl.models.dense_network import DenseNetwork, as_dense_network
+from refinenet_pl.errors import CheckpointError
+from refinenet_pl.evaluation.evaluator import Evaluator
+from refinenet_pl.evaluation.inference import Inference
+from refinenet_pl.evaluation.result import EvaluationResult
+from refinenet_pl.evaluation.value_evaluator import ValueEvaluator
+from refinenet_pl.evaluation.value_inference import ValueInference
+from refinenet_pl.files import slug
+from refinenet_pl.metrics.dead_relu import PoolingActivity
+from refinenet_pl.metrics.score import Score, ScoreSet
+from refinenet_pl.models.dense_network import DenseNetwork, arguments_of, as_dense_network
 from refinenet_pl.models.ops.dropout import set_sample_seeds
 from refinenet_pl.seeds import derive_seed
-from refinenet_pl.state_dicts import nonfinite
+from refinenet_pl.state_dicts import describe_nonfinite, digest, nonfinite
 from refinenet_pl.tasks.divergence import DivergenceError, DivergenceWatch, advice_against_divergence
 from refinenet_pl.tasks.losses.global_mean import GlobalMeanLoss
 from refinenet_pl.tasks.optimizers import build_optimizer, build_schedule
 
 
 class DenseTask(LightningModule):
-    """Base of the tasks: training of a network, without a loss and metrics of its own.
+    """Base of the tasks: training and evaluation of a network, without a loss and metrics of its own.
 
     The constructor of a subclass saves its arguments with `save_hyperparameters`, among them `learning_rate`,
     `learning_rate_scale`, `encoder_learning_rate_factor`, `optimizer`, `weight_decay`, `power`, `warmup_steps`,
-    `freeze_batch_norm` and `compile`, see `SegmentationTask`, and calls `configure`.
+    `freeze_batch_norm` and `compile`, see `SegmentationTask`, sets `training_inference` and `test_inference`, and calls
+    `configure`.
 
     Attributes:
         network: The network.
         criterion: The loss as sums over pixels, set by `configure_losses`.
         global_loss: Its mean over an optimizer step.
+        evaluators: One for each of `val` and `test`, set by `configure_metrics`.
+        activity: Active share of the pooling blocks' ReLUs.
+        training_inference: View of the images in validation during training: scale 1 only.
+        test_inference: View of the images in `Trainer.validate` and `Trainer.test`.
+        results: Results of the last evaluations, by `val` and `test`.
     """
 
     mean: Tensor
     std: Tensor
     network: nn.Module
     criterion: nn.Module
+    evaluators: nn.ModuleDict
+    training_inference: Inference | ValueInference
+    test_inference: Inference | ValueInference
+    results: dict[str, EvaluationResult[Any]]
 
     def configure(self, network: nn.Module) -> None:
         """Set the network, the loss and the metrics."""
@@ -43,8 +65,12 @@ class DenseTask(LightningModule):
         self.configure_losses()
         self.global_loss = GlobalMeanLoss()
         self.configure_metrics()
+        self.activity = PoolingActivity(self.network)
         self.divergence = DivergenceWatch()
+        self.results = {}
         self._has_fitted = False
+        self._forced_view: Inference | ValueInference | None = None
+        self._validated = ""
 
     def configure_network(self, network: nn.Module) -> None:
         """Set `network`: freeze its encoder, compile it, and register the normalization of its input."""
@@ -66,7 +92,21 @@ class DenseTask(LightningModule):
 
     @abstractmethod
     def configure_metrics(self) -> None:
-        """Set the metrics of `val` and `test`."""
+        """Set `evaluators`, one for each of `val` and `test`."""
+
+    @abstractmethod
+    def evaluator(self, stage: str) -> Evaluator | ValueEvaluator:
+        """The evaluator of `val` or `test`."""
+
+    @property
+    @abstractmethod
+    def score_set(self) -> type[ScoreSet]:
+        """Class of the scores."""
+
+    @property
+    def primary_score(self) -> Score:
+        """The score that selects the best checkpoint and is shown in tables by default."""
+        return self.score_set.SCORES[0]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Build the optimizer and its schedule from the arguments."""
@@ -112,6 +152,127 @@ class DenseTask(LightningModule):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    @contextmanager
+    def viewing(self, inference: Inference | ValueInference) -> Iterator[None]:
+        """Evaluate with this view within the block, in place of the views of training and testing."""
+        self._forced_view = inference
+        try:
+            yield
+        finally:
+            self._forced_view = None
+
+    def on_validation_start(self) -> None:
+        """Reset the sums and check for divergence."""
+        self.activity.reset()
+        self._start("val")
+        self._end_if_diverged()
+
+    def on_test_start(self) -> None:
+        """Reset the sums."""
+        self._start("test")
+
+    def validation_step(self, batch: dict[str, Any], batch_index: int) -> None:
+        """Evaluate a batch, with the activity of its ReLUs in training."""
+        if batch_index == 0:
+            self._validated = digest(self.network.state_dict())  # callbacks may change weights before the end
+        with self.activity.counting() if self._counts_activity else nullcontext():
+            self.evaluate("val", batch)
+
+    def test_step(self, batch: dict[str, Any], batch_index: int) -> None:
+        """Evaluate a batch."""
+        self.evaluate("test", batch)
+
+    @abstractmethod
+    def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
+        """Add a batch to the evaluator of `val` or `test`."""
+
+    @abstractmethod
+    def compute_result(self, stage: str, weights: str, pooling_activity: Sequence[float]) -> EvaluationResult[Any]:
+        """Compute the result of the evaluator of `val` or `test`."""
+
+    def on_validation_epoch_end(self) -> None:
+        """Log and keep the scores, and log the active share of each pooling block's ReLUs."""
+        shares: list[float] = []
+        if self._counts_activity:
+            shares = self.activity.compute()
+            self.log_dict({f"val/active/block_{number}": share for number, share in enumerate(shares, start=1)})
+        self._finish("val", self._validated, shares)
+
+    def on_test_epoch_end(self) -> None:
+        """Log and keep the scores."""
+        self._finish("test")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check a checkpoint's values and the meaning of its channels.
+
+        Raises:
+            CheckpointError: Its tensors have NaN or infinity, or its channels have another meaning than the dataset's.
+        """
+        if self._trainer is None:  # in load_from_checkpoint
+            return
+        place = str(self.trainer.ckpt_path)
+        if problem := describe_nonfinite(checkpoint["state_dict"]):
+            raise CheckpointError(f"{place}: {problem}")
+        self.match_checkpoint(checkpoint, place)
+
+    @abstractmethod
+    def match_checkpoint(self, checkpoint: dict[str, Any], place: str) -> None:
+        """Compare the meaning of a checkpoint's channels with the dataset's.
+
+        Args:
+            checkpoint: Content of the checkpoint.
+            place: Its path, to name in errors.
+
+        Raises:
+            CheckpointError: They differ.
+        """
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the network's arguments and the task's class.
+
+        Raises:
+            DivergenceError: A loss, a gradient norm or a weight is NaN or infinite.
+        """
+        self._end_if_diverged()
+        checkpoint["network"] = arguments_of(self.network)
+        checkpoint["task"] = f"{type(self).__module__}.{type(self).__qualname__}"
+
+    @property
+    def _counts_activity(self) -> bool:
+        # A network that is compiled, or prepared for inference by a command that does not train, lacks the modules to count;
+        # and validations of other views evaluate the same network again.
+        other = self.hparams["compile"] or self.evaluator("val").inference.name
+        return bool(self.activity.units) and self._has_fitted and not other
+
+    def _start(self, stage: str) -> None:
+        """Choose the view, and reset the sums.
+
+        They are not reset at the end of an evaluation, because training cannot use tensors created in inference mode.
+        """
+        training = self.trainer.state.fn == "fit"
+        evaluator = self.evaluator(stage)
+        # Each task sets views of the type that its evaluators use.
+        evaluator.inference = self._forced_view or (self.training_inference if training else self.test_inference)
+        evaluator.reset()
+
+    def _finish(self, stage: str, weights: str = "", pooling_activity: Sequence[float] = ()) -> None:
+        """Log and keep the result of an evaluation."""
+        result = self.compute_result(stage, weights, pooling_activity)
+        self.results[stage] = result
+        scores = result.scores.known()
+        if scores and not math.isfinite(result.loss):
+            advice = f"try a higher trainer.precision (now {self.trainer.precision})"
+            raise DivergenceError(self.trainer.global_step, f"the loss on {stage} is", advice)
+        # The names of other views' values contain the view.
+        logged = slug(", ".join(part for part in (stage, result.view) if part))
+        self.log(f"{logged}/loss", torch.tensor(result.loss))
+        for score in self.score_set.SCORES:  # NaN if nothing counts, because a monitored value must be logged
+            self.log(f"{logged}/{score.name}", scores.get(score.name, math.nan), prog_bar=score is self.primary_score)
+        self.log_parts(logged, result)
+
+    def log_parts(self, stage: str, result: EvaluationResult[Any]) -> None:
+        """Log scores of single classes or channels; a subclass may override it."""
 
     def _seed(self, batch: dict[str, Any]) -> None:
         """Seed random numbers by the samples of a batch."""

@@ -1,18 +1,19 @@
 """Lightning module that trains and evaluates any network from images to continuous values."""
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from refinenet_pl.datasets.values import Values
-from refinenet_pl.evaluation.value_evaluator import ValueEvaluator, ValueResult, build_metric
+from refinenet_pl.errors import CheckpointError
+from refinenet_pl.evaluation.result import EvaluationResult
+from refinenet_pl.evaluation.value_evaluator import ValueEvaluator, build_metric, scores_of
 from refinenet_pl.evaluation.value_inference import Activation, ValueInference, activate
+from refinenet_pl.metrics.score import ScoreSet
 from refinenet_pl.tasks.arguments import check_training_arguments
 from refinenet_pl.tasks.dense import DenseTask
-from refinenet_pl.tasks.divergence import DivergenceError
 from refinenet_pl.tasks.losses.value_loss import ValueLoss
 from refinenet_pl.tasks.losses.values import LOSSES, WeightedSum
 from refinenet_pl.tasks.optimizers import OptimizerName
@@ -31,16 +32,19 @@ class RegressionTask(DenseTask):
             freeze_batch_norm, compile: See `SegmentationTask`.
         test_scales: Scales of the `test` and `validate` commands; validation during training uses scale 1 only.
         test_flip: Evaluate each of these scales also horizontally flipped.
+        tile: (height, width) of tiles for images that do not fit in memory, see `ValueInference`; None for whole images.
+        tile_overlap: Min share of a tile that its neighbor also covers.
 
     Attributes:
         values: The values.
-        results: Results of the last evaluations, by `val` and `test`.
 
     Raises:
         ValueError: An argument is outside its range, or there is no such loss.
     """
 
     criterion: ValueLoss
+    training_inference: ValueInference
+    test_inference: ValueInference
 
     def __init__(
         self,
@@ -60,16 +64,18 @@ class RegressionTask(DenseTask):
         compile: bool = False,
         test_scales: Sequence[float] = (1.0,),
         test_flip: bool = False,
+        tile: tuple[int, int] | None = None,
+        tile_overlap: float = 0.25,
     ):
         super().__init__()
         self.values = values if isinstance(values, Values) else Values.from_dict(values)
         self.save_hyperparameters(ignore=["network", "values"])
         self.save_hyperparameters({"values": self.values.to_dict()})
         check_training_arguments(self.hparams)
-        self.training_inference = ValueInference()
-        self.test_inference = ValueInference(tuple(test_scales), test_flip)
+        tiles = None if tile is None else (tile[0], tile[1])  # a checkpoint holds lists
+        self.training_inference = ValueInference(tile=tiles, tile_overlap=tile_overlap)
+        self.test_inference = replace(self.training_inference, scales=tuple(test_scales), flip=test_flip)
         self.configure(network)
-        self.results: dict[str, ValueResult] = {}
 
     def configure_losses(self) -> None:
         """Set `criterion` by its name."""
@@ -89,6 +95,11 @@ class RegressionTask(DenseTask):
                 for stage in ("val", "test")
             }
         )
+
+    @property
+    def score_set(self) -> type[ScoreSet]:
+        """Class of the scores."""
+        return scores_of(self.values)
 
     def evaluator(self, stage: str) -> ValueEvaluator:
         """The evaluator of `val` or `test`."""
@@ -119,49 +130,41 @@ class RegressionTask(DenseTask):
         target = batch["target"].as_subclass(Tensor)
         return self.global_loss.add(*self.criterion(self(batch["image"]), target, ~target.isnan()))
 
-    def on_validation_start(self) -> None:
-        """Choose the views, reset the sums and check for divergence."""
-        training = self.trainer.state.fn == "fit"
-        self._start("val", self.training_inference if training else self.test_inference)
-        self._end_if_diverged()
-
-    def on_test_start(self) -> None:
-        """Choose the views and reset the sums."""
-        self._start("test", self.test_inference)
-
-    def validation_step(self, batch: dict[str, Any], batch_index: int) -> None:
-        """Evaluate a batch."""
-        self._evaluate("val", batch)
-
-    def test_step(self, batch: dict[str, Any], batch_index: int) -> None:
-        """Evaluate a batch."""
-        self._evaluate("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log and keep the scores."""
-        self._finish("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log and keep the scores."""
-        self._finish("test")
-
-    def _start(self, stage: str, inference: ValueInference) -> None:
-        evaluator = self.evaluator(stage)
-        evaluator.inference = inference
-        evaluator.reset()
-
-    def _evaluate(self, stage: str, batch: dict[str, Any]) -> None:
+    def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
+        """Add a batch to the evaluator of `val` or `test`."""
         target = batch["target"].as_subclass(Tensor)
         self.evaluator(stage).update(self.dense_network, batch["image"], target, self._normalize)
 
-    def _finish(self, stage: str) -> None:
-        """Log and keep the result of an evaluation."""
-        result = self.evaluator(stage).compute()
-        self.results[stage] = result
-        scores = {name: getattr(result.scores, name) for name in result.scores.HIGHER_IS_BETTER}
-        known = {name: score for name, score in scores.items() if score is not None}
-        if known and not math.isfinite(result.loss):
-            advice = f"try a higher trainer.precision (now {self.trainer.precision})"
-            raise DivergenceError(self.trainer.global_step, f"the loss on {stage} is", advice)
-        self.log(f"{stage}/loss", torch.tensor(result.loss))
-        self.log_dict({f"{stage}/{name}": score for name, score in known.items()})
+    def compute_result(self, stage: str, weights: str, pooling_activity: Sequence[float]) -> EvaluationResult[ScoreSet]:
+        """Compute the result of the evaluator of `val` or `test`."""
+        return self.evaluator(stage).compute(weights, pooling_activity)
+
+    def match_checkpoint(self, checkpoint: dict[str, Any], place: str) -> None:
+        """Compare the values of a checkpoint with the dataset's.
+
+        Raises:
+            CheckpointError: They differ.
+        """
+        content = checkpoint.get("hyper_parameters", {}).get("values")
+        if content is None:
+            raise CheckpointError(f"{place}: predicts classes, not values; use a recipe with its task")
+        self.match(Values.from_dict(content), self.values, place)
+
+    def match(self, own: Values, dataset: Values, place: str) -> None:
+        """Compare the values of the network with those of a dataset to evaluate on.
+
+        Args:
+            own: Values of the network.
+            dataset: Values of the dataset.
+            place: Checkpoint to name in errors.
+
+        Raises:
+            CheckpointError: Their names, meaning or unit differ.
+        """
+        for fact in ("kind", "names", "unit"):
+            known, needed = getattr(own, fact), getattr(dataset, fact)
+            if known != needed:
+                raise CheckpointError(
+                    f"{place}: its values have the {fact} {known!r}, but those of the dataset {needed!r}; use the dataset that "
+                    "it was trained on"
+                )

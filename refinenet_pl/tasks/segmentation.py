@@ -1,8 +1,6 @@
 """Lightning module that trains and evaluates any network from images to class scores."""
 
-import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,19 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.errors import CheckpointError
-from refinenet_pl.evaluation.evaluator import EvaluationResult, Evaluator
+from refinenet_pl.evaluation.evaluator import Evaluator
 from refinenet_pl.evaluation.inference import Inference, Protocol, void_last
-from refinenet_pl.files import slug
-from refinenet_pl.metrics.confusion import MEAN_SCORES
-from refinenet_pl.metrics.dead_relu import PoolingActivity
-from refinenet_pl.models.dense_network import arguments_of, has_score_map
+from refinenet_pl.evaluation.result import EvaluationResult
+from refinenet_pl.metrics.confusion import Scores
+from refinenet_pl.models.dense_network import has_score_map
 from refinenet_pl.models.refinenet import VoidChannel
-from refinenet_pl.state_dicts import describe_nonfinite, digest
 from refinenet_pl.tasks.arguments import check_arguments
 from refinenet_pl.tasks.class_matching import NOT_RESUMED, MatchClasses, match_classes
 from refinenet_pl.tasks.dense import DenseTask
-from refinenet_pl.tasks.divergence import DivergenceError
 from refinenet_pl.tasks.losses.cross_entropy import CrossEntropy
 from refinenet_pl.tasks.optimizers import OptimizerName
 
@@ -68,13 +62,13 @@ class SegmentationTask(DenseTask):
         match_classes: Matching of a checkpoint's classes with the dataset's in evaluation, see `MatchClasses`.
 
     Attributes:
-        network: The network.
-        results: Results of the last evaluations, by `val` and `test`.
-        training_inference: View of the images in validation during training: scale 1 only.
-        test_inference: View of the images in `Trainer.validate` and `Trainer.test`.
+        data_classes: Classes of the dataset; None before `setup`.
     """
 
     criterion: CrossEntropy
+    training_inference: Inference
+    test_inference: Inference
+    results: dict[str, EvaluationResult[Scores]]
 
     def __init__(
         self,
@@ -119,10 +113,7 @@ class SegmentationTask(DenseTask):
         )
         self.training_inference = replace(self.test_inference, scales=(1.0,), flip=False)
         self.configure(network)
-        self.results: dict[str, EvaluationResult] = {}
         self.data_classes: Classes | None = None
-        self._forced_view: Inference | None = None
-        self._validated = ""
 
     def configure_losses(self) -> None:
         """Set `criterion`, sums over pixels."""
@@ -132,12 +123,16 @@ class SegmentationTask(DenseTask):
         self.criterion = CrossEntropy(weights, self.hparams["ignore_index"])
 
     def configure_metrics(self) -> None:
-        """Set `evaluators`, one for each of `val` and `test`, and `activity`, see `PoolingActivity`."""
+        """Set `evaluators`, one for each of `val` and `test`."""
         classes, ignore_index = self.hparams["classes"], self.hparams["ignore_index"]
         self.evaluators = nn.ModuleDict(
             {stage: Evaluator(classes, ignore_index, self.training_inference, self.criterion) for stage in ("val", "test")}
         )
-        self.activity = PoolingActivity(self.network)
+
+    @property
+    def score_set(self) -> type[Scores]:
+        """Class of the scores."""
+        return Scores
 
     def evaluator(self, stage: str) -> Evaluator:
         """The evaluator of `val` or `test`."""
@@ -200,47 +195,19 @@ class SegmentationTask(DenseTask):
             label = F.interpolate(label[:, None].float(), scores.shape[-2:], mode="nearest-exact")[:, 0].long()
         return self.global_loss.add(*self.criterion.of_score_map(scores, label, network.upsampling))
 
-    @contextmanager
-    def viewing(self, inference: Inference) -> Iterator[None]:
-        """Evaluate with this view within the block, in place of the views of training and testing."""
-        self._forced_view = inference
-        try:
-            yield
-        finally:
-            self._forced_view = None
+    def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
+        """Add a batch to the evaluator of `val` or `test`."""
+        label = batch["mask"].as_subclass(Tensor)
+        self.evaluator(stage).update(self.dense_network, batch["image"], label, self._normalize)
 
-    def on_validation_start(self) -> None:
-        """Reset the counts and check for divergence."""
-        self.activity.reset()
-        self._start("val")
-        self._end_if_diverged()
+    def compute_result(self, stage: str, weights: str, pooling_activity: Sequence[float]) -> EvaluationResult[Scores]:
+        """Compute the result of the evaluator of `val` or `test`."""
+        assert self.data_classes is not None
+        return self.evaluator(stage).compute(self.data_classes.names, weights, pooling_activity)
 
-    def on_test_start(self) -> None:
-        """Reset the counts."""
-        self._start("test")
-
-    def validation_step(self, batch: dict[str, Any], batch_index: int) -> None:
-        """Evaluate a batch, with the activity of its ReLUs in training."""
-        if batch_index == 0:
-            self._validated = digest(self.network.state_dict())  # callbacks may change weights before the end
-        with self.activity.counting() if self._counts_activity else nullcontext():
-            self._evaluate("val", batch)
-
-    def test_step(self, batch: dict[str, Any], batch_index: int) -> None:
-        """Evaluate a batch."""
-        self._evaluate("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log and keep the scores, and log the active share of each pooling block's ReLUs."""
-        shares: list[float] = []
-        if self._counts_activity:
-            shares = self.activity.compute()
-            self.log_dict({f"val/active/block_{number}": share for number, share in enumerate(shares, start=1)})
-        self._finish("val", self._validated, shares)
-
-    def on_test_epoch_end(self) -> None:
-        """Log and keep the scores."""
-        self._finish("test")
+    def log_parts(self, stage: str, result: EvaluationResult[Scores]) -> None:
+        """Log the IoU of each class."""
+        self.log_dict({f"{stage}/iou/{name}": value for name, value in result.scores.iou.items() if value is not None})
 
     def match(self, own: Classes | None, dataset: Classes, place: str) -> None:
         """Match the network's classes with those of a dataset to evaluate on, by `match_classes`.
@@ -257,18 +224,13 @@ class SegmentationTask(DenseTask):
         for stage in self.evaluators:
             self.evaluator(stage).class_channels = channels
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check a checkpoint's values, and match its classes with the dataset's.
+    def match_checkpoint(self, checkpoint: dict[str, Any], place: str) -> None:
+        """Match a checkpoint's classes with the dataset's.
 
         Raises:
-            CheckpointError: Its tensors have NaN or infinity, or the classes differ in a way that is not allowed.
+            CheckpointError: They differ in a way that is not allowed.
         """
-        if self._trainer is None:  # in load_from_checkpoint
-            return
         assert self.data_classes is not None, "Lightning calls setup before it loads a checkpoint"
-        place = str(self.trainer.ckpt_path)
-        if problem := describe_nonfinite(checkpoint["state_dict"]):
-            raise CheckpointError(f"{place}: {problem}")
         classes = checkpoint.get("data_classes")
         own = Classes.from_dict(classes) if classes else None
         if self.trainer.state.fn == "fit":
@@ -282,46 +244,6 @@ class SegmentationTask(DenseTask):
         Raises:
             DivergenceError: A loss, a gradient norm or a weight is NaN or infinite.
         """
-        self._end_if_diverged()
-        checkpoint["network"] = arguments_of(self.network)
-        if type(self) is not SegmentationTask:
-            checkpoint["task"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        super().on_save_checkpoint(checkpoint)
         if self.data_classes is not None:
             checkpoint["data_classes"] = self.data_classes.to_dict()
-
-    @property
-    def _counts_activity(self) -> bool:
-        # A network that is compiled, or prepared for inference by a command that does not train, lacks the modules to count;
-        # and validations of other views evaluate the same network again.
-        other = self.hparams["compile"] or self.evaluator("val").inference.name
-        return bool(self.activity.units) and self._has_fitted and not other
-
-    def _start(self, stage: str) -> None:
-        """Choose the view, and reset the counts.
-
-        They are not reset at the end of an evaluation, because training cannot use tensors created in inference mode.
-        """
-        training = self.trainer.state.fn == "fit"
-        evaluator = self.evaluator(stage)
-        evaluator.inference = self._forced_view or (self.training_inference if training else self.test_inference)
-        evaluator.reset()
-
-    def _evaluate(self, stage: str, batch: dict[str, Any]) -> None:
-        label = batch["mask"].as_subclass(Tensor)
-        self.evaluator(stage).update(self.dense_network, batch["image"], label, self._normalize)
-
-    def _finish(self, stage: str, weights: str = "", pooling_activity: Sequence[float] = ()) -> None:
-        """Log and keep the result of an evaluation."""
-        assert self.data_classes is not None
-        result = self.evaluator(stage).compute(self.data_classes.names, weights, pooling_activity)
-        self.results[stage] = result
-        labeled = any(map(any, result.scores.confusion))
-        if labeled and not math.isfinite(result.loss):
-            advice = f"try a higher trainer.precision (now {self.trainer.precision})"
-            raise DivergenceError(self.trainer.global_step, f"the loss on {stage} is", advice)
-        # The names of other views' values contain the view.
-        logged, scores = slug(", ".join(part for part in (stage, result.view) if part)), result.scores
-        self.log(f"{logged}/loss", torch.tensor(result.loss))
-        for name in MEAN_SCORES:
-            self.log(f"{logged}/{name}", getattr(scores, name), prog_bar=name == "miou")
-        self.log_dict({f"{logged}/iou/{name}": value for name, value in scores.iou.items() if value is not None})

@@ -1,15 +1,17 @@
-"""Task classes by import path: `SegmentationTask` or a subclass."""
+"""Task classes by import path: `SegmentationTask`, `RegressionTask` or a subclass."""
 
 import importlib
 
 from refinenet_pl.errors import CatalogError
+from refinenet_pl.tasks.dense import DenseTask
+from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
 TASK = "refinenet_pl.SegmentationTask"
 
 
-def import_task(name: str) -> type[SegmentationTask]:
-    """Import `SegmentationTask` or a subclass.
+def import_task(name: str) -> type[DenseTask]:
+    """Import `SegmentationTask`, `RegressionTask` or a subclass.
 
     Args:
         name: Import path of the class.
@@ -22,6 +24,6 @@ def import_task(name: str) -> type[SegmentationTask]:
         task = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise CatalogError(f"task {name!r}: cannot be imported ({error}); use the import path of a class") from error
-    if not (isinstance(task, type) and issubclass(task, SegmentationTask)):
-        raise CatalogError(f"task {name!r}: is not a subclass of refinenet_pl.SegmentationTask")
+    if not (isinstance(task, type) and issubclass(task, (SegmentationTask, RegressionTask))):
+        raise CatalogError(f"task {name!r}: is not a subclass of refinenet_pl.SegmentationTask or refinenet_pl.RegressionTask")
     return task

@@ -6,20 +6,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.files import replaced, slug
-from refinenet_pl.metrics.confusion import MEAN_SCORES
+from refinenet_pl.metrics.registry import SCORES, primary_score
+from refinenet_pl.metrics.score import Score
 from refinenet_pl.tracking.identity import SIDE_OPTIONS, RunId
-from refinenet_pl.tracking.sample import Sample
-from refinenet_pl.visualization.scores import PER_CLASS, per_class_rows, plot_confusion
+from refinenet_pl.tracking.wandb_media import sample_image, score_media
+from refinenet_pl.visualization.sample import Sample
 
-# W&B plots no chart of a table with more rows, so a confusion matrix of more than 100 classes is logged as an image only.
-CHART_ROWS = 10_000
 # Max characters of names and groups, of tags, and of ids, to which W&B appends names of tables.
 LONGEST, LONGEST_TAG, LONGEST_ID = 128, 64, 80
 # Seconds that an unresponsive server may delay the start and the end of a run (W&B's defaults: 90 s and no limit); and copies
@@ -83,9 +80,9 @@ class WandbTracker(WandbLogger):
         shown = {name: value for name, value in metrics.items() if "/iou/" not in name}
         self._attempt(lambda wandb_run: wandb_run.log(shown | ({} if step is None else {"trainer/global_step": step})))
 
-    def log_best(self, miou: float) -> None:
-        """Set the best validation mIoU in the summary, whose `val/miou` is the last one."""
-        self._attempt(lambda wandb_run: wandb_run.summary.update({"val/miou_best": miou}))
+    def log_best(self, score: Score, value: float) -> None:
+        """Set the best validation score in the summary, such as `val/miou_best`; `val/miou` there is the last one."""
+        self._attempt(lambda wandb_run: wandb_run.summary.update({f"val/{score.name}_best": value}))
 
     def log_curve(self, record: dict[str, Any]) -> None:
         """Log the validation scores of a training that was not logged while it ran.
@@ -93,57 +90,37 @@ class WandbTracker(WandbLogger):
         Args:
             record: Content of results.json.
         """
-        points = [point for point in record["curve"] if point["miou"] is not None]
-        for point in points:
-            self.log_metrics({"epoch": point["epoch"] - 1, "val/miou": point["miou"]}, point["step"])
+        best: dict[str, list[float]] = {}
+        for point in record["curve"]:
+            score = primary_score(point)
+            if score is not None and (value := point[score.name]) is not None:
+                self.log_metrics({"epoch": point["epoch"] - 1, f"val/{score.name}": value}, point["step"])
+                best.setdefault(score.name, []).append(value)
         for name, evaluation in record["evaluations"].items():
-            scores = {score: evaluation[score] for score in ("loss", *MEAN_SCORES) if evaluation.get(score) is not None}
+            scores = {score: evaluation[score] for score in ("loss", *SCORES) if evaluation.get(score) is not None}
             self.log_metrics({f"{slug(name)}/{score}": value for score, value in scores.items()}, record["training"]["steps"])
-        if points:
-            self.log_best(max(point["miou"] for point in points))
+        for name, values in best.items():
+            self.log_best(SCORES[name], SCORES[name].best(values))
 
     def log_scores(self, name: str, evaluation: dict[str, Any], step: int) -> None:
-        """Log per-class scores as a table, and the confusion matrix as an image and, up to 100 classes, as a chart.
+        """Log the scores of an evaluation as a table, with the confusion matrix if there is one, see `score_media`.
 
         Args:
             name: Name of the evaluation, such as `val`.
             evaluation: Scores as in results.json.
             step: Number of training steps.
         """
+        self._attempt(lambda wandb_run: wandb_run.log({**score_media(name, evaluation), "trainer/global_step": step}))
 
-        def log(wandb_run: Any) -> None:
-            import wandb
-
-            rows = [list(row) for row in per_class_rows(evaluation)]
-            charts: dict[str, Any] = {
-                f"{name}/classes": wandb.Table(list(PER_CLASS), rows),
-                f"{name}/confusion": wandb.Image(plot_confusion(evaluation)),
-            }
-            if np.size(evaluation["confusion"]) <= CHART_ROWS:
-                charts[f"{name}/confusion_chart"] = _confusion_chart(evaluation, name)
-            wandb_run.log({**charts, "trainer/global_step": step})
-
-        self._attempt(log)
-
-    def log_samples(self, samples: list[Sample], classes: Classes, step: int) -> None:
-        """Log images with prediction and ground truth as masks that can be toggled.
+    def log_samples(self, samples: list[Sample], step: int) -> None:
+        """Log images with predictions, see `sample_image`.
 
         Args:
             samples: The images.
-            classes: The dataset's classes; `ignore_index` is shown as void.
             step: Number of training steps.
         """
-        labels = {**dict(enumerate(classes.names)), classes.ignore_index: "void"}
-
-        def image(sample: Sample) -> Any:
-            import wandb
-
-            masks = {"prediction": sample.prediction, "ground truth": sample.label}
-            overlays = {name: {"mask_data": mask, "class_labels": labels} for name, mask in masks.items()}
-            return wandb.Image(sample.image, masks=overlays, caption=sample.name)
-
         self._attempt(
-            lambda wandb_run: wandb_run.log({"samples": [image(sample) for sample in samples], "trainer/global_step": step})
+            lambda wandb_run: wandb_run.log({"samples": [sample_image(s) for s in samples], "trainer/global_step": step})
         )
 
     def save_files(self, *patterns: str) -> None:
@@ -209,20 +186,3 @@ def _key(run: RunId) -> str:
         with replaced(file) as stream:
             stream.write(uuid.uuid4().hex[:8].encode())
     return file.read_text()
-
-
-def _confusion_chart(evaluation: dict[str, Any], name: str) -> Any:
-    """The chart of `wandb.plot.confusion_matrix`, which itself expects a list of all pixels, from the counts."""
-    import wandb
-
-    classes = list(evaluation["iou"])
-    counts = np.array(evaluation["confusion"])
-    predictions = classes + ["void"] * (counts.shape[1] - len(classes))
-    rows = [[classes[label], predictions[guess], int(count)] for (label, guess), count in np.ndenumerate(counts)]
-    columns = ("Actual", "Predicted", "nPredictions")
-    return wandb.plot_table(
-        "wandb/confusion_matrix/v1",
-        wandb.Table(list(columns), rows),
-        {column: column for column in columns},
-        {"title": f"Confusion matrix, {name}, pixels"},
-    )

@@ -29,7 +29,7 @@ def legend(size: tuple[int, int], present: np.ndarray, classes: Classes) -> np.n
     line_height, margin, indent = round(edge * 1.6), edge // 2, 1.4 * edge
     # All classes at once, so that a single warning reports all missing characters.
     names = figure_names(classes.names, length=200)
-    writer = _Writer("".join(names), edge)
+    writer = Writer("".join(names), edge)
     entries, x, y, row_lines = [], margin, margin, 1
     for label in (label for label in np.asarray(present).tolist() if label < len(classes)):
         lines = writer.wrap(names[label], width - margin - indent)
@@ -47,7 +47,7 @@ def legend(size: tuple[int, int], present: np.ndarray, classes: Classes) -> np.n
     return np.array(canvas)
 
 
-class _Writer:
+class Writer:
     """Writer of text that combines several fonts.
 
     Args:

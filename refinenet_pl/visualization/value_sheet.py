@@ -32,7 +32,7 @@ def value_sheet(dataset: ValueDataset, number: int = 4) -> Figure:
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(2 * PANEL + BAR, CHART))[0]
     left.suptitle(f"{dataset.title}, {dataset.split}: {len(samples)} of {len(dataset):,} samples")
     grid = left.subplots(len(samples), 2, squeeze=False, height_ratios=heights)
-    for axis, title in zip(grid[0], ("image", "values, black if unknown"), strict=True):
+    for axis, title in zip(grid[0], ("image", "values, gray if unknown"), strict=True):
         axis.set_title(title)
     for row, index, (image, target) in zip(grid, indices, samples, strict=True):
         row[0].imshow(image)

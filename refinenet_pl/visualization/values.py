@@ -5,8 +5,8 @@ import numpy as np
 
 from refinenet_pl.datasets.values import Values
 
-UNKNOWN = (0, 0, 0)
-"""Color of unknown values."""
+UNKNOWN = (160, 160, 160)
+"""Color of unknown values, which is in none of the color maps."""
 
 
 def color_limits(target: np.ndarray, values: Values) -> tuple[float, float]:
@@ -34,7 +34,7 @@ def colorize_values(target: np.ndarray, values: Values, limits: tuple[float, flo
         limits: Values of the first and the last color; None for `color_limits`.
 
     Returns:
-        uint8 (height, width, 3), black where unknown.
+        uint8 (height, width, 3), gray where unknown.
     """
     unknown = np.isnan(target).all(-1)
     filled = np.nan_to_num(target.astype(np.float32), nan=-np.inf)

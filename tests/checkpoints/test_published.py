@@ -11,8 +11,10 @@ from helpers.published.weights import HERE, SIZES, image, shapes, state_dict
 from PIL import Image
 
 from refinenet_pl import RefineNet
+from refinenet_pl.checkpoints.model_directory import read_model_directory
 from refinenet_pl.checkpoints.published.reader import read_published
 from refinenet_pl.cli.main import main
+from refinenet_pl.datasets.nyud_depth import NYUDv2Depth
 from refinenet_pl.errors import CheckpointError
 
 FAMILIES = {"drsleep_refinenet50": "drsleep", "lightweight_refinenet50": "light-weight"}
@@ -161,7 +163,9 @@ def test_each_tensor_is_used_once(changes, message, tmp_path):
     [
         (["--family=drsleep"], "light-weight, not drsleep"),
         (["--classes=40"], "21 outputs, not 40"),
-        (["--dataset=nyudv2"], "21 classes, but nyudv2 has 40"),
+        (["--dataset=nyudv2"], "21 outputs without void, but nyudv2 has 40 classes"),
+        (["--dataset=nyudv2_depth"], "21 outputs without void, but nyudv2_depth has 1 values"),
+        (["--activation=softplus"], "--activation is for a --dataset of values"),
         (["--dataset=nowhere"], "'nowhere'"),
     ],
 )
@@ -178,6 +182,14 @@ def test_unknown_classes_are_numbered_and_nothing_is_overwritten(tmp_path, capsy
     with pytest.raises(SystemExit, match="exists already"):
         main(["import", str(path), "-o", str(tmp_path / "model")])
     assert not (tmp_path / "model" / "classes.json").exists(), "an existing directory is not changed"
+
+
+def test_network_of_values(tmp_path, capsys):
+    path = saved(hollow(clf_conv__weight=torch.ones(1, 256, 3, 3), clf_conv__bias=torch.ones(1)), tmp_path / "checkpoint.pth")
+    main(["import", str(path), "-o", str(tmp_path / "model"), "--dataset=nyudv2_depth", "--activation=softplus"])
+    assert "1 values of nyudv2_depth" in capsys.readouterr().out
+    model = read_model_directory(tmp_path / "model")
+    assert (model.meaning, model.activation) == (NYUDv2Depth.values, "softplus")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

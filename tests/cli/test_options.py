@@ -13,7 +13,7 @@ import torch
 from helpers.running import QUICK, fit, record, refusal, same
 from lightning import Callback, Trainer
 
-from refinenet_pl.callbacks.samples import read_samples
+from refinenet_pl.callbacks.sample_files import read_samples
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.cli.main import main
 from refinenet_pl.cli.options import CALLBACKS_PASSED_ON, CALLBACKS_REFUSED, PASSED_ON, REFUSED
@@ -119,7 +119,7 @@ def test_averaged_weights_are_saved_and_predict_the_samples(tmp_path):
     fit(tmp_path, *to_arguments(["callbacks+=EMAWeightAveraging", "callbacks.decay=0.99"]))
     task, _ = load_for_prediction(next(tmp_path.rglob("last.ckpt")))
     dataset = Scenes(split="val", size=64, samples=6)
-    samples = read_samples(next(tmp_path.rglob("samples")))
+    samples = read_samples(next(tmp_path.rglob("samples")), Scenes.classes)
     assert len(samples) == 4
     for sample in samples:
         image, label = dataset.read(int(sample.name.removeprefix("val_")))

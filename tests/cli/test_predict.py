@@ -13,7 +13,7 @@ from PIL import Image
 from refinenet_pl.checkpoints.model_directory import write_model_directory
 from refinenet_pl.cli.inputs import Input, find_images, output_names, select
 from refinenet_pl.cli.main import main
-from refinenet_pl.cli.predict import segment
+from refinenet_pl.cli.predictor import predict_each
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.errors import DataError
 from refinenet_pl.models.refinenet import RefineNet
@@ -199,7 +199,7 @@ def test_image_that_does_not_fit_into_memory(tmp_path):
     write_noise(tmp_path, "small.png", size=(20, 30))
     task, failures = SegmentationTask(Greedy(), 6).eval(), []
     inputs = [Input(tmp_path / name, tmp_path) for name in ("large.png", "small.png")]
-    predicted = list(segment(task, task.training_inference, inputs, failures))
+    predicted = list(predict_each(task, task.training_inference, inputs, failures))
     assert [index for index, _, _ in predicted] == [1] and predicted[0][2].shape == (20, 30)
     (message,) = failures
     assert message.startswith(f"{tmp_path / 'large.png'}: ") and "50x40" in message and "--tile" in message

@@ -1,4 +1,4 @@
-"""Exported networks in onnxruntime and torch.export: the same classes for images of all sizes."""
+"""Exported networks in onnxruntime and torch.export: the same classes and values for images of all sizes."""
 
 import sys
 from pathlib import Path
@@ -18,6 +18,7 @@ from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.checkpoints.model_directory import write_model_directory
 from refinenet_pl.cli.main import main
 from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.values import Values
 from refinenet_pl.deployment.export import trace
 from refinenet_pl.tasks.segmentation import SegmentationTask
 
@@ -78,6 +79,29 @@ def test_same_classes(directory, to, tmp_path, capsys):
         logits = torch.from_numpy(session.run(["logits"], {"image": image.numpy()})[0]) if to == "onnx" else program(image)
         torch.testing.assert_close(logits, wanted, rtol=1e-7, atol=1e-4 * float(wanted.std()))
         assert torch.equal(logits.argmax(1), wanted.argmax(1))
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch_export"])
+@pytest.mark.parametrize(
+    "values, activation, printed",
+    [(Values(("depth",), "depth", "m"), "softplus", "depth in m"), (Values(("x", "y", "z"), "normals"), "unit", "x, y, z")],
+)
+@torch.no_grad()
+def test_same_values(values, activation, printed, to, tmp_path, capsys):
+    torch.manual_seed(0)
+    write_model_directory(tmp_path / "model", tiny(classes=len(values), **SMALL).eval(), values, activation)
+    path = tmp_path / {"onnx": "model.onnx", "torch_export": "model.pt2"}[to]
+    export(tmp_path / "model", to, path)
+    assert capsys.readouterr().out.endswith(f"\nvalues: {printed}\n")
+    task = load_for_prediction(tmp_path / "model")[0]
+    if to == "onnx":
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    else:
+        program = torch.export.load(path).module()
+    for size in SIZES[1:]:
+        image = images(2, *size)
+        found = torch.from_numpy(session.run(["values"], {"image": image.numpy()})[0]) if to == "onnx" else program(image)
+        torch.testing.assert_close(found, task(image), rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from helpers.networks import Largest, images
 from torch import nn
 
 from refinenet_pl.datasets.values import Values
+from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.evaluation.value_inference import ValueInference, activate
 from refinenet_pl.models.dense_network import as_dense_network
 
@@ -66,11 +68,9 @@ def test_depth_of_a_scaled_image_is_scaled_back(scale):
         assert found.shape == (2, 1, 6, 8) and torch.allclose(found, torch.tensor(3.0 * factor))
 
 
-def test_names_and_scales():
+def test_names():
     assert ValueInference().name == "" and ValueInference((0.5,), True).name == "scale 0.5, flip"
     assert ValueInference((0.5, 1.0)).name == "multi-scale"
-    with pytest.raises(ValueError, match="scales are"):
-        ValueInference((0.0,))
 
 
 def test_activations():
@@ -80,3 +80,75 @@ def test_activations():
     assert activate(x.bfloat16(), "none").dtype == torch.float32 and torch.equal(activate(x, "sigmoid"), x.sigmoid())
     with pytest.raises(ValueError, match="activation is 'relu'"):
         activate(x, "relu")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"scales": ()}, {"scales": (1.0, 0.0)}, {"tile": (0, 80)}, {"tile_overlap": -0.1}, {"tile_overlap": 0.9}],
+)
+def test_checks_are_those_of_classes(options):
+    with pytest.raises(ValueError, match="; ") as expected:
+        Inference(**options)
+    with pytest.raises(ValueError, match="; ") as found:
+        ValueInference(**options)
+    assert str(found.value) == str(expected.value)
+
+
+class Pixels(nn.Module):
+    """Outputs that depend on the same pixel only; records the sizes of its inputs."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels, self.sizes = channels, set()
+
+    def forward(self, x):
+        self.sizes.add(tuple(x.shape[-2:]))
+        # No short normals, whose directions would magnify rounding errors.
+        return torch.cat([(x[:, :1] * x[:, 1:2] + x[:, 2:]).tanh() + 2 * channel for channel in range(self.channels)], 1)
+
+
+def normalize(x: torch.Tensor) -> torch.Tensor:
+    return (x.float() - 120) / 60
+
+
+KINDS = pytest.mark.parametrize(("values", "activation"), [(DEPTH, "softplus"), (NORMALS, "unit"), (POINTS, "sigmoid")])
+
+
+@KINDS
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("scales", [(1.0,), (0.7,), (0.2, 1.0, 1.4)])
+@pytest.mark.parametrize("size", [(203, 310), (61, 303)])
+def test_tiles_equal_the_whole_image(values, activation, flip, scales, size):
+    network, image = Pixels(len(values)), images(2, *size)
+    arguments = (as_dense_network(network), image, normalize, activation, values)
+    found = ValueInference(scales, flip, tile=(80, 120)).predict(*arguments)
+    assert max(height for height, _ in network.sizes) <= 80 and max(width for _, width in network.sizes) <= 120
+    torch.testing.assert_close(found, ValueInference(scales, flip).predict(*arguments), rtol=1e-5, atol=1e-5)
+
+
+@KINDS
+@pytest.mark.parametrize("tile", [(70, 100), (400, 200)])
+def test_tiles_as_large_as_the_image_change_nothing(values, activation, tile):
+    arguments = (as_dense_network(Pixels(len(values))), images(2, 70, 100), normalize, activation, values)
+    for scales, flip in ((1.0,), False), ((0.4, 1.0), True):
+        found = ValueInference(scales, flip, tile).predict(*arguments)
+        assert torch.equal(found, ValueInference(scales, flip).predict(*arguments))
+
+
+def test_averaged_normals_are_unit_vectors():
+    class Contrasts(nn.Module):
+        def forward(self, x):
+            return x - x.mean((2, 3), keepdim=True)  # depends on the tile
+
+    for views in {"tile": (80, 80)}, {"scales": (0.5,)}:
+        inference = ValueInference(**views)
+        found = inference.predict(as_dense_network(Contrasts()), images(1, 130, 130), normalize, "unit", NORMALS)
+        assert torch.allclose(found.norm(dim=1), torch.ones(1, 130, 130), atol=1e-5)
+
+
+def test_tiles_need_no_float_copy_of_the_image():
+    inference = ValueInference((0.1, 1.0), flip=True, tile=(80, 120))
+    with Largest() as largest:
+        inference.predict(as_dense_network(Pixels(1)), images(1, 700, 160), normalize, "none", DEPTH)
+    # The predicted depths; the image has three channels.
+    assert largest.bytes == 700 * 160 * 4

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,18 +51,31 @@ def start(*arguments: str, launcher: Sequence[str] = PLAIN, **environment: str |
 def run(*arguments: str, code: int = 0, **options) -> str:
     """Run a command, check its exit code, and return its output."""
     process = start(*arguments, **options)
-    output, _ = process.communicate(timeout=300)
+    with ended_in_time(process):
+        output, _ = process.communicate()
     assert process.returncode == code, output
     return output
+
+
+@contextmanager
+def ended_in_time(process: subprocess.Popen, seconds: float = 300) -> Iterator[None]:
+    """Kill a process and those that it started if the block takes longer, so that reading its output cannot wait forever."""
+    timer = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def wait_for(process: subprocess.Popen, pattern: str) -> str:
     """Read the output of a process up to a pattern, and return it."""
     output = ""
-    while not re.search(pattern, output):
-        character = process.stdout.read(1)
-        assert character, output
-        output += character
+    with ended_in_time(process):
+        while not re.search(pattern, output):
+            character = process.stdout.read(1)
+            assert character, output
+            output += character
     return output
 
 
@@ -68,7 +84,8 @@ def kill_at(arguments: list[str], pattern: str, number: int, group: bool = True,
     process = start(*arguments, **environment)
     output = wait_for(process, pattern)
     (os.killpg if group else os.kill)(process.pid, number)
-    rest, _ = process.communicate(timeout=120)
+    with ended_in_time(process, 120):
+        rest, _ = process.communicate()
     return process.returncode, output + rest
 
 

@@ -61,6 +61,15 @@ def records(
             record(table, cell, seed, root, miou, recipe, **changes or {})
 
 
+def depth_records(table: Table, root: Path, recipe="scenes_depth", **scores: Sequence[float]) -> None:
+    """Write records of depth networks: AbsRel of each seed by cell; RMSE is 10 times and the share delta1 1 minus that."""
+    for cell, values in scores.items():
+        for seed, value in enumerate(values):
+            curve = [{"epoch": epoch, "step": 2 * epoch, "abs_rel": 2 / epoch * value} for epoch in (1, 2)]
+            val = {"abs_rel": value, "rmse": 10 * value, "delta1": 1 - value, "silog": None}
+            record(table, cell, seed, root, None, recipe, evaluations={"val": val}, curve=curve)
+
+
 def rows(markdown: str) -> list[list[str]]:
     """Header and rows of a Markdown table."""
     lines = [line for line in markdown.splitlines() if line.startswith("| ")]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from refinenet_pl.metrics.depth import DepthErrors, DepthScores
 
-NAMES = list(DepthScores.UNITS)
+NAMES = [score.name for score in DepthScores.SCORES]
 
 
 def data(number: int = 5, size: tuple[int, int] = (11, 8), seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

@@ -194,7 +194,7 @@ def test_scores_are_none_without_valid_values(kind):
     for metric in METRICS[kind](), added(kind, (prediction, target, torch.zeros_like(valid))):
         assert metric.compute().isnan().all()
         scores = metric.scores()
-        assert {getattr(scores, name) for name in scores.UNITS} == {None}
+        assert {getattr(scores, score.name) for score in scores.SCORES} == {None} and scores.known() == {}
 
 
 @pytest.mark.parametrize("kind", METRICS)
@@ -202,11 +202,9 @@ def test_scores_are_plain_data_and_described(kind):
     scores = added(kind, data(kind)).scores()
     assert json.loads(json.dumps(scores.to_dict())) == scores.to_dict()
     fields = [field.name for field in dataclasses.fields(scores)]
-    assert list(scores.HIGHER_IS_BETTER) == list(scores.UNITS) == [name for name in fields if not name.startswith("per_")]
-    assert {type(getattr(scores, name)) for name in scores.UNITS} == {float}
-    for name, unit in scores.UNITS.items():
-        assert unit in ("", "m", "degrees", "share", "target")
-        assert (unit == "share") == scores.HIGHER_IS_BETTER[name]
+    assert sorted(score.name for score in scores.SCORES) == sorted(name for name in fields if not name.startswith("per_"))
+    assert {type(value) for value in scores.known().values()} == {float} and len(scores.known()) == len(scores.SCORES)
+    assert all((score.unit == "%") == score.higher_is_better for score in scores.SCORES)
 
 
 @pytest.mark.parametrize("kind", METRICS)

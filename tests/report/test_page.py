@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from helpers.repository import program
 from helpers.running import run
-from helpers.tables import record
+from helpers.tables import depth_records, record
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from refinenet_pl.ablation.tables import read_table
-from refinenet_pl.callbacks.samples import write_samples
+from refinenet_pl.callbacks.sample_files import write_samples
 from refinenet_pl.catalog import find_table
 from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.metrics.confusion import scores
 from refinenet_pl.tracking.identity import RunId
-from refinenet_pl.tracking.sample import Sample
+from refinenet_pl.visualization.sample import MaskSample, ValueSample
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    """Three of ten cells with three seeds, one of which failed, and a run without a table."""
+    """Three of ten cells with three seeds, one of which failed, a run without a table, and two depth networks."""
     root = tmp_path_factory.mktemp("runs")
     table = read_table(find_table("chained_pooling"))
     names, chance = list(Scenes.classes.names), np.random.default_rng(0)
@@ -67,9 +67,15 @@ def runs(tmp_path_factory) -> Path:
             curve = [{"epoch": epoch, "step": 10 * epoch, "miou": found.miou * (0.5 + epoch / 8)} for epoch in (1, 2, 3, 4)]
             record(table, cell, seed, root, found.miou, evaluations={"val": val}, curve=curve, config__data__global_batch=8)
             image, mask = Scenes(split="val", size=64).read(seed)
-            sample = Sample(f"val_{seed:05}", image, mask.astype(np.uint8), np.full((64, 64), place, np.uint8))
-            write_samples(directory / "samples", [sample], Scenes.classes)
+            mask, prediction = mask.astype(np.uint8), np.full((64, 64), place, np.uint8)
+            sample = MaskSample(f"val_{seed:05}", image, mask, prediction, Scenes.classes)
+            write_samples(directory / "samples", [sample])
     record(replace(table, name="single"), "pool_conv_4", 0, root, 0.5)
+    depth_records(replace(table, name="values"), root, no_unit=[0.20, 0.22], pool_conv_4=[0.17, 0.18])
+    for cell in ("no_unit", "pool_conv_4"):
+        colored = np.full((80, 64, 3), 90, np.uint8)
+        samples = RunId("scenes_depth", "values", cell, 0, str(root)).directory / "samples"
+        write_samples(samples, [ValueSample("val_00000", image, colored, colored, colored)])
     return root
 
 

@@ -36,12 +36,25 @@ def run_in(root: Path) -> RunId:
 
 def inspect(folder: Path, kind: str) -> list[dict]:
     """Records of one kind in an offline run, in order."""
-    read = subprocess.run([WANDB, "leet", "inspect", "--json", folder], capture_output=True, text=True, check=True)
+    read = subprocess.run(
+        [WANDB, "leet", "inspect", "--json", folder],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     return [record[kind] for record in map(json.loads, read.stdout.splitlines()) if record["type"] == kind]
 
 
 def summary(folder: Path) -> dict:
-    read = subprocess.run([WANDB, "leet", "inspect", "--summary", "--json", folder], capture_output=True, check=True)
+    read = subprocess.run(
+        [WANDB, "leet", "inspect", "--summary", "--json", folder],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
     return json.loads(read.stdout)
 
 
@@ -182,7 +195,9 @@ def test_table_from_server_equals_table_from_disk(synced, resumed, tmp_path):
     page = report(tmp_path / "gathered", **synced.environment)
     assert page.returncode == 0, page.stderr
     table = [sys.executable, "experiments/ablate.py", "table", "chained_pooling", "--on=scenes", f"--root={resumed.root}"]
-    here = subprocess.run(table, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    here = subprocess.run(
+        table, cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
     there, here = ([line.split() for line in text.splitlines() if "4 blocks, pooling" in line] for text in (page.stdout, here))
     assert there == here and len(here) > 0
     assert re.search(r"no chained pooling, no ReLU +\| +failed \| +0/1 \(1 failed\)", page.stdout)

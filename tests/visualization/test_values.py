@@ -6,16 +6,16 @@ import pytest
 from refinenet_pl.datasets.scenes_values import ScenesDepth, ScenesKeypoints
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.visualization.value_sheet import value_sheet
-from refinenet_pl.visualization.values import color_limits, colorize_values
+from refinenet_pl.visualization.values import UNKNOWN, color_limits, colorize_values
 
 DEPTH = Values(("depth",), "depth", "m", (0.1, 80))
 
 
-def test_near_depths_are_bright_and_unknown_ones_black():
+def test_near_depths_are_bright_and_unknown_ones_gray():
     depth = np.linspace(1, 50, 100, dtype=np.float32).reshape(10, 10, 1)
     depth[0, 0] = np.nan
     colors = colorize_values(depth, DEPTH)
-    assert colors.dtype == np.uint8 and (colors[0, 0] == 0).all()
+    assert colors.dtype == np.uint8 and colors[0, 0].tolist() == list(UNKNOWN)
     brightness = colors.astype(int).sum(-1).ravel()[1:]
     assert (np.diff(brightness) <= 0).all() and brightness[0] > 600 > 50 > brightness[-1]
 
@@ -23,7 +23,7 @@ def test_near_depths_are_bright_and_unknown_ones_black():
 def test_normals_are_colors():
     normals = np.array([[[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [np.nan] * 3]], np.float32)
     colors = colorize_values(normals, Values(("x", "y", "z"), "normals"))
-    assert colors[0].tolist() == [[127, 127, 255], [0, 127, 127], [0, 0, 0]]
+    assert colors[0].tolist() == [[127, 127, 255], [0, 127, 127], list(UNKNOWN)]
 
 
 @pytest.mark.parametrize(
