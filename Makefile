@@ -9,7 +9,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := pytest --numprocesses 2 --dist worksteal
+# Not worksteal, with which a run can wait forever for its last tests (pytest-dev/pytest-xdist#884).
+PYTEST := pytest --numprocesses 2 --dist load
 
 .PHONY: install ablation lint test test-slow test-lowest docs pages
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import repeat
 from pathlib import Path
@@ -14,7 +13,7 @@ from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
 
-from refinenet_pl.cpu import cores
+from refinenet_pl.cpu import cores, process_pool
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path, replaced
 
@@ -70,7 +69,7 @@ def convert(conversions: list[Conversion], function: Callable[..., np.ndarray], 
             for conversion in missing:
                 _make(function, conversion)
             return
-        with ProcessPoolExecutor(cores()) as pool:
+        with process_pool(cores()) as pool:
             made = pool.map(_make, repeat(function), missing)
             try:
                 deque(tqdm(made, total=len(missing), desc=description, unit="file", disable=None), maxlen=0)

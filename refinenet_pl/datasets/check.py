@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from refinenet_pl.cpu import cores
+from refinenet_pl.cpu import cores, process_pool
 from refinenet_pl.datasets.base import DenseDataset, SegmentationDataset, ValueDataset
 from refinenet_pl.errors import DataError
 
@@ -113,7 +112,7 @@ def _samples(dataset: DenseDataset, workers: int | None) -> Iterator[str | _Foun
     if workers <= 1:
         yield from (_look(dataset, index) for index in range(len(dataset)))
         return
-    with ProcessPoolExecutor(workers, initializer=_keep, initargs=(dataset,)) as pool:
+    with process_pool(workers, initializer=_keep, initargs=(dataset,)) as pool:
         try:
             # Short chunks, because the bar advances by one chunk at a time.
             yield from pool.map(_look_kept, range(len(dataset)), chunksize=4)
