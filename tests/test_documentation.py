@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import wandb.cli.cli
+from helpers import annotation_files
 from helpers.layouts import camvid, folder, nyudv2, voc2012
 from helpers.layouts.files import write_image, write_photo
 from helpers.networks import tiny
@@ -52,9 +53,20 @@ def is_shell(text: str) -> bool:
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch) -> Path:
-    """A directory with the files that the commands name: datasets, images, a model directory and a published checkpoint."""
+def model(tmp_path, monkeypatch) -> Path:
+    """A directory with images and a model directory."""
     monkeypatch.chdir(tmp_path)
+    for name in "photos/one", "photos/more/two", "VOC2012/JPEGImages/2008_000001":
+        write_photo(tmp_path / f"{name}.jpg", (64, 96))
+    classes = find_dataset("voc2012").classes
+    write_model_directory(tmp_path / "models/NAME", tiny(classes=len(classes)), classes)
+    return tmp_path
+
+
+@pytest.fixture
+def work(model) -> Path:
+    """A directory with all files that the commands name: also datasets and a published checkpoint."""
+    tmp_path = model
     camvid.build(tmp_path / "data/camvid")
     folder.build(tmp_path / "data/folder")
     voc2012.build(tmp_path / "data/voc2012")
@@ -62,11 +74,10 @@ def work(tmp_path, monkeypatch) -> Path:
     nyudv2.write_labeled(tmp_path / "data/nyudv2/nyu_depth_v2_labeled.mat", 480, 640)
     for split in "train", "val":
         value_files(tmp_path / "data/depth", split)
-    for name in "photos/one", "photos/more/two", "VOC2012/JPEGImages/2008_000001":
-        write_photo(tmp_path / f"{name}.jpg", (64, 96))
+    annotation_files.yolo(tmp_path / "yolo")
+    for split, stems in ("train", "abcd"), ("val", "e"):
+        annotation_files.coco(tmp_path, stems).rename(tmp_path / f"annotations/{split}.json")
     (tmp_path / "test.txt").write_text("2008_000001\n")
-    classes = find_dataset("voc2012").classes
-    write_model_directory(tmp_path / "models/NAME", tiny(classes=len(classes)), classes)
     torch.save(state_dict("lightweight_refinenet50"), tmp_path / "CHECKPOINT")
     return tmp_path
 
@@ -149,8 +160,8 @@ def finish(arguments: list[str], allowed: tuple[int, ...] = (0,)) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_code(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("model")
+def test_code(page):
     for language, text in BLOCK.findall(page.read_text()):
         if language == "python":
             exec(text.replace("max_epochs=1", 'fast_dev_run=1, accelerator="cpu"').replace('"resnet50"', '"resnet18"'), {})

@@ -1,4 +1,4 @@
-"""`refinenet data`: list the datasets, check a copy of one, and plot its samples."""
+"""`refinenet data`: list the datasets, check a copy of one, plot its samples, and import annotations."""
 
 import re
 import sys
@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 from tabulate import tabulate
 
+from refinenet_pl.cli import data_import
 from refinenet_pl.datasets.base import SegmentationDataset, ValueDataset
 from refinenet_pl.datasets.check import SplitContents, check_split, shared_images
 from refinenet_pl.datasets.registry import DATASETS, VALUE_DATASETS, find_any_dataset, require_options
@@ -199,7 +200,7 @@ def _parser() -> ArgumentParser:
     copy.add_argument("name", help="name of a dataset (see `data list`), or import path of a class")
     copy.add_argument("root", nargs="?", help="folder of the dataset, if it has files")
     copy.add_argument("--options", type=dict[str, Any], default={}, help="additional arguments of the dataset class, as JSON")
-    parser = ArgumentParser(prog="refinenet data", description="List datasets, check a copy or plot samples.")
+    parser = ArgumentParser(prog="refinenet data", description="List, check, plot and import datasets.")
     commands = parser.add_subcommands()
     commands.add_subcommand("list", ArgumentParser(), help="list all datasets")
     checking = ArgumentParser(parents=[copy], description=CHECK_HELP)
@@ -212,6 +213,7 @@ def _parser() -> ArgumentParser:
     showing.add_argument("--overwrite", action="store_true", help="replace an existing PNG file")
     showing.add_argument("--samples", type=PositiveInt, default=4, help="number of samples")
     commands.add_subcommand("show", showing, help="plot samples to a PNG file")
+    commands.add_subcommand("import", data_import.parser(), help=data_import.HELP)
     return parser
 
 
@@ -223,6 +225,8 @@ def main(arguments: list[str]) -> None:
         print(list_datasets())
         return
     try:
+        if config.subcommand == "import":
+            return data_import.run(chosen)
         require_options(find_any_dataset(chosen.name), chosen.options, f"--options: {chosen.name}")
         if config.subcommand == "check":
             problems = check(chosen.name, chosen.root, chosen.splits, chosen.options, chosen.workers)

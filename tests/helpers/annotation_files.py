@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+
 from helpers.image_files import pack
 from helpers.layouts.files import write_lines, write_photo
 
@@ -141,3 +142,6 @@ def change(file: Path, old: str, new: str) -> None:
 
 
 BUILDERS = {"coco": coco, "yolo": yolo, "labelme": labelme, "cvat": cvat, "label_studio": label_studio}
+FILES = {"coco": "annotations/instances.json", "yolo": "labels/val/e.txt", "labelme": "c.json", "cvat": "annotations.xml"}
+FILES["label_studio"] = "export.json"
+"""A file of each format that contains annotations, relative to its folder."""
