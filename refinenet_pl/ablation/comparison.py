@@ -10,7 +10,7 @@ from lightning import Trainer
 
 from refinenet_pl.ablation.arguments import same
 from refinenet_pl.ablation.table import Table
-from refinenet_pl.tracking.configuration import flatten
+from refinenet_pl.tracking.configuration import LATER_OPTIONS, flatten
 from refinenet_pl.tracking.identity import SIDE_OPTIONS
 
 Records = dict[tuple[str, int], dict[str, Any]]
@@ -115,7 +115,7 @@ def _facts(record: dict[str, Any]) -> dict[str, Any]:
     # Runs of earlier versions have `reuse`, which does not affect training.
     left_out = ("run", "seed_everything", "ckpt_path", "reuse", *SIDE_OPTIONS)
     config = {key: value for key, value in _configuration(record).items() if key not in left_out}
-    for key, value in flatten({"config": config}).items():
+    for key, value in flatten({"config": LATER_OPTIONS | flatten(config)}).items():
         if key.endswith(".seed") and value == run["seed"]:
             continue  # a copy of the run's seed
         facts[key] = directory.sub("<directory>", value).replace(name, "<name>") if isinstance(value, str) else value

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning import LightningDataModule
+from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from refinenet_pl.datamodule.loader import TrainingLoader, collate, collate_evaluation, ignore_termination
 from refinenet_pl.datamodule.samplers import EvaluationSampler, OverfitSampler, TrainingSampler, device_batch
-from refinenet_pl.datamodule.transforms import AugmentedDataset
+from refinenet_pl.datamodule.transforms import AugmentedDataset, CheckSample
 from refinenet_pl.datasets.base import DenseDataset
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.registry import require_options
@@ -39,6 +40,9 @@ class DenseDataModule(LightningDataModule):
         scales: Factors that training images are resized by, one sampled for each image.
         flip: Flip half of the training images horizontally.
         color_jitter: Strength of color changes; 0 for none.
+        transforms: Further transforms of training samples after these, in order: of torchvision.transforms.v2, or modules that
+            map a dict with tv_tensors to one. Their random numbers are sampled from (seed, epoch, index), also those of
+            `random` and NumPy. Images must stay uint8 and of the crop's size.
         evaluation_batch: Images per batch and process in evaluation; more than 1 requires images of one size.
         num_workers: Data loading processes of each training process.
         seed: Seed of order and augmentation.
@@ -64,6 +68,7 @@ class DenseDataModule(LightningDataModule):
         scales: Sequence[float] = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3),
         flip: bool = True,
         color_jitter: float = 0.0,
+        transforms: list[nn.Module] | None = None,
         evaluation_batch: int = 1,
         num_workers: int = 2,
         seed: int = 0,
@@ -92,7 +97,8 @@ class DenseDataModule(LightningDataModule):
         self.seed = seed
         self.training_loader: TrainingLoader | None = None
         self.resumed: dict[str, int] | None = None
-        self.transform = self.training_transform(crop_size, scales, flip, color_jitter, short_edge)
+        built_in = self.training_transform(crop_size, scales, flip, color_jitter, short_edge)
+        self.transform = v2.Compose([built_in, *transforms, CheckSample(crop_size)]) if transforms else built_in
 
     @abstractmethod
     def open_dataset(self, name: str, root: str | None) -> type[DenseDataset]:

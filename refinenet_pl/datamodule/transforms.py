@@ -1,8 +1,11 @@
 """Augmentation of the paper: random scale, crop and flip, sampled from (seed, epoch, index) only."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
@@ -11,6 +14,7 @@ from torchvision.transforms.v2 import functional as F
 
 from refinenet_pl.datasets.base import DenseDataset
 from refinenet_pl.datasets.short_edge import short_edge_factor
+from refinenet_pl.errors import DataError
 from refinenet_pl.seeds import derive_seed
 
 GRAY = 127  # Padding outside the image: near zero after normalization.
@@ -89,6 +93,39 @@ def training_transform(
     return v2.Compose(steps)
 
 
+class CheckSample(v2.Transform):
+    """Check the samples that further transforms return.
+
+    Args:
+        size: Expected (height, width).
+    """
+
+    def __init__(self, size: tuple[int, int]):
+        super().__init__()
+        self.size = tuple(size)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Return a sample unchanged.
+
+        Raises:
+            DataError: Its image is not uint8, or its image, mask or target does not have the size.
+        """
+        sample = inputs[0]
+        for name in ("image", "mask", "target"):
+            found = sample.get(name)
+            if found is not None and tuple(found.shape[-2:]) != self.size:
+                raise DataError(
+                    f"data.transforms: they return a {name} of {found.shape[-2]}x{found.shape[-1]} pixels instead of the "
+                    f"crop's {self.size[0]}x{self.size[1]}; let the last one crop to this size"
+                )
+        if sample["image"].dtype != torch.uint8:
+            raise DataError(
+                f"data.transforms: they return an image of type {sample['image'].dtype} instead of torch.uint8; the task "
+                "converts and normalizes images, so remove such a transform"
+            )
+        return sample
+
+
 class AugmentedDataset(Dataset):
     """A dataset whose augmented samples depend on the seed and their `SampleKey` only, in any process or worker.
 
@@ -96,7 +133,8 @@ class AugmentedDataset(Dataset):
 
     Args:
         dataset: The dataset.
-        transform: Transform that samples from torch's global generator, as torchvision's transforms do.
+        transform: Transform that samples from the global generator of torch, as torchvision's transforms do, of `random` or of
+            NumPy.
         seed: Seed of the augmentation.
     """
 
@@ -120,7 +158,21 @@ class AugmentedDataset(Dataset):
                 "`read`, not `__getitem__`"
             )
         seed = derive_seed(self.seed, epoch, index)
-        with torch.random.fork_rng(devices=[]):
-            # The generator of the transforms. torch.manual_seed would also queue the seeding of GPUs, with a traceback.
-            torch.default_generator.manual_seed(seed)
+        with _seeded(seed):
             return self.transform(sample) | {"seed": seed}
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the generators of torch, `random` and NumPy within the block, and restore them."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            # torch.manual_seed would also queue the seeding of GPUs, with a traceback.
+            torch.default_generator.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])

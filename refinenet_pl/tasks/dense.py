@@ -27,17 +27,25 @@ from refinenet_pl.models.ops.dropout import set_sample_seeds
 from refinenet_pl.seeds import derive_seed
 from refinenet_pl.state_dicts import describe_nonfinite, digest, nonfinite
 from refinenet_pl.tasks.divergence import DivergenceError, DivergenceWatch, advice_against_divergence
+from refinenet_pl.tasks.freezing import freeze, frozen_modules
 from refinenet_pl.tasks.losses.global_mean import GlobalMeanLoss
-from refinenet_pl.tasks.optimizers import build_optimizer, build_schedule
+from refinenet_pl.tasks.optimizers import (
+    OptimizerFactory,
+    OptimizerName,
+    ScheduleFactory,
+    ScheduleName,
+    build_optimizer,
+    build_schedule,
+)
 
 
 class DenseTask(LightningModule):
     """Base of the tasks: training and evaluation of a network, without a loss and metrics of its own.
 
     The constructor of a subclass saves its arguments with `save_hyperparameters`, among them `learning_rate`,
-    `learning_rate_scale`, `encoder_learning_rate_factor`, `optimizer`, `weight_decay`, `power`, `warmup_steps`,
-    `freeze_batch_norm` and `compile`, see `SegmentationTask`, sets `training_inference` and `test_inference`, and calls
-    `configure`.
+    `learning_rate_scale`, `encoder_learning_rate_factor`, `weight_decay`, `decay_all`, `power`, `warmup_steps`,
+    `freeze_batch_norm`, `freeze` and `compile`, see `SegmentationTask`, sets `optimizer_choice`, `schedule_choice`,
+    `training_inference` and `test_inference`, and calls `configure`.
 
     Attributes:
         network: The network.
@@ -48,6 +56,8 @@ class DenseTask(LightningModule):
         training_inference: View of the images in validation during training: scale 1 only.
         test_inference: View of the images in `Trainer.validate` and `Trainer.test`.
         results: Results of the last evaluations, by `val` and `test`.
+        optimizer_choice: Name or class of the optimizer, with its arguments.
+        schedule_choice: Name or class of the schedule, with its arguments.
     """
 
     mean: Tensor
@@ -58,6 +68,8 @@ class DenseTask(LightningModule):
     training_inference: Inference | ValueInference
     test_inference: Inference | ValueInference
     results: dict[str, EvaluationResult[Any]]
+    optimizer_choice: OptimizerName | OptimizerFactory
+    schedule_choice: ScheduleName | ScheduleFactory
 
     def configure(self, network: nn.Module) -> None:
         """Set the network, the loss and the metrics."""
@@ -77,6 +89,7 @@ class DenseTask(LightningModule):
         encoder = as_dense_network(network).encoder
         if self.hparams["encoder_learning_rate_factor"] == 0 and encoder is not None:
             encoder.requires_grad_(False)
+        freeze(network, self.hparams["freeze"] or ())
         self.network = network
         if self.hparams["compile"]:
             from refinenet_pl.tasks.compilation import compile_network  # takes seconds to import
@@ -112,8 +125,10 @@ class DenseTask(LightningModule):
         """Build the optimizer and its schedule from the arguments."""
         h, encoder = self.hparams, self.dense_network.encoder
         rate, factor = h["learning_rate"] * h["learning_rate_scale"], h["encoder_learning_rate_factor"]
-        optimizer = build_optimizer(h["optimizer"], self.network, encoder, rate, factor, h["weight_decay"])
-        schedule = build_schedule(optimizer, int(self.trainer.estimated_stepping_batches), h["power"], h["warmup_steps"])
+        decay = h["weight_decay"], h["decay_all"]
+        optimizer = build_optimizer(self.optimizer_choice, self.network, encoder, rate, factor, *decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(self.schedule_choice, optimizer, steps, h["power"], h["warmup_steps"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @property
@@ -144,8 +159,11 @@ class DenseTask(LightningModule):
         self.train()
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, but keep the encoder's batch normalization in evaluation mode if `freeze_batch_norm`."""
+        """Set training mode, except for batch normalization in frozen parts, and with `freeze_batch_norm` in the encoder."""
         super().train(mode)
+        for part in frozen_modules(self.network) if self.hparams["freeze"] else ():
+            if isinstance(part, _BatchNorm):
+                part.eval()
         if self.hparams["freeze_batch_norm"]:
             encoder = self.dense_network.encoder
             for module in (self.network if encoder is None else encoder).modules():

@@ -16,7 +16,7 @@ from refinenet_pl.tasks.arguments import check_training_arguments
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.losses.value_loss import ValueLoss
 from refinenet_pl.tasks.losses.values import LOSSES, WeightedSum
-from refinenet_pl.tasks.optimizers import OptimizerName
+from refinenet_pl.tasks.optimizers import OptimizerFactory, OptimizerName, ScheduleFactory, ScheduleName
 
 
 class RegressionTask(DenseTask):
@@ -28,8 +28,8 @@ class RegressionTask(DenseTask):
         loss: Name of a loss in `LOSSES`, or the weights of several.
         activation: Mapping from the network's output to values.
         metric_options: Arguments of the metric, see `build_metric`.
-        optimizer, learning_rate, learning_rate_scale, encoder_learning_rate_factor, weight_decay, power, warmup_steps,
-            freeze_batch_norm, compile: See `SegmentationTask`.
+        optimizer, scheduler, learning_rate, learning_rate_scale, encoder_learning_rate_factor, weight_decay, decay_all, power,
+            warmup_steps, freeze_batch_norm, freeze, compile: See `SegmentationTask`.
         test_scales: Scales of the `test` and `validate` commands; validation during training uses scale 1 only.
         test_flip: Evaluate each of these scales also horizontally flipped.
         tile: (height, width) of tiles for images that do not fit in memory, see `ValueInference`; None for whole images.
@@ -53,14 +53,17 @@ class RegressionTask(DenseTask):
         loss: str | Mapping[str, float] = "l1",
         activation: Activation = "none",
         metric_options: dict[str, Any] | None = None,
-        optimizer: OptimizerName = "sgd",
+        optimizer: OptimizerName | OptimizerFactory = "sgd",
+        scheduler: ScheduleName | ScheduleFactory = "poly",
         learning_rate: float = 5e-4,
         learning_rate_scale: float = 1.0,
         encoder_learning_rate_factor: float = 0.1,
         weight_decay: float = 5e-4,
+        decay_all: bool = True,
         power: float = 0.9,
         warmup_steps: int = 0,
         freeze_batch_norm: bool = True,
+        freeze: Sequence[str] | None = None,
         compile: bool = False,
         test_scales: Sequence[float] = (1.0,),
         test_flip: bool = False,
@@ -69,7 +72,9 @@ class RegressionTask(DenseTask):
     ):
         super().__init__()
         self.values = values if isinstance(values, Values) else Values.from_dict(values)
-        self.save_hyperparameters(ignore=["network", "values"])
+        left_out = [name for name, choice in {"optimizer": optimizer, "scheduler": scheduler}.items() if callable(choice)]
+        self.save_hyperparameters(ignore=["network", "values", *left_out])
+        self.optimizer_choice, self.schedule_choice = optimizer, scheduler
         self.save_hyperparameters({"values": self.values.to_dict()})
         check_training_arguments(self.hparams)
         tiles = None if tile is None else (tile[0], tile[1])  # a checkpoint holds lists
@@ -129,6 +134,15 @@ class RegressionTask(DenseTask):
         self._seed(batch)
         target = batch["target"].as_subclass(Tensor)
         return self.global_loss.add(*self.criterion(self(batch["image"]), target, ~target.isnan()))
+
+    def predict_step(self, batch: dict[str, Any] | Tensor, batch_index: int) -> Tensor:
+        """Predict values with the view of `test`, for `Trainer.predict`, see `predict_values`.
+
+        Args:
+            batch: uint8 (N, 3, H, W), or a dict that has it as `image`.
+            batch_index: Number of the batch.
+        """
+        return self.predict_values(batch["image"] if isinstance(batch, dict) else batch, self.test_inference)
 
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         """Add a batch to the evaluator of `val` or `test`."""

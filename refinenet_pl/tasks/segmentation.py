@@ -19,7 +19,9 @@ from refinenet_pl.tasks.arguments import check_arguments
 from refinenet_pl.tasks.class_matching import NOT_RESUMED, MatchClasses, match_classes
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.losses.cross_entropy import CrossEntropy
-from refinenet_pl.tasks.optimizers import OptimizerName
+from refinenet_pl.tasks.losses.segmentation import build_loss
+from refinenet_pl.tasks.losses.segmentation_loss import SegmentationLoss
+from refinenet_pl.tasks.optimizers import OptimizerFactory, OptimizerName, ScheduleFactory, ScheduleName
 
 
 class SegmentationTask(DenseTask):
@@ -30,18 +32,25 @@ class SegmentationTask(DenseTask):
             their own learning rate. Images are normalized with its `normalization`, or else with ImageNet's.
         classes: Number of classes; set by the dataset.
         ignore_index: Label of void pixels; set by the dataset.
-        optimizer: `sgd` with momentum 0.9, as in the paper, or `adamw`.
+        loss: Loss of the training: a name in `SEGMENTATION_LOSSES`, the weights of several names, or a module, see
+            `build_loss`. The reported `val/loss` is always the cross-entropy, to compare losses.
+        optimizer: `sgd` with momentum 0.9, as in the paper, `adamw`, or the class path of another optimizer with its arguments.
+            Learning rate and weight decay are those below.
+        scheduler: `poly`, or the class path of a schedule, which is advanced after each optimizer step.
         learning_rate: Learning rate of all parameters outside the encoder.
         learning_rate_scale: Factor of all learning rates, for tables that vary the rate of a recipe.
         encoder_learning_rate_factor: Factor of the encoder's learning rate; 0.1 in the authors' code. 0 freezes the encoder,
             which saves most of a step's time on a CPU.
-        weight_decay: Weight decay of all parameters, including biases and normalization, as in the authors' code.
+        weight_decay: Weight decay.
+        decay_all: Decay all parameters, including biases and normalization, as in the authors' code; False to omit these.
         power: Exponent of the poly schedule, rate x (1 - step / steps) ** power; 0 for a constant rate. The authors lowered
             the rate by hand.
         warmup_steps: Steps over which the rate increases linearly from a hundredth.
         freeze_batch_norm: Freeze the running statistics of the encoder's batch normalization, as in the authors' code; its
             scale and shift are still trained. Batch normalization in a decoder, which RefineNet's lacks, always updates them;
             in a network without an `encoder`, all are frozen.
+        freeze: Parts that are not trained: `encoder`, `decoder` (all but the encoder and the last layer), or patterns of
+            parameter names. Their batch normalization keeps its running statistics.
         loss_at: `image`: the logits are upsampled to the labels' size, in chunks of rows that bound the memory. `score_map`:
             the labels are downsampled to the logits' size, as in the authors' code, for a network with a `score_map` method.
         compile: Compile the network with torch.compile. The first step takes a minute or more; checkpoints do not change.
@@ -66,6 +75,7 @@ class SegmentationTask(DenseTask):
     """
 
     criterion: CrossEntropy
+    training_loss: SegmentationLoss
     training_inference: Inference
     test_inference: Inference
     results: dict[str, EvaluationResult[Scores]]
@@ -75,14 +85,18 @@ class SegmentationTask(DenseTask):
         network: nn.Module,
         classes: int,
         ignore_index: int = 255,
-        optimizer: OptimizerName = "sgd",
+        loss: nn.Module | dict[str, float] | str = "cross_entropy",
+        optimizer: OptimizerName | OptimizerFactory = "sgd",
+        scheduler: ScheduleName | ScheduleFactory = "poly",
         learning_rate: float = 5e-4,
         learning_rate_scale: float = 1.0,
         encoder_learning_rate_factor: float = 0.1,
         weight_decay: float = 5e-4,
+        decay_all: bool = True,
         power: float = 0.9,
         warmup_steps: int = 0,
         freeze_batch_norm: bool = True,
+        freeze: Sequence[str] | None = None,
         loss_at: Literal["image", "score_map"] = "image",
         compile: bool = False,
         class_weights: list[float] | Literal["dataset"] | None = None,
@@ -97,7 +111,12 @@ class SegmentationTask(DenseTask):
         match_classes: MatchClasses = "exact",
     ):
         super().__init__()
-        self.save_hyperparameters(ignore=["network", "match_classes"])
+        # A checkpoint holds plain data only; modules and classes are in the run's configuration.
+        chosen = {"loss": loss, "optimizer": optimizer, "scheduler": scheduler}
+        left_out = [name for name, choice in chosen.items() if callable(choice)]
+        self.save_hyperparameters(ignore=["network", "match_classes", *left_out])
+        self.optimizer_choice, self.schedule_choice = optimizer, scheduler
+        self._loss = (loss,)  # in a tuple, because a module as an attribute would be part of the state dict twice
         check_arguments(self.hparams)
         if loss_at == "score_map" and not has_score_map(network):
             raise ValueError(f"loss_at is score_map, but {type(network).__name__} has no score map; use loss_at: image")
@@ -116,11 +135,12 @@ class SegmentationTask(DenseTask):
         self.data_classes: Classes | None = None
 
     def configure_losses(self) -> None:
-        """Set `criterion`, sums over pixels."""
+        """Set `criterion`, the cross-entropy that is reported, and `training_loss` by its name or module."""
         weights = self.hparams["class_weights"]
         if weights is not None and self.hparams["void_channel"] is not None:
             weights = [*weights, 1.0]
         self.criterion = CrossEntropy(weights, self.hparams["ignore_index"])
+        self.training_loss = build_loss(self._loss[0], self.hparams["ignore_index"], weights)
 
     def configure_metrics(self) -> None:
         """Set `evaluators`, one for each of `val` and `test`."""
@@ -141,8 +161,10 @@ class SegmentationTask(DenseTask):
         return evaluator
 
     def setup(self, stage: str) -> None:
-        """Get the classes from the data module."""
-        self.data_classes = self.trainer.datamodule.classes  # type: ignore[attr-defined]  # Lightning sets it outside the class
+        """Get the classes from the data module; with plain data loaders, they are numbered."""
+        module = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it outside the class
+        classes, ignore_index = self.hparams["classes"], self.hparams["ignore_index"]
+        self.data_classes = Classes.numbered(classes, ignore_index) if module is None else module.classes
 
     def forward(self, image: Tensor) -> Tensor:
         """Class scores of whole images: uint8 (N, 3, H, W) -> logits, float (N, channels, H, W), void after the classes."""
@@ -193,7 +215,16 @@ class SegmentationTask(DenseTask):
         scores = void_last(network.score_map(image), self.hparams["void_channel"])
         if self.hparams["loss_at"] == "score_map":
             label = F.interpolate(label[:, None].float(), scores.shape[-2:], mode="nearest-exact")[:, 0].long()
-        return self.global_loss.add(*self.criterion.of_score_map(scores, label, network.upsampling))
+        return self.global_loss.add(*self.training_loss(scores, label, network.upsampling))
+
+    def predict_step(self, batch: dict[str, Any] | Tensor, batch_index: int) -> Tensor:
+        """Predict class ids with the view of `test`, for `Trainer.predict`, see `predict_mask`.
+
+        Args:
+            batch: uint8 (N, 3, H, W), or a dict that has it as `image`.
+            batch_index: Number of the batch.
+        """
+        return self.predict_mask(batch["image"] if isinstance(batch, dict) else batch, self.test_inference)
 
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         """Add a batch to the evaluator of `val` or `test`."""

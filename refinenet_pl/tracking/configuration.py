@@ -22,13 +22,17 @@ WITHOUT_EFFECT = {
 }  # fmt: skip
 
 
+# Values of options that runs of earlier versions lack, because they did not exist.
+LATER_OPTIONS = {"model.loss": "cross_entropy", "model.scheduler": "poly", "model.decay_all": True, "init_partial": False}
+
+
 def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Compare two configurations, without the options of `WITHOUT_EFFECT`.
 
     Returns:
         Both values by dotted key where they differ; None for a missing one.
     """
-    one, other = flatten(one), flatten(other)
+    one, other = LATER_OPTIONS | flatten(one), LATER_OPTIONS | flatten(other)
     keys = sorted((one.keys() | other.keys()) - WITHOUT_EFFECT)
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
 

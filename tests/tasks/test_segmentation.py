@@ -175,12 +175,24 @@ def test_optimizer_groups(name, kind):
         assert (group["name"], group["lr"]) == ("decoder", 0.5) and all(p.requires_grad for p in group["params"])
 
 
+def test_biases_and_normalization_without_decay():
+    network = Tiny()
+    groups = build_optimizer(torch.optim.RMSprop, network, network.encoder, 0.5, 0.1, 0.01, decay_all=False).param_groups
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+    for group in groups:
+        vectors = group["name"].endswith("no decay")
+        assert group["weight_decay"] == (0.0 if vectors else 0.01) and group["lr"] == (
+            0.05 if "encoder" in group["name"] else 0.5
+        )
+        assert all((parameter.dim() <= 1) == vectors for parameter in group["params"])
+
+
 @pytest.mark.parametrize("power", [0.0, 0.9, 2.0])
 @pytest.mark.parametrize("warmup_steps", [0, 4])
 def test_schedule(power, warmup_steps):
     network = Tiny()
     optimizer = build_optimizer("sgd", network, network.encoder, 0.5, 0.1, 0.0)
-    schedule = build_schedule(optimizer, 10, power, warmup_steps)
+    schedule = build_schedule("poly", optimizer, 10, power, warmup_steps)
     for step in range(10):
         warmup = min(1.0, 0.01 + 0.99 * step / warmup_steps) if warmup_steps else 1.0
         expected = 0.5 * (1 - step / 10) ** power * warmup
@@ -325,3 +337,20 @@ def test_unusable_checkpoints_are_refused(tmp_path, content, message):
         torch.save(content, path)
     with pytest.raises(CheckpointError, match=f"{path}: .*{message}"):
         load_for_prediction(path)
+
+
+def test_plain_data_loaders():
+    """Without a data module of this package, also for predictions."""
+    loader = DataLoader([{"image": image, "mask": mask} for image, mask in zip(*data_of(8), strict=True)], 4)
+    task = SegmentationTask(Tiny(), 3, VOID, learning_rate=0.01)
+    fitted = trainer(max_epochs=1)
+    fitted.fit(task, loader, loader)
+    assert list(task.results["val"].scores.iou) == ["class 0", "class 1", "class 2"]
+    predicted = torch.cat(fitted.predict(task, loader))
+    assert predicted.shape == (8, 8, 8) and torch.equal(predicted[:4], task.eval().predict_mask(next(iter(loader))["image"]))
+
+
+def data_of(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(256, (number, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    return image, torch.randint(3, (number, 8, 8), generator=generator)

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from refinenet_pl.models.ops.chunked_upsampling import chunks, sampling, upsample_chunk
 from refinenet_pl.models.ops.resize import Upsampling
+from refinenet_pl.tasks.losses.chunks import over_chunks
 
 
 def cross_entropy(
@@ -38,8 +37,7 @@ def upsampled_cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of a score map upsampled to the labels' size, summed over labeled pixels.
 
-    If the upsampled scores are larger than one chunk (`CHUNK_BYTES`), they are computed one chunk of rows at a time, and again
-    in the backward pass. At most a few chunks are in memory, for any number of classes and any size.
+    Computed in chunks of rows, see `over_chunks`.
 
     Args:
         scores: Float (N, C, h, w).
@@ -52,28 +50,17 @@ def upsampled_cross_entropy(
         The summed loss and the sum of the weights, two float scalars.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    height, width = label.shape[-2:]
-    samplings = None
-    if scores.shape[-2:] != (height, width):
-        samplings = [
-            sampling(source, target, how, scores.dtype, scores.device)
-            for source, target in ((scores.shape[-2], height), (scores.shape[-1], width))
-        ]
 
-    def chunk_loss(scores: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        logits = scores[..., rows, :] if samplings is None else upsample_chunk(scores, samplings[0], samplings[1], rows)
+    def chunk_loss(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         return cross_entropy(logits.log_softmax(1), label[:, rows], class_weights, ignore_index)
 
-    row_slices = chunks(scores.shape, (height, width))
-    if len(row_slices) == 1:
-        return chunk_loss(scores, row_slices[0])
-    sums = [checkpoint(chunk_loss, scores, rows, use_reentrant=False, preserve_rng_state=False) for rows in row_slices]
+    sums = over_chunks(chunk_loss, scores, (label.shape[-2], label.shape[-1]), how)
     total, weight = (torch.stack(values).sum() for values in zip(*sums, strict=True))
     return total, weight
 
 
 class CrossEntropy(nn.Module):
-    """Cross-entropy as sums over pixels, from log probabilities or from a score map.
+    """Cross-entropy as sums over pixels, from log probabilities: the loss that evaluations report.
 
     Args:
         class_weights: Weight of each channel of the scores; None for 1 each.
@@ -91,7 +78,3 @@ class CrossEntropy(nn.Module):
     def forward(self, log_probabilities: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """See `cross_entropy`."""
         return cross_entropy(log_probabilities, label, self.class_weights, self.ignore_index)
-
-    def of_score_map(self, scores: Tensor, label: Tensor, how: Upsampling) -> tuple[Tensor, Tensor]:
-        """See `upsampled_cross_entropy`."""
-        return upsampled_cross_entropy(scores, label, how, self.class_weights, self.ignore_index)
