@@ -55,14 +55,16 @@ class ResultsWriter(Callback):
         self.evaluations: dict[str, dict[str, Any]] = {}
         self.curve: list[dict[str, Any]] = []
         self.pooling_activity: list[float] = []
+        self.initialized: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the validation curve, to be stored in checkpoints."""
-        return {"curve": self.curve}
+        """Return the validation curve and the weights that the run started from, to be stored in checkpoints."""
+        return {"curve": self.curve, "initialized": self.initialized}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the validation curve."""
+        """Restore the validation curve and the weights that the run started from."""
         self.curve = state["curve"]
+        self.initialized = state.get("initialized")
 
     def keep(self, trainer: Trainer, task: DenseTask, checkpoint: str | None) -> None:
         """Keep the scores of the last validation for `write`.
@@ -104,6 +106,7 @@ class ResultsWriter(Callback):
             **describe_environment(trainer.strategy.root_device),
             "world_size": trainer.world_size,
         }
+        record |= {"initialized": self.initialized} if self.initialized else {}
         write_json(self.run.results_file, record | ({"diverged": diverged} if diverged else {}))
         for tracker in _trackers(trainer):
             log_record(tracker, record, self.samples.samples)

@@ -64,7 +64,9 @@ def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[DenseT
     except (ArgumentError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its task cannot be built ({type(error).__name__}: {error})") from error
     try:
-        task.load_state_dict(checkpoint["state_dict"])
+        # A loss module may have tensors, which predictions do not need.
+        state = {name: t for name, t in checkpoint["state_dict"].items() if not name.startswith("training_loss.")}
+        task.load_state_dict(state)
     except RuntimeError as error:
         if not is_mismatch(error):
             raise

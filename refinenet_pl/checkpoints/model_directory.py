@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -36,7 +37,11 @@ class Model(NamedTuple):
 
 
 def write_model_directory(
-    directory: Path, network: RefineNet, meaning: Classes | Values, activation: Activation | None = None
+    directory: Path,
+    network: RefineNet,
+    meaning: Classes | Values,
+    activation: Activation | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Write a directory that `RefineNet.from_pretrained`, `predict` and `test` accept, as a whole or not at all.
 
@@ -46,6 +51,7 @@ def write_model_directory(
         meaning: The classes or values that its channels predict.
         activation: Mapping from the network's output to values, `task.hparams["activation"]` of a `RegressionTask`; None for
             classes.
+        files: Texts of further files by name, such as a model card, README.md.
 
     Raises:
         CheckpointError: The directory exists already, or cannot be written.
@@ -65,11 +71,14 @@ def write_model_directory(
         unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
         try:
             network.save_pretrained(str(unfinished))
-            (unfinished / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+            # smp's card states the license of smp, which is not that of the weights.
+            (unfinished / "README.md").unlink(missing_ok=True)
+            for file, text in {name: json.dumps(content, indent=1), **(files or {})}.items():
+                (unfinished / file).write_text(text, encoding="utf-8")
             # mkdtemp and safetensors create files that other users cannot read.
             unfinished.chmod(0o755)
-            for file in unfinished.iterdir():
-                file.chmod(0o644)
+            for path in unfinished.iterdir():
+                path.chmod(0o644)
             os.replace(unfinished, directory)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

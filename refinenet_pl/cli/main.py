@@ -13,6 +13,7 @@ COMMANDS = {
     "report": ("refinenet_pl.cli.report", "write an HTML report of runs in a directory or on W&B"),
     "claims": ("refinenet_pl.cli.claims", "write the page of the paper's claims from kept records"),
     "import": ("refinenet_pl.cli.import_", "convert a published checkpoint to a model directory"),
+    "publish": ("refinenet_pl.cli.publish", "write a trained network as a model directory with a card, for the Hub"),
     "export": ("refinenet_pl.cli.export", "export a network to ONNX or torch.export"),
     "describe": ("refinenet_pl.cli.describe", "print the parts of a network: shapes, parameters, multiply-adds"),
     "data": ("refinenet_pl.cli.data", "list the datasets, check or show a local copy"),

@@ -25,11 +25,12 @@ from refinenet_pl.callbacks.sample_files import read_samples
 from refinenet_pl.callbacks.samples import SampleWriter
 from refinenet_pl.callbacks.stop_on_signal import StopOnSignal, end_on_signal
 from refinenet_pl.callbacks.throughput import Throughput
+from refinenet_pl.checkpoints.initialization import initialize, read_weights
 from refinenet_pl.checkpoints.loading import with_model_directory
 from refinenet_pl.cli.causes import explain, shorten_parser_error
-from refinenet_pl.cli.links import add_links, data_module_class, meaning_of
 from refinenet_pl.cli.options import OptionError, RunTrainer, refuse_objects, refuse_options
 from refinenet_pl.cli.recipes import expand, task_class
+from refinenet_pl.cli.run_options import add_links, add_options, data_module_class, meaning_of
 from refinenet_pl.datamodule.dense import DenseDataModule
 from refinenet_pl.datamodule.samplers import device_batch
 from refinenet_pl.datasets.registry import find_dataset
@@ -46,7 +47,7 @@ from refinenet_pl.tracking.configuration import refuse_another_configuration, sa
 from refinenet_pl.tracking.environment import git_state
 from refinenet_pl.tracking.identity import BEST, LAST, RunId
 from refinenet_pl.tracking.lock import RunBusyError, lock_run
-from refinenet_pl.tracking.loggers import Track, build_loggers
+from refinenet_pl.tracking.loggers import build_loggers
 from refinenet_pl.tracking.sharing import find_same_training, share
 from refinenet_pl.tracking.wandb import WandbTracker
 
@@ -70,16 +71,7 @@ class RunCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of a run, and link those of the dataset to the model."""
-        parser.add_class_arguments(RunId, "run", skip={"seed"}, help="Name of the run; determines its directory")
-        text = "Logging in addition to results.json: W&B and CSV files, CSV files only, or none"
-        parser.add_argument("--track", type=Track, default="wandb", help=text)
-        text = (
-            "Import path of the task, refinenet_pl.SegmentationTask, refinenet_pl.RegressionTask or a subclass of one, whose "
-            "arguments are those of model"
-        )
-        parser.add_argument("--task", type=str, default=TASK, help=text)
-        parser.add_argument("--base", type=str | None, help="Recipe that this recipe changes, by name or file")
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
+        add_options(parser)
         add_links(parser, self.task)
 
     @staticmethod
@@ -126,8 +118,8 @@ class RunCLI(LightningCLI):
         if config.task == TASK:
             del self.config_dump["task"]
         self.config_dump["model"].pop("match_classes", None)
-        if self.subcommand != "fit":
-            # The weights are in the checkpoint, so none have to be loaded or downloaded.
+        if self.subcommand != "fit" or (config.init and not config.init_partial):
+            # The weights are in a checkpoint, so none have to be loaded or downloaded.
             network = config.model.network.get("init_args") or {}
             if "encoder_weights" in network:
                 network["encoder_weights"] = None
@@ -232,9 +224,11 @@ class RunCLI(LightningCLI):
             sys.exit(f"error: {shorten_parser_error(error)}")
 
     def after_instantiate_classes(self) -> None:
-        """Check the batch size, before files are written and processes started."""
+        """Check the batch size and read the weights to start from, before files are written and processes started."""
         if self.subcommand == "fit":
             device_batch(self.datamodule.global_batch, self.trainer.world_size, self.trainer.accumulate_grad_batches)
+            if self.debugging or resume_from(self.run_.directory) is None:  # otherwise its checkpoint has the weights
+                self._initialize()
 
     def before_fit(self) -> None:
         """Save the configuration."""
@@ -257,6 +251,18 @@ class RunCLI(LightningCLI):
             sys.exit(DIVERGED if self.trainer.is_global_zero or launched_elsewhere() else 0)
         self.results.write(self.trainer, model)
         forget_previous(self.run_.directory)
+
+    def _initialize(self) -> None:
+        """Start from other weights with --init."""
+        config, task = self.config[self.subcommand], self.model
+        if config.init is None:
+            return
+        void_channel = task.hparams.get("void_channel")
+        weights = read_weights(config.init)
+        done = initialize(task.network, weights, self.datamodule.meaning, void_channel, config.init_partial)
+        self.results.initialized = done.to_dict()
+        if self.trainer.is_global_zero:
+            print(done.describe(), flush=True)
 
     def _score_last(self, model: DenseTask, datamodule: DenseDataModule) -> None:
         """Score the final network, and make sure that it is the one in last.ckpt.
@@ -326,14 +332,6 @@ def _checkpoints(directory: Path, score: Score) -> list[ModelCheckpoint]:
         build(filename="best", monitor=f"val/{score.name}", mode=mode, save_on_train_epoch_end=False),
         build(filename=Path(LAST).stem, save_on_train_epoch_end=True),
     ]
-
-
-def _seed(given: bool | int) -> int:
-    if isinstance(given, bool):
-        sys.exit(f"error: seed_everything is {given}; set a number, which names the run")
-    if not 0 <= given < 2**32:
-        sys.exit(f"error: seed_everything is {given}; set a number from 0 to {2**32 - 1}")
-    return given
 
 
 def main(arguments: list[str]) -> None:

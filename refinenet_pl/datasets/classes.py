@@ -43,9 +43,9 @@ class Classes:
         return len(self.names)
 
     @classmethod
-    def numbered(cls, number: int) -> "Classes":
+    def numbered(cls, number: int, ignore_index: int = 255) -> "Classes":
         """Classes with placeholder names, `class 0`, `class 1`, and so on, and the colors of PASCAL VOC."""
-        return cls(tuple(f"class {index}" for index in range(number)), VOC_PALETTE[:number])
+        return cls(tuple(f"class {index}" for index in range(number)), VOC_PALETTE[:number], ignore_index)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to lists, strings and integers, for YAML and JSON files."""

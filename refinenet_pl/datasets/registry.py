@@ -43,8 +43,8 @@ def find_dataset(name: str) -> type[SegmentationDataset]:
     """
     if name in VALUE_DATASETS:
         raise ValueError(
-            f"{name!r} is a dataset of values, but this task is for classes; use task: refinenet_pl.RegressionTask, or one of "
-            f"{', '.join(DATASETS)}"
+            f"{name!r} is a dataset of values, but this task is for classes; use task: refinenet_pl.RegressionTask, or one "
+            f"of {', '.join(DATASETS)}"
         )
     return _find(name, DATASETS, SegmentationDataset)
 
@@ -60,8 +60,8 @@ def find_value_dataset(name: str) -> type[ValueDataset]:
     """
     if name in DATASETS:
         raise ValueError(
-            f"{name!r} is a dataset of classes, but this task is for values; use task: refinenet_pl.SegmentationTask, or one of "
-            f"{', '.join(VALUE_DATASETS)}"
+            f"{name!r} is a dataset of classes, but this task is for values; use task: refinenet_pl.SegmentationTask, or one "
+            f"of {', '.join(VALUE_DATASETS)}"
         )
     return _find(name, VALUE_DATASETS, ValueDataset)
 

@@ -11,6 +11,7 @@ from refinenet_pl.datasets.values import Kind, Values
 from refinenet_pl.errors import DataError
 
 KEYS = ("names", "kind", "unit", "divisor", "offset", "invalid", "range", "swapped")
+PER_METER = {"dm": 10, "cm": 100, "mm": 1000, "km": 0.001}
 EXAMPLE = "names: [depth], kind: depth, unit: m, divisor: 1000, invalid: [0]"
 _DEFAULT_NAMES = {"depth": ["depth"], "normals": ["x", "y", "z"]}
 
@@ -86,6 +87,14 @@ def read_values(path: Path) -> ValuesFile:
     kind = content.get("kind", "other")
     if kind not in get_args(Kind):
         raise DataError(f"{path}: kind: {kind!r} is none of {', '.join(get_args(Kind))}")
+    unit = str(content.get("unit", ""))
+    if kind == "depth" and unit not in ("m", ""):
+        factor = f"; for example, write `unit: m, divisor: {PER_METER[unit]}`" if unit in PER_METER else ""
+        raise DataError(
+            f"{path}: unit: is {unit!r}, but depth is scored in m: `divisor` is the stored number of one meter{factor}"
+        )
+    if kind in ("normals", "heatmap") and unit:
+        raise DataError(f"{path}: unit: is {unit!r}, but {kind} have no unit; remove it")
     names = content.get("names", _DEFAULT_NAMES.get(kind))
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise DataError(f"{path}: names: must be a list of names, one per channel, not {names!r}")
@@ -100,9 +109,7 @@ def read_values(path: Path) -> ValuesFile:
             raise DataError(f"{path}: {key}: {entry!r} is not a number{' greater than 0' if key == 'divisor' else ''}")
     try:
         pairs = [(names.index(one), names.index(other)) for one, other in content.get("swapped", [])]
-        values = Values(
-            tuple(names), kind, str(content.get("unit", "")), None if limits is None else (limits[0], limits[1]), tuple(pairs)
-        )
+        values = Values(tuple(names), kind, unit, None if limits is None else (limits[0], limits[1]), tuple(pairs))
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: {error}; write swapped as pairs of names, such as [[left, right]]") from None
     return ValuesFile(path, values, scale["divisor"], scale["offset"], tuple(numbers))

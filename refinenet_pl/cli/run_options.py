@@ -1,4 +1,4 @@
-"""Links from the options of a run's dataset to those of its model, for each kind of task."""
+"""Options of a run in addition to Lightning's, and links from those of its dataset to those of its model."""
 
 import sys
 
@@ -14,6 +14,33 @@ from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import DataError
 from refinenet_pl.tasks.class_matching import MatchClasses
 from refinenet_pl.tasks.regression import RegressionTask
+from refinenet_pl.tasks.task_class import TASK
+from refinenet_pl.tracking.identity import RunId
+from refinenet_pl.tracking.loggers import Track
+
+
+def add_options(parser: LightningArgumentParser) -> None:
+    """Add the options that all tasks have."""
+    parser.add_class_arguments(RunId, "run", skip={"seed"}, help="Name of the run; determines its directory")
+    text = "Logging in addition to results.json: W&B and CSV files, CSV files only, or none"
+    parser.add_argument("--track", type=Track, default="wandb", help=text)
+    text = (
+        "Import path of the task, refinenet_pl.SegmentationTask, refinenet_pl.RegressionTask or a subclass of one, whose "
+        "arguments are those of model"
+    )
+    parser.add_argument("--task", type=str, default=TASK, help=text)
+    parser.add_argument("--base", type=str | None, help="Recipe that this recipe changes, by name or file")
+    text = (
+        "Weights to start from: a checkpoint of fit, a model directory, a published RefineNet checkpoint, or a model's id "
+        "on the Hugging Face Hub. The classifier may have other classes"
+    )
+    parser.add_argument("--init", type=str | None, help=text)
+    text = "Start even if other tensors than the classifier's are missing in the weights or have another shape"
+    parser.add_argument("--init_partial", type=bool, default=False, help=text)
+    text = "Parts that are not trained: encoder, decoder, or patterns of parameter names, as a list"
+    parser.add_argument("--freeze", type=list[str] | None, help=text)
+    parser.link_arguments("freeze", "model.freeze")
+    parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
 
 
 def data_module_class(task: type[LightningModule]) -> type[DenseDataModule]:
@@ -73,3 +100,11 @@ def _void_channel(dataset: str, root: str | None, protocol: str, void_output: bo
 
 def _channels(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> int:
     return len(_classes(dataset, root)) + (_void_channel(dataset, root, protocol, void_output) is not None)
+
+
+def _seed(given: bool | int) -> int:
+    if isinstance(given, bool):
+        sys.exit(f"error: seed_everything is {given}; set a number, which names the run")
+    if not 0 <= given < 2**32:
+        sys.exit(f"error: seed_everything is {given}; set a number from 0 to {2**32 - 1}")
+    return given
