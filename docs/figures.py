@@ -272,8 +272,9 @@ def save(name: str, image: Image.Image) -> None:
     """Write a figure with its source, in few colors, because the repository keeps every version of it."""
     chunks = PngInfo()
     chunks.add_text("Source", source(name))
-    colors = 192 if name == "camvid" else 128  # photographs need more
-    small = image.convert("RGB").quantize(colors, method=Image.Quantize.MAXCOVERAGE, kmeans=3)
+    colors = {"camvid": 192, "depth": 256}.get(name, 128)  # photographs and color bars need more
+    method = Image.Quantize.MEDIANCUT if name == "depth" else Image.Quantize.MAXCOVERAGE
+    small = image.convert("RGB").quantize(colors, method=method, kmeans=3)
     small.save(DOCS / f"{name}.png", optimize=True, pnginfo=chunks)
 
 

@@ -47,7 +47,7 @@ def plot(report: Report, file: BinaryIO) -> None:
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.06)
     axes.set_xlabel(axis_label(report.score, report.split))
-    axes.set_title(textwrap.fill(f"{report.table.title}: {report.recipe}", 80), fontsize=11)
+    figure.suptitle(textwrap.fill(f"{report.table.title}: {report.recipe}", 76), fontsize=11)
     axes.grid(axis="x", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)

@@ -107,6 +107,9 @@ def test_impossible_depths_are_refused(tmp_path, array):
 @pytest.mark.parametrize(
     "keys, named",
     [
+        ({"kind": "depth", "unit": "cm", "divisor": 1}, "unit: m, divisor: 100"),
+        ({"kind": "depth", "unit": "inches"}, "unit: is 'inches'"),
+        ({"kind": "normals", "unit": "m"}, "normals have no unit"),
         ({"kind": "distance"}, "kind"), ({"depth": 1}, "unknown key depth"), ({"divisor": 0}, "divisor"),
         ({"divisor": "mm"}, "divisor"), ({"kind": "other"}, "names"), ({"names": "depth"}, "names"),
         ({"names": ["a", "a"]}, "names"), ({"range": [3]}, "range"),
