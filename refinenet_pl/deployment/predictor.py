@@ -19,9 +19,6 @@ from refinenet_pl.errors import DataError
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tasks.segmentation import SegmentationTask
-from refinenet_pl.visualization.color_bar import with_color_bar
-from refinenet_pl.visualization.predictions import overlay, with_legend
-from refinenet_pl.visualization.values import color_limits, colorize_values
 
 ImageLike = str | Path | np.ndarray | Image.Image
 """Path of an image file, uint8 array (height, width, 3) in RGB, or Pillow image."""
@@ -52,6 +49,11 @@ class Prediction:
 
     def colored(self) -> Image.Image:
         """Render the classes with a legend, or the values with a color bar."""
+        # Imported here, because matplotlib takes a second to import, and `import refinenet_pl` imports this module.
+        from refinenet_pl.visualization.color_bar import with_color_bar
+        from refinenet_pl.visualization.predictions import with_legend
+        from refinenet_pl.visualization.values import color_limits, colorize_values
+
         if isinstance(self.meaning, Classes):
             assert self.mask is not None
             return Image.fromarray(with_legend(self.meaning.colorize(self.mask), np.unique(self.mask), self.meaning))
@@ -61,6 +63,9 @@ class Prediction:
 
     def overlay(self, strength: float = 0.55) -> Image.Image:
         """Blend the colors with the image; `strength` is their weight, 0 to 1."""
+        from refinenet_pl.visualization.predictions import overlay
+        from refinenet_pl.visualization.values import colorize_values
+
         if isinstance(self.meaning, Classes):
             assert self.mask is not None
             colors = self.meaning.colorize(self.mask)

@@ -32,7 +32,7 @@ def freeze(network: nn.Module, parts: Sequence[str]) -> None:
             )
         for name in found:
             names[name].requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in names.values()):
+    if parts and not any(parameter.requires_grad for parameter in names.values()):
         raise ValueError(f"freeze: {', '.join(parts)} leave nothing to train; freeze fewer parts")
 
 
