@@ -32,7 +32,7 @@ def change(directory, **keys) -> None:
 def test_directory_names_values_and_activation(directory):
     network, meaning, activation = read_model_directory(directory)
     assert (meaning, activation) == (DEPTH, "exp") and peek_meaning(directory) == DEPTH
-    assert sorted(file.name for file in directory.iterdir()) == ["README.md", "config.json", "model.safetensors", "values.json"]
+    assert sorted(file.name for file in directory.iterdir()) == ["config.json", "model.safetensors", "values.json"]
     task, loaded = load_for_prediction(directory)
     assert isinstance(task, RegressionTask) and loaded == task.values == DEPTH and not task.training
     image = images(1, 40, 50)
