@@ -45,10 +45,6 @@ class Score:
         """Format a number that is to be shown, with a minus sign instead of a hyphen; `sign` is `+` to mark positive ones."""
         return f"{shown:{sign}z.{self.decimals}f}".replace("-", "\N{MINUS SIGN}")
 
-    def better(self, one: float, other: float) -> bool:
-        """Return True if `one` is better than `other`."""
-        return one > other if self.higher_is_better else one < other
-
     def best(self, values: Iterable[float]) -> float:
         """Return the best of one or more values."""
         return max(values) if self.higher_is_better else min(values)

@@ -201,6 +201,19 @@ class DenseTask(LightningModule):
         """Evaluate a batch."""
         self.evaluate("test", batch)
 
+    def predict_step(self, batch: dict[str, Any] | Tensor, batch_index: int) -> Tensor:
+        """Predict a batch, for `Trainer.predict`.
+
+        Args:
+            batch: uint8 (N, 3, H, W), or a dict that has it as `image`.
+            batch_index: Number of the batch.
+        """
+        return self.predict_batch(batch["image"] if isinstance(batch, dict) else batch)
+
+    @abstractmethod
+    def predict_batch(self, image: Tensor) -> Tensor:
+        """Predict images, uint8 (N, 3, H, W), with the view of `test`."""
+
     @abstractmethod
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         """Add a batch to the evaluator of `val` or `test`."""

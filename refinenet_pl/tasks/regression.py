@@ -135,14 +135,9 @@ class RegressionTask(DenseTask):
         target = batch["target"].as_subclass(Tensor)
         return self.global_loss.add(*self.criterion(self(batch["image"]), target, ~target.isnan()))
 
-    def predict_step(self, batch: dict[str, Any] | Tensor, batch_index: int) -> Tensor:
-        """Predict values with the view of `test`, for `Trainer.predict`, see `predict_values`.
-
-        Args:
-            batch: uint8 (N, 3, H, W), or a dict that has it as `image`.
-            batch_index: Number of the batch.
-        """
-        return self.predict_values(batch["image"] if isinstance(batch, dict) else batch, self.test_inference)
+    def predict_batch(self, image: Tensor) -> Tensor:
+        """Predict values with the view of `test`, see `predict_values`."""
+        return self.predict_values(image, self.test_inference)
 
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         """Add a batch to the evaluator of `val` or `test`."""

@@ -217,14 +217,9 @@ class SegmentationTask(DenseTask):
             label = F.interpolate(label[:, None].float(), scores.shape[-2:], mode="nearest-exact")[:, 0].long()
         return self.global_loss.add(*self.training_loss(scores, label, network.upsampling))
 
-    def predict_step(self, batch: dict[str, Any] | Tensor, batch_index: int) -> Tensor:
-        """Predict class ids with the view of `test`, for `Trainer.predict`, see `predict_mask`.
-
-        Args:
-            batch: uint8 (N, 3, H, W), or a dict that has it as `image`.
-            batch_index: Number of the batch.
-        """
-        return self.predict_mask(batch["image"] if isinstance(batch, dict) else batch, self.test_inference)
+    def predict_batch(self, image: Tensor) -> Tensor:
+        """Predict class ids with the view of `test`, see `predict_mask`."""
+        return self.predict_mask(image, self.test_inference)
 
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         """Add a batch to the evaluator of `val` or `test`."""
