@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from refinenet_pl.checkpoints.hub import local_path
 from refinenet_pl.checkpoints.loading import load_for_prediction
-from refinenet_pl.checkpoints.model_directory import read_model_directory
+from refinenet_pl.checkpoints.model_directory import read_meaning, read_model_directory
 from refinenet_pl.checkpoints.published.reader import read_published
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.values import Values
@@ -118,7 +118,7 @@ def initialize(
     """
     if problem := describe_nonfinite(weights.tensors):
         raise CheckpointError(f"{weights.source}: {problem}")
-    own = network.state_dict()
+    own = {name: tensor.clone() for name, tensor in network.state_dict().items()}  # unchanged if an error follows
     classifier = _classifier(network)
     same_meaning = _names(meaning, void_channel) == _names(weights.meaning, weights.void_channel) or weights.meaning is None
     taken, channels = {}, None
@@ -172,7 +172,7 @@ def _pairs(meaning: Classes | Values, void_channel: str | None, weights: Weights
 
 def _of_directory(path: Path, source: str) -> Weights:
     model = read_model_directory(path)
-    meaning = model.meaning if any((path / name).exists() for name in ("classes.json", "values.json")) else None
+    meaning = None if read_meaning(path) is None else model.meaning  # not the placeholders of a directory without names
     files = sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))
     return Weights(source, _hash(files[0]), model.network.state_dict(), meaning, model.network.void_channel)
 
