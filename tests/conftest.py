@@ -28,6 +28,14 @@ def seeded():
 
 
 @pytest.fixture(autouse=True)
+def settings_of_torch() -> Iterator[None]:
+    """Undo what `Trainer(deterministic=True)` sets for the whole process, which changes results of later tests."""
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = False
+
+
+@pytest.fixture(autouse=True)
 def wandb_disabled(monkeypatch):
     """Disable W&B; its own tests enable it again."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
