@@ -69,7 +69,8 @@ def test_imports_point_one_way():
 
 def test_no_path_changes_or_patches():
     assert [file for file in SOURCES if any(name.startswith("unittest") for name in imported(file))] == []
-    assert [file for file in SOURCES for node in attributes(file) if ast.unparse(node) == "sys.path"] == []
+    changed = [file for file in SOURCES for node in attributes(file) if ast.unparse(node) == "sys.path"]
+    assert changed == [PACKAGE / "cli" / "main.py"]  # so that recipes can name classes of files in the working directory
 
 
 def test_private_apis_are_documented():

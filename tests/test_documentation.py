@@ -13,7 +13,7 @@ import pytest
 import torch
 import wandb.cli.cli
 from helpers import annotation_files
-from helpers.layouts import camvid, folder, nyudv2, voc2012
+from helpers.layouts import camvid, channels, folder, nyudv2, voc2012
 from helpers.layouts.files import write_image, write_photo
 from helpers.networks import tiny
 from helpers.published.weights import state_dict
@@ -72,8 +72,10 @@ def work(model) -> Path:
     voc2012.build(tmp_path / "data/voc2012")
     nyudv2.build(tmp_path / "data/nyudv2")
     nyudv2.write_labeled(tmp_path / "data/nyudv2/nyu_depth_v2_labeled.mat", 480, 640)
+    channels.build(tmp_path / "data/gray")
     for split in "train", "val":
         value_files(tmp_path / "data/depth", split)
+        label_files(tmp_path / "data/labels", split)
     annotation_files.yolo(tmp_path / "yolo")
     for split, stems in ("train", "abcd"), ("val", "e"):
         annotation_files.coco(tmp_path, stems).rename(tmp_path / f"annotations/{split}.json")
@@ -86,8 +88,22 @@ def value_files(root: Path, split: str) -> None:
     """Write an image with depths in millimeters, and the page's `values.yaml`."""
     write_photo(root / "images" / split / f"{split}.jpg", (48, 64))
     write_image(root / "targets" / split / f"{split}.png", np.full((48, 64), 1500, np.uint16))
-    yaml_block = next(text for language, text in BLOCK.findall((DOCS / "values.md").read_text()) if language == "yaml")
-    (root / "values.yaml").write_text(yaml_block)
+    (root / "values.yaml").write_text(yaml_of_values("kind: depth"))
+
+
+def label_files(root: Path, split: str) -> None:
+    """Write an image with two masks, and the page's `values.yaml` of labels."""
+    write_photo(root / "images" / split / f"{split}.jpg", (48, 64))
+    for name, rows in ("road", 20), ("wet", 10):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[:rows] = 255
+        write_image(root / "targets" / split / name / f"{split}.png", mask)
+    (root / "values.yaml").write_text(yaml_of_values("kind: labels"))
+
+
+def yaml_of_values(start: str) -> str:
+    blocks = [text for language, text in BLOCK.findall((DOCS / "values.md").read_text()) if language == "yaml"]
+    return next(text for text in blocks if text.startswith(start))
 
 
 @pytest.mark.slow

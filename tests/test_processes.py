@@ -1,5 +1,6 @@
 """Equal results on any number of processes and with any launcher."""
 
+import json
 import shutil
 import socket
 import sys
@@ -58,6 +59,15 @@ def test_training_is_equal_on_any_number_of_processes(single, tmp_path, more, la
 
 
 @pytest.mark.slow
+def test_losses_of_images_and_regions_are_equal_on_any_number_of_processes(tmp_path):
+    loss = "--model.loss={cross_entropy: 1, dice: 1, lovasz: 1, ohem: 1}"
+    one = fit(tmp_path / "one", loss)
+    two = fit(tmp_path / "two", loss, "--trainer.devices=2", "--trainer.accumulate_grad_batches=3")
+    assert results(two)["world_size"] == 2 and max_difference(one, two) < 1e-12
+    assert confusion(one) == confusion(two)
+
+
+@pytest.mark.slow
 def test_training_is_equal_on_two_nodes(single, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -80,14 +90,24 @@ def test_evaluation_is_equal_on_any_number_of_processes(single, tmp_path):
     evaluated = RunId("scenes", root=str(tmp_path))
     shutil.copytree(single.directory, evaluated.directory)
     found = {}
+    path = "torchmetrics.classification.MulticlassJaccardIndex"
+    metric = {"jaccard": {"class_path": path, "init_args": {"num_classes": 11, "ignore_index": 255}}}
     for processes in 1, 2, 3, 4:
-        run("validate", *ARGUMENTS, f"--trainer.devices={processes}", f"--run.root={tmp_path}")
+        run(
+            "validate",
+            *ARGUMENTS,
+            f"--model.metrics={json.dumps(metric)}",
+            f"--trainer.devices={processes}",
+            f"--run.root={tmp_path}",
+        )
         found[processes] = results(evaluated)["evaluations"]["val of best.ckpt"]
     masks = [Scenes(split="val", size=64, samples=37).read(index)[1] for index in range(37)]
     assert np.sum(found[1]["confusion"]) == sum(int((mask != 255).sum()) for mask in masks)
     for processes in 2, 3, 4:
         assert found[processes]["confusion"] == found[1]["confusion"]
         assert found[processes]["loss"] == pytest.approx(found[1]["loss"], rel=1e-14)
+        assert found[processes]["metrics"] == found[1]["metrics"]
+    assert found[1]["metrics"]["jaccard"]["value"] == pytest.approx(found[1]["miou"], rel=1e-5)
 
 
 def test_launcher_with_another_number_of_processes_is_refused(tmp_path):

@@ -4,6 +4,7 @@ import functools
 import inspect
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 from lightning import Trainer
@@ -54,10 +55,12 @@ def differences(table: Table, records: Records) -> list[str]:
     varied = {f"config.{setting.key}" for setting in table.varied}
     facts = {run: _facts(record) for run, record in records.items()}
     sentences = []
-    for key in sorted({key for known in facts.values() for key in known} - varied):
+    for key in sorted({key for known in facts.values() for key in known}):
+        if _is_set(key, varied):
+            continue
         runs: dict[str, list[str]] = {}
         for (cell, seed), known in facts.items():
-            if key.removeprefix("config.") in table.cells[cell].recipe:
+            if _is_set(key.removeprefix("config."), table.cells[cell].recipe):
                 continue
             if table.cells[cell].network_class is None or not key.startswith("config.model.network."):
                 runs.setdefault(json.dumps(known.get(key), sort_keys=True), []).append(f"{cell} seed {seed}")
@@ -120,6 +123,12 @@ def _facts(record: dict[str, Any]) -> dict[str, Any]:
             continue  # a copy of the run's seed
         facts[key] = directory.sub("<directory>", value).replace(name, "<name>") if isinstance(value, str) else value
     return facts
+
+
+def _is_set(key: str, settings: Collection[str]) -> bool:
+    """Test if a dotted key is one of the settings, or a part of one that has a class path and arguments."""
+    parts = key.split(".")
+    return any(".".join(parts[:length]) in settings for length in range(1, len(parts) + 1))
 
 
 def _shorten(text: str) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 from refinenet_pl.ablation.comparison import Records, differences, get, partial_scores, wrong_settings
 from refinenet_pl.ablation.logs import unfinished_state
 from refinenet_pl.ablation.records import read_records
-from refinenet_pl.ablation.scores import primary, shown
+from refinenet_pl.ablation.scores import find_score, primary, shown
 from refinenet_pl.ablation.significance import Significance, compare
 from refinenet_pl.ablation.table import Cell, Table
 from refinenet_pl.metrics.dead_relu import inactive_blocks
-from refinenet_pl.metrics.registry import SCORES
 from refinenet_pl.metrics.score import Score
 from refinenet_pl.tracking.identity import RunId
 
@@ -149,9 +148,10 @@ def build_report(
         cells: Names of the cells to show; None for all. The reference is always read.
         split: Name of the evaluation to report.
         reference: Name of the reference cell; None for the table's.
-        score: Name of the score, a key of `refinenet_pl.metrics.registry.SCORES`; None for the primary score of the records.
+        score: Name of the score, see `find_score`; None for the primary score of the records.
 
     Raises:
+        CatalogError: There is no such score.
         RecordError: A record cannot be read.
         TableError: A cell does not exist.
     """
@@ -160,7 +160,7 @@ def build_report(
     table.select([reference])
     found = read_records(root, f"{table.name}@{recipe}")
     main = primary(found.values())
-    chosen = main if score is None else SCORES[score]
+    chosen = main if score is None else find_score(score, found.values())
     runs = {cell: {seed: RunId(recipe, table.name, cell, seed, root) for seed in seeds} for cell in table.cells}
     baseline = _row(table, runs[reference], found, (split, chosen), [])
     rows = []

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from refinenet_pl.ablation.comparison import get
+from refinenet_pl.errors import CatalogError
 from refinenet_pl.metrics.registry import SCORES, primary_score
 from refinenet_pl.metrics.score import Score
 
@@ -17,9 +18,29 @@ def primary(records: Iterable[dict[str, Any]]) -> Score:
     return SCORES["miou"]
 
 
+def find_score(name: str, records: Iterable[dict[str, Any]]) -> Score:
+    """Find a score by name: a built-in one, or one of `model.metrics` in the records.
+
+    Raises:
+        CatalogError: There is none.
+    """
+    if name in SCORES:
+        return SCORES[name]
+    metrics: dict[str, Any] = {}
+    for record in records:
+        for evaluation in (record.get("evaluations") or {}).values():
+            metrics |= evaluation.get("metrics", {})
+    if name not in metrics:
+        known = ", ".join([*metrics, *SCORES])
+        raise CatalogError(f"score {name!r}: is neither built in nor one of model.metrics in the records; use one of {known}")
+    return Score(name, name, "", metrics[name]["higher_is_better"], 3, 0.01)
+
+
 def shown(record: dict[str, Any] | None, evaluation: str, score: Score) -> float | None:
     """Score of an evaluation as it is shown (shares in percent); None if the record does not contain it."""
     value = get(record, "evaluations", evaluation, score.name)
+    if score.name not in SCORES:
+        value = get(record, "evaluations", evaluation, "metrics", score.name, "value")
     known = isinstance(value, (int, float)) and value == value
     return score.factor * value if known else None
 

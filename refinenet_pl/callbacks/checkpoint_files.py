@@ -11,6 +11,8 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
+from refinenet_pl.checkpoints.image_format import KEY
+from refinenet_pl.datasets.image_format import ImageFormat
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import LAST
@@ -25,16 +27,19 @@ class SafeCheckpoints(TorchCheckpointIO):
 
     Args:
         network: Class path and arguments of the network, stored in each checkpoint.
+        image_format: Format of the images, stored too; None for 8-bit RGB.
     """
 
-    def __init__(self, network: dict[str, Any]):
-        self.network = network
+    def __init__(self, network: dict[str, Any], image_format: ImageFormat | None = None):
+        self.content: dict[str, Any] = {"network": network}
+        if image_format is not None:
+            self.content[KEY] = image_format.to_dict()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint, with the network's description."""
+        """Write a checkpoint, with the descriptions of the network and of its images."""
         path, buffer = Path(path), io.BytesIO()
         # Not directly into the file, because torch hides the reason of a failed write.
-        torch.save(checkpoint | {"network": self.network}, buffer)
+        torch.save(checkpoint | self.content, buffer)
         if path.name == LAST and path.exists():
             _keep(path)
         with replaced(path) as stream:

@@ -147,7 +147,9 @@ class ResultsWriter(Callback):
                 table, files = per_class_table(evaluation), save_scores(stem, evaluation)
             else:
                 table, files = value_table(evaluation), save_value_scores(stem, evaluation, _samples(trainer, task, stage))
-            print(f"{key}\n{table}\nwritten: {', '.join(map(str, files))}")
+            metrics = evaluation.get("metrics", {})
+            own = "".join(f"{name}: {measured['value']:.4g}\n" for name, measured in metrics.items())
+            print(f"{key}\n{table}\n{own}written: {', '.join(map(str, files))}")
         if self.run.owns(checkpoint) and self.run.results_file.is_file():
             results = json.loads(self.run.results_file.read_text())
             results["evaluations"] |= entry

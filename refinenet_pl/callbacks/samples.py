@@ -18,6 +18,7 @@ from refinenet_pl.datasets.base import DenseDataset, SegmentationDataset, ValueD
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.visualization.pixels import shown_pixels
 from refinenet_pl.visualization.sample import MaskSample, Sample, ValueSample
 from refinenet_pl.visualization.value_samples import value_sample
 
@@ -111,8 +112,9 @@ def _size(pixels: np.ndarray) -> tuple[int, int]:
 
 
 def _smooth(image: np.ndarray) -> np.ndarray:
+    """The image in RGB, uint8 (height, width, 3), downsampled."""
     height, width = _size(image)
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+    return np.asarray(Image.fromarray(shown_pixels(image)).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _nearest(pixels: np.ndarray) -> np.ndarray:

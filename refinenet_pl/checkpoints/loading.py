@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
-from torch import nn
+from jsonargparse import ArgumentError
 
-from refinenet_pl.checkpoints.model_directory import CLASSES_FILE, VALUES_FILE, read_meaning, read_model_directory
+from refinenet_pl.checkpoints.image_format import read_image_format
+from refinenet_pl.checkpoints.model_directory import read_meaning, read_model_directory
 from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.meaning_files import CLASSES_FILE, VALUES_FILE, meaning_files
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import CatalogError, CheckpointError
 from refinenet_pl.files import expand_path
-from refinenet_pl.moved import MOVED
 from refinenet_pl.state_dicts import describe_mismatch, describe_nonfinite, is_mismatch
 from refinenet_pl.tasks.dense import DenseTask
+from refinenet_pl.tasks.rebuilding import build_network
 from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tasks.segmentation import SegmentationTask
 from refinenet_pl.tasks.task_class import TASK, import_task
@@ -64,8 +65,9 @@ def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[DenseT
     except (ArgumentError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its task cannot be built ({type(error).__name__}: {error})") from error
     try:
-        # A loss module may have tensors, which predictions do not need.
-        state = {name: t for name, t in checkpoint["state_dict"].items() if not name.startswith("training_loss.")}
+        # A loss module may have tensors. It is not saved, so the task has the default loss instead; predictions need neither.
+        own, losses = task.state_dict(), ("training_loss.", "criterion.")
+        state = {name: t for name, t in checkpoint["state_dict"].items() if name in own or not name.startswith(losses)}
         task.load_state_dict(state)
     except RuntimeError as error:
         if not is_mismatch(error):
@@ -73,6 +75,7 @@ def load_for_prediction(path: Path, compile: bool | None = None) -> tuple[DenseT
         raise CheckpointError(
             f"{path}: its tensors do not fit the network that it describes: {describe_mismatch(error)}"
         ) from None
+    task.describe_network(meaning_files(meaning, task.hparams.get("activation"), read_image_format(path)))
     return task.eval(), meaning
 
 
@@ -105,9 +108,15 @@ def with_model_directory(task: DenseTask, path: Path, dataset: Classes | Values)
             unit of values must be equal.
 
     Raises:
-        CheckpointError: The directory has no model, or a model for other classes or values.
+        CheckpointError: The directory has no model, or a model for other classes, values or numbers of channels.
     """
     network, meaning, activation = read_model_directory(path)
+    channels = len(task.dense_network.normalization.mean)
+    if network.config["in_channels"] != channels:
+        raise CheckpointError(
+            f"{path}: is for images with {network.config['in_channels']} channels, but those of the dataset have {channels}; "
+            "use a model for such images"
+        )
     arguments = own_arguments(task.hparams)
     if isinstance(task, RegressionTask) and isinstance(dataset, Values):
         if not isinstance(meaning, Values):
@@ -130,17 +139,6 @@ def with_model_directory(task: DenseTask, path: Path, dataset: Classes | Values)
 def own_arguments(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Select a task's arguments, without the network, from its saved hyperparameters."""
     return {name: value for name, value in hyper_parameters.items() if not name.startswith("_") and name != "network"}
-
-
-def build_network(description: dict[str, Any]) -> nn.Module:
-    """Build a network from its `class_path` and `init_args`, with random weights."""
-    path, arguments = description["class_path"], dict(description["init_args"])
-    if "encoder_weights" in arguments:
-        arguments["encoder_weights"] = None  # they are in the checkpoint, so none have to be loaded or downloaded
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--network", type=nn.Module)
-    parsed = parser.parse_object({"network": {"class_path": MOVED.get(path, path), "init_args": arguments}})
-    return parser.instantiate(parsed).network
 
 
 def _meaning(checkpoint: Any, path: Path) -> Classes | Values:

@@ -10,16 +10,12 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.image_format import ImageFormat
+from refinenet_pl.datasets.meaning_files import CLASSES_FILE, VALUES_FILE, meaning_files
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.evaluation.value_inference import Activation
 from refinenet_pl.models.refinenet import RefineNet
-
-CLASSES_FILE = "classes.json"
-"""Names, palette and `ignore_index` of the classes, see `Classes.to_dict`."""
-
-VALUES_FILE = "values.json"
-"""Names, kind, unit, range and swapped pairs of the values, see `Values.to_dict`, and their `activation`, see `Activation`."""
 
 
 class Model(NamedTuple):
@@ -42,6 +38,7 @@ def write_model_directory(
     meaning: Classes | Values,
     activation: Activation | None = None,
     files: Mapping[str, str] | None = None,
+    image_format: ImageFormat | None = None,
 ) -> None:
     """Write a directory that `RefineNet.from_pretrained`, `predict` and `test` accept, as a whole or not at all.
 
@@ -52,6 +49,7 @@ def write_model_directory(
         activation: Mapping from the network's output to values, `task.hparams["activation"]` of a `RegressionTask`; None for
             classes.
         files: Texts of further files by name, such as a model card, README.md.
+        image_format: Format of the images, written to `images.json`; None for 8-bit RGB.
 
     Raises:
         CheckpointError: The directory exists already, or cannot be written.
@@ -60,20 +58,17 @@ def write_model_directory(
     allowed = get_args(Activation) if isinstance(meaning, Values) else (None,)
     if activation not in allowed:
         raise ValueError(f"activation is {activation!r}; for these channels, it must be {' or '.join(map(repr, allowed))}")
-    if isinstance(meaning, Classes):
-        name, content = CLASSES_FILE, meaning.to_dict()
-    else:
-        name, content = VALUES_FILE, meaning.to_dict() | {"activation": activation}
     if directory.exists():
         raise CheckpointError(f"{directory}: exists already; use another directory, or remove it")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
         try:
+            network.files = meaning_files(meaning, activation, image_format)
             network.save_pretrained(str(unfinished))
-            # smp's card states the license of smp, which is not that of the weights.
-            (unfinished / "README.md").unlink(missing_ok=True)
-            for file, text in {name: json.dumps(content, indent=1), **(files or {})}.items():
+            if "README.md" not in (files or {}):
+                (unfinished / "README.md").unlink()  # the card of a network without its data and scores
+            for file, text in (files or {}).items():
                 (unfinished / file).write_text(text, encoding="utf-8")
             # mkdtemp and safetensors create files that other users cannot read.
             unfinished.chmod(0o755)

@@ -28,6 +28,7 @@ from refinenet_pl.errors import CatalogError, DataError
 from refinenet_pl.evaluation.value_evaluator import scores_of
 from refinenet_pl.files import expand_path
 from refinenet_pl.metrics.confusion import Scores
+from refinenet_pl.metrics.registry import SCORES
 from refinenet_pl.metrics.score import Score
 from refinenet_pl.tracking.configuration import flatten
 
@@ -118,14 +119,27 @@ def _sweep(options: Namespace, extra: list[str]) -> None:
     print(sweep_file(table, recipe, seeds, options.cells, options.root, options.processes, _primary(recipe)), end="")
 
 
-def _primary(recipe: Path) -> Score:
-    """Primary score of a recipe, from its dataset; mIoU if it names none."""
+def _configuration(recipe: Path) -> dict[str, Any]:
+    """Values of a recipe and its bases by dotted key."""
     config: dict[str, Any] = {}
     for file in with_bases(recipe):
         try:
             config |= flatten(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
         except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
             raise CatalogError(f"{file}: is not a recipe: {error}") from error
+    return config
+
+
+def _check_score(name: str | None, recipe: Path, extra: list[str]) -> None:
+    """Check before training that runs will have a score; raises a CatalogError otherwise."""
+    given = [*(f"--{key}" for key in _configuration(recipe)), *extra]
+    if not (name is None or name in SCORES or any(option.startswith("--model.metrics") and name in option for option in given)):
+        raise CatalogError(f"--score {name}: is neither built in nor in model.metrics of {recipe}; use {', '.join(SCORES)}")
+
+
+def _primary(recipe: Path) -> Score:
+    """Primary score of a recipe, from its dataset; mIoU if it names none."""
+    config = _configuration(recipe)
     name = config.get("data.dataset")
     try:
         dataset = None if name is None else find_any_dataset(name)
@@ -147,6 +161,7 @@ def _plan(options: Namespace, extra: list[str]) -> list[Job]:
 def _run(options: Namespace, extra: list[str], command_prefix: Sequence[str] | None) -> int:
     if options.reference is not None:
         read_table(find_table(options.table)).select([options.reference])  # fails before training rather than after
+    _check_score(options.score, find_recipe(options.on), extra)
     if options.engine == "slurm":
         return _submit(options, extra)
     placement = Placement(options.slots or 1, options.gpus_per_run, options.processes_per_run)

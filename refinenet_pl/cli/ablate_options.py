@@ -109,8 +109,11 @@ def _seeds(parser: ArgumentParser) -> None:
 
 def _shown(parser: ArgumentParser) -> None:
     parser.add_argument("--split", default="val", help="evaluation to report")
-    words = f"score to report (the primary one of the records: {', '.join(PRIMARY)})"
-    parser.add_argument("--score", choices=SCORES, help=words)
+    words = (
+        f"score to report (the primary one of the records: {', '.join(PRIMARY)}): one of {', '.join(SCORES)}, or a name in "
+        "model.metrics"
+    )
+    parser.add_argument("--score", type=str | None, metavar="SCORE", help=words)
     words = "cell to compare with, instead of the table's reference"
     parser.add_argument("--reference", type=str | None, metavar="CELL", help=words)
 

@@ -41,8 +41,8 @@ _CAUSES = (
         "a data loading process was killed, usually for lack of memory or shared memory; lower data.num_workers",
     ),
     (
-        r"to have \d+ channels, but got 3 channels",
-        "images have three channels, so keep model.network.init_args.in_channels at 3",
+        r"to have \d+ channels, but got \d+ channels",
+        "model.network must accept as many channels as the images have, three unless classes.yaml or values.yaml has `images`",
     ),
     (r"optimizer got an empty parameter list", "model.network has no parameters to train; use another class"),
     (r"Early stopping conditioned on metric", "set the callback's monitor to one of these names"),

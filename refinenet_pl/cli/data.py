@@ -15,6 +15,7 @@ from tabulate import tabulate
 from refinenet_pl.cli import data_import
 from refinenet_pl.datasets.base import SegmentationDataset, ValueDataset
 from refinenet_pl.datasets.check import SplitContents, check_split, shared_images
+from refinenet_pl.datasets.image_format import ImageFormat, describe_channels
 from refinenet_pl.datasets.registry import DATASETS, VALUE_DATASETS, find_any_dataset, require_options
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import DataError
@@ -87,7 +88,8 @@ def check(name: str, root: str | None, splits: list[str] | None, options: dict[s
         print(f"{split}: {_number(contents.samples, published)}")
         left_out = [f"  left out {dataset.left_out}"] if dataset.left_out else []
         values = dataset.values if isinstance(dataset, ValueDataset) else None
-        print(*_measures(contents, values), *left_out, *_faults(contents.faults), "", sep="\n")
+        lines = [*_measures(contents, values), *_pixels(contents, dataset.image_format)]
+        print(*lines, *left_out, *_faults(contents.faults), "", sep="\n")
         problems += (published not in (None, contents.samples)) + len(contents.faults)
         checked.append(contents)
     if checked and isinstance(dataset, SegmentationDataset):
@@ -116,7 +118,28 @@ def _measures(contents: SplitContents, values: Values | None) -> list[str]:
     lines = [f"  {width} pixels wide, {height} high"]
     if values is None:
         return [*lines, f"  void: {contents.counts[-1] / contents.pixels:.2%} of all pixels"]
-    return lines + [_distribution(contents, values, channel) for channel in range(len(values))]
+    describe = _label_share if values.kind == "labels" else _distribution
+    return lines + [describe(contents, values, channel) for channel in range(len(values))]
+
+
+def _label_share(contents: SplitContents, values: Values, channel: int) -> str:
+    """Describe a label: its share of the known pixels, the images without it, and the share of unknown pixels."""
+    known, pixels, images = contents.counts[channel], contents.positive[:, channel], len(contents.positive)
+    share = f"{pixels.sum() / known:.3%} of known pixels" if known else "-"
+    return (
+        f"  {one_line(values.names[channel])}: {share}, {np.count_nonzero(pixels == 0):,} of {images:,} images without it; "
+        f"unknown: {1 - known / contents.pixels:.2%} of all pixels"
+    )
+
+
+def _pixels(contents: SplitContents, image_format: ImageFormat | None) -> list[str]:
+    """Describe the channels and pixel values of images that are not 8-bit RGB."""
+    found = contents.pixel_values
+    if image_format is None or found is None:
+        return []
+    channels = describe_channels(image_format.channels)
+    limits, outside = f"{image_format.range[0]:g} to {image_format.range[1]:g}", found.outside / found.number
+    return [f"  {channels}, pixel values {found.smallest:.6g} to {found.largest:.6g}; {outside:.2%} outside the range {limits}"]
 
 
 def _distribution(contents: SplitContents, values: Values, channel: int) -> str:

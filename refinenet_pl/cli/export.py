@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from refinenet_pl.checkpoints.image_format import read_image_format
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.deployment.export import SIDES, Format, export
 from refinenet_pl.errors import CheckpointError
@@ -23,8 +24,9 @@ def main(arguments: list[str]) -> None:
     """Run `export`; `arguments` starts with the command."""
     parser = ArgumentParser(
         prog="refinenet export",
-        description="Export a network to one file that maps uint8 images (N, 3, H, W) to class scores (N, classes, H, W), or "
-        "to depth, normals or other values (N, channels, H, W) in their unit, for any number of images of any size.",
+        description="Export a network to one file that maps uint8 RGB images (N, 3, H, W), or float32 images of the channels "
+        "and range that it was trained with, to class scores (N, classes, H, W), or to depth, normals or other values (N, "
+        "channels, H, W) in their unit, for any number of images of any size.",
     )
     parser.add_argument("model", type=Path, help="a model directory, or a run's last.ckpt or best.ckpt")
     parser.add_argument("--to", type=Format, required=True, help="onnx, or torch_export for torch.export.load")
@@ -37,6 +39,8 @@ def main(arguments: list[str]) -> None:
         min_side, meaning = export(model, options.to, output, options.overwrite)
     except CheckpointError as error:
         sys.exit(f"error: {error}")
-    print(f"written: {output}, for images of {min_side} to {SIDES[1]} pixels per side")
+    image_format = read_image_format(model)
+    stored = f"; float32 images, {image_format}" if image_format and not image_format.is_eight_bit_rgb else ""
+    print(f"written: {output}, for images of {min_side} to {SIDES[1]} pixels per side{stored}")
     if isinstance(meaning, Values):
         print(one_line(f"values: {', '.join(meaning.names)}{f' in {meaning.unit}' if meaning.unit else ''}"))

@@ -38,7 +38,8 @@ def import_checkpoint(
         family: Expected family; None for any.
         classes: Expected number of outputs, including void; None for any.
         dataset: Name of the dataset that it was trained on; None to infer it from the number of classes.
-        activation: Mapping from the network's output to values, for a dataset of values; None for `none`.
+        activation: Mapping from the network's output to values, for a dataset of values; None for `none` or, for labels,
+            `sigmoid`.
 
     Returns:
         Description of the imported network.
@@ -55,7 +56,11 @@ def import_checkpoint(
     kind = "classes" if isinstance(meaning, Classes) else "values"
     if kind == "classes" and activation is not None:
         raise CheckpointError(f"--activation is for a --dataset of values, such as {', '.join(VALUE_DATASETS)}; remove it")
-    write_model_directory(output, network, meaning, activation if kind == "classes" else activation or "none")
+    labels = isinstance(meaning, Values) and meaning.kind == "labels"
+    if labels and activation not in (None, "sigmoid"):
+        raise CheckpointError(f"--activation {activation}: labels are predicted as probabilities; omit it, or use sigmoid")
+    default: Activation = "sigmoid" if labels else "none"
+    write_model_directory(output, network, meaning, activation if kind == "classes" else activation or default)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     known = dataset or DATASETS.get(number)
     return (
@@ -91,7 +96,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--family", type=Family | None, help="expected family; any by default")
     parser.add_argument("--classes", type=int | None, help="expected number of outputs, including void; any by default")
     parser.add_argument("--dataset", help="its training dataset; inferred from the number of classes by default")
-    parser.add_argument("--activation", type=Activation | None, help="for values: mapping from outputs to values (none)")
+    parser.add_argument(
+        "--activation", type=Activation | None, help="for values: mapping from outputs to values (none; sigmoid for labels)"
+    )
     options = parser.parse_args(arguments[1:])
     try:
         checkpoint, output = (expand_path(path, CheckpointError) for path in (options.checkpoint, options.output))

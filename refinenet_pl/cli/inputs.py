@@ -37,7 +37,9 @@ class Input(NamedTuple):
         return self.name.removesuffix(self.path.suffix)
 
 
-def find_images(arguments: Sequence[str], output: Path) -> tuple[list[Input], LeftOut]:
+def find_images(
+    arguments: Sequence[str], output: Path, extensions: tuple[str, ...] = IMAGE_EXTENSIONS
+) -> tuple[list[Input], LeftOut]:
     """Find the images that files, folders and patterns refer to.
 
     Folders are searched recursively. Folders and patterns yield only files with an image extension outside `output`; a pattern
@@ -46,6 +48,7 @@ def find_images(arguments: Sequence[str], output: Path) -> tuple[list[Input], Le
     Args:
         arguments: Files, folders and `glob` patterns; an argument that exists as a file or folder is not used as a pattern.
         output: Folder that predictions are written to.
+        extensions: Lowercase extensions of images.
 
     Returns:
         The images without duplicates, in the order of the arguments, and the entries that are left out.
@@ -61,34 +64,34 @@ def find_images(arguments: Sequence[str], output: Path) -> tuple[list[Input], Le
         if path.is_file():
             here = [Input(path, path.parent)]
         elif path.is_dir():
-            here = _in_folder(path, path, output, skipped)
+            here = _in_folder(path, path, output, skipped, extensions)
         else:
-            here = _in_pattern(str(path), output, skipped)
+            here = _in_pattern(str(path), output, skipped, extensions)
         if not here:
             others = f"; left out: {skipped}" if str(skipped) else ""
-            raise DataError(f"{argument}: no image found (looked for {', '.join(IMAGE_EXTENSIONS)}{others})")
+            raise DataError(f"{argument}: no image found (looked for {', '.join(extensions)}{others})")
         for image in here:
             found.setdefault(os.path.abspath(image.path), image)
         left_out.add(skipped)
     return list(found.values()), left_out
 
 
-def _in_folder(folder: Path, base: Path, output: Path, left_out: LeftOut) -> list[Input]:
-    files, more = find_files(folder, IMAGE_EXTENSIONS)
+def _in_folder(folder: Path, base: Path, output: Path, left_out: LeftOut, extensions: tuple[str, ...]) -> list[Input]:
+    files, more = find_files(folder, extensions)
     left_out.add(more)
     return _without_output([Input(file, base) for file in files], base, output, left_out)
 
 
-def _in_pattern(pattern: str, output: Path, left_out: LeftOut) -> list[Input]:
+def _in_pattern(pattern: str, output: Path, left_out: LeftOut, extensions: tuple[str, ...]) -> list[Input]:
     parts = Path(pattern).parts
     base = Path(*takewhile(lambda part: not glob.has_magic(part), parts))
-    extensions = (*IMAGE_EXTENSIONS, Path(pattern).suffix.lower())
+    accepted = (*extensions, Path(pattern).suffix.lower())
     files: list[Path] = []
     for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
         if path.is_dir():
             if "**" not in parts:  # otherwise, the pattern matches its files too
-                files += [image.path for image in _in_folder(path, base, output, left_out)]
-        elif path.suffix.lower() not in extensions:
+                files += [image.path for image in _in_folder(path, base, output, left_out, extensions)]
+        elif path.suffix.lower() not in accepted:
             left_out.others[path.suffix.lower()] += 1
         elif path.is_file():
             files.append(path)

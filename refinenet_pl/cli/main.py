@@ -26,7 +26,10 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: Arguments after `refinenet`; None for those of the process.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        arguments = sys.argv[1:]
+        # As with python -m, so that a recipe can name classes of a file in the working directory.
+        sys.path.append(os.getcwd())
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
     elif arguments[0] not in COMMANDS:

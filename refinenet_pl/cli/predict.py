@@ -1,4 +1,4 @@
-"""`refinenet predict`: segment images, or predict their depth or other values, with a checkpoint."""
+"""`refinenet predict`: segment images, or predict their depth, labels or other values, with a checkpoint."""
 
 import sys
 from pathlib import Path
@@ -15,11 +15,12 @@ DESCRIPTION = (
     "Predict images with a checkpoint, and write the predictions to --output. Classes: for each image, NAME.png (class ids), "
     "NAME_color.png (class colors with a legend) and NAME_overlay.png (class colors blended with the image). Depth, normals, "
     "heatmaps and other values: NAME.png (16-bit gray, with the stored number of one unit as `divisor` in its metadata) or "
-    "NAME.npy (float32), and NAME_color.png (colors with a color bar). Folders are searched recursively; hidden files and "
-    "folders are skipped. NAME is the image's path relative to the given folder, or to the part of a pattern before its "
-    "first wildcard, without the extension and with its parts joined by _: aachen/a.jpg becomes aachen_a. If two images "
-    "would get the same name, their names keep the extension, start with the name of the given folder, or are numbered; such "
-    "names are printed."
+    "NAME.npy (float32), and NAME_color.png (colors with a color bar). Labels: a mask of 0 and 255 for each, LABEL/NAME.png "
+    "(NAME.png if there is only one), or NAME.npy (probabilities), and NAME_overlay.png. Folders are searched recursively; "
+    "hidden files and folders are skipped. NAME is the image's path relative to the given folder, or to the part of a pattern "
+    "before its first wildcard, without the extension and with its parts joined by _: aachen/a.jpg becomes aachen_a. If two "
+    "images would get the same name, their names keep the extension, start with the name of the given folder, or are "
+    "numbered; such names are printed."
 )
 
 
@@ -42,7 +43,10 @@ def main(arguments: list[str]) -> None:
         type=Format,
         default="auto",
         help="values: png (16-bit, one channel, 0 or more), npy (floating-point), or auto, which is png for one channel with a "
-        "known range that fits, and npy otherwise",
+        "known range that fits and for masks of labels, and npy otherwise",
+    )
+    parser.add_argument(
+        "--threshold", type=float | None, help="labels: probability above which a pixel has a label; by default, the metric's"
     )
     parser.add_argument("--compile", type=bool | None, help="compile the network with torch.compile: true or false")
     # These default to the test settings of the run's recipe.

@@ -10,10 +10,12 @@ import torch
 from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
 from tqdm import tqdm
 
+from refinenet_pl.checkpoints.image_format import read_image_format
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.cli.inputs import Input
 from refinenet_pl.cli.options import OptionError
 from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.image_format import ImageFormat
 from refinenet_pl.datasets.readers.io import read_image
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.deployment.preparation import prepare_for_inference
@@ -23,6 +25,7 @@ from refinenet_pl.evaluation.value_inference import ValueInference
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.visualization.pixels import shown_pixels
 
 
 class Prepared(NamedTuple):
@@ -32,11 +35,13 @@ class Prepared(NamedTuple):
         task: The task on its device.
         view: Scales, flips and tiles to predict with.
         meaning: Meaning of its channels.
+        image_format: Format of its images; None for 8-bit RGB.
     """
 
     task: DenseTask
     view: Inference | ValueInference
     meaning: Classes | Values
+    image_format: ImageFormat | None = None
 
 
 def find_device(name: str | None) -> torch.device:
@@ -69,17 +74,22 @@ def prepare(ckpt_path: Path, device: torch.device, compile: bool | None, inferen
         OptionError: An override is outside its range.
     """
     task, meaning = load_for_prediction(ckpt_path, compile)
+    image_format = read_image_format(ckpt_path)
     try:
         view = replace(task.test_inference, **{name: value for name, value in inference.items() if value is not None})
     except ValueError as error:
         raise OptionError(str(error)) from error
     task.to(device)
     prepare_for_inference(task.network, task.hparams["compile"])
-    return Prepared(task, view, meaning)
+    return Prepared(task, view, meaning, image_format)
 
 
 def predict_each(
-    task: DenseTask, view: Inference | ValueInference, inputs: list[Input], failures: list[str]
+    task: DenseTask,
+    view: Inference | ValueInference,
+    inputs: list[Input],
+    failures: list[str],
+    image_format: ImageFormat | None = None,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Predict images one by one.
 
@@ -88,19 +98,20 @@ def predict_each(
         view: Scales, flips and tiles to predict with.
         inputs: The images.
         failures: List to append messages to, about images that cannot be read or do not fit into memory.
+        image_format: Format of the images; None for 8-bit RGB.
 
     Yields:
-        Index, pixels (uint8, (height, width, 3)) and prediction (class ids, uint8 (height, width), or values, float32 (height,
-        width, channels)) of each other image.
+        Index, pixels in RGB (uint8, (height, width, 3)) and prediction (class ids, uint8 (height, width), or values, float32
+        (height, width, channels)) of each other image.
     """
     for index, (path, _) in enumerate(tqdm(inputs, desc="predict", unit="image")):
         try:
-            image = read_image(path, any_size=True) if view.tile else read_image(path)
+            image = read_image(path, bool(view.tile), image_format)
             prediction = _predict(task, view, image, path)
         except DataError as error:
             failures.append(str(error))
         else:
-            yield index, image, prediction
+            yield index, shown_pixels(image), prediction
 
 
 def _predict(task: DenseTask, view: Inference | ValueInference, image: np.ndarray, path: Path) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
+from refinenet_pl.checkpoints.image_format import read_image_format
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.checkpoints.model_directory import write_model_directory
 from refinenet_pl.datasets.base import DenseDataset
@@ -44,7 +45,7 @@ def publish(run: Path, output: Path, push: str | None = None) -> None:
     files = {"README.md": card}
     files |= {"recipe.yaml": yaml.safe_dump(config, sort_keys=False)} if config else {}
     files |= {"results.json": json.dumps(record, indent=1)} if record else {}
-    write_model_directory(output, task.network, meaning, activation, files)
+    write_model_directory(output, task.network, meaning, activation, files, read_image_format(checkpoint))
     print(f"written: {output}, from {checkpoint}")
     if push:
         print(f"uploaded: {upload(output, push)}")

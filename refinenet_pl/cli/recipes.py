@@ -9,8 +9,6 @@ from refinenet_pl.ablation.plan import cell_options
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_recipe, find_table, names
 from refinenet_pl.errors import CatalogError
-from refinenet_pl.tasks.dense import DenseTask
-from refinenet_pl.tasks.task_class import TASK, import_task
 
 
 def expand(arguments: list[str]) -> list[str]:
@@ -50,21 +48,21 @@ def expand(arguments: list[str]) -> list[str]:
     return [arguments[0], *options, *others]
 
 
-def task_class(arguments: list[str]) -> type[DenseTask]:
-    """Task class of a run: the value of `--task`, or of `task` in the last recipe that has it.
+def chosen_class(arguments: list[str], key: str) -> str | None:
+    """Import path of a run's task or data module: the value of `--KEY`, or of KEY in the last recipe that has it.
 
     Args:
         arguments: A command and its options, from `expand`.
+        key: `task` or `data_module`.
 
-    Raises:
-        CatalogError: The value is not the import path of a task.
+    Returns:
+        The import path; None if it is not given.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"refinenet {arguments[0]}")
     parser.add_argument("--config", action="append", default=[])
-    parser.add_argument("--task")
+    parser.add_argument(f"--{key}", dest="chosen")
     given, _ = parser.parse_known_args(arguments[1:])
-    names = [given.task, *(_key(Path(file), "task") for file in reversed(given.config))]
-    return import_task(next(filter(None, names), TASK))
+    return next(filter(None, [given.chosen, *(_key(Path(file), key) for file in reversed(given.config))]), None)
 
 
 def with_bases(recipe: Path) -> list[Path]:

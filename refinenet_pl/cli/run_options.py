@@ -5,11 +5,8 @@ import sys
 from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
-from refinenet_pl.datamodule.dense import DenseDataModule
-from refinenet_pl.datamodule.segmentation import SegmentationDataModule
-from refinenet_pl.datamodule.values import ValueDataModule
 from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.datasets.registry import find_dataset, find_value_dataset
+from refinenet_pl.datasets.registry import find_any_dataset, find_dataset, find_value_dataset
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import DataError
 from refinenet_pl.tasks.class_matching import MatchClasses
@@ -29,6 +26,8 @@ def add_options(parser: LightningArgumentParser) -> None:
         "arguments are those of model"
     )
     parser.add_argument("--task", type=str, default=TASK, help=text)
+    text = "Import path of the data module, a subclass of the task's, whose arguments are those of data"
+    parser.add_argument("--data_module", type=str | None, help=text)
     parser.add_argument("--base", type=str | None, help="Recipe that this recipe changes, by name or file")
     text = (
         "Weights to start from: a checkpoint of fit, a model directory, a published RefineNet checkpoint, or a model's id "
@@ -43,14 +42,10 @@ def add_options(parser: LightningArgumentParser) -> None:
     parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
 
 
-def data_module_class(task: type[LightningModule]) -> type[DenseDataModule]:
-    """Class of the data module for a task."""
-    return ValueDataModule if issubclass(task, RegressionTask) else SegmentationDataModule
-
-
 def add_links(parser: LightningArgumentParser, task: type[LightningModule]) -> None:
-    """Link the meaning of a dataset's labels or values to the model, so that no option has to repeat it."""
+    """Link a dataset's labels or values, and its images' channels, to the model, so that no option has to repeat them."""
     (_link_values if issubclass(task, RegressionTask) else _link_classes)(parser)
+    parser.link_arguments(("data.dataset", "data.root"), "model.network.init_args.in_channels", compute_fn=_image_channels)
 
 
 def meaning_of(task: type[LightningModule], dataset: str, root: str | None) -> Classes | Values:
@@ -91,6 +86,15 @@ def _values(dataset: str, root: str | None) -> Values:
         return find_value_dataset(dataset).values_of(root)
     except DataError as error:
         sys.exit(f"error: {error}")
+
+
+def _image_channels(dataset: str, root: str | None) -> int:
+    """Number of channels of a dataset's images."""
+    try:
+        image_format = find_any_dataset(dataset).image_format_of(root)
+    except DataError as error:
+        sys.exit(f"error: {error}")
+    return 3 if image_format is None else image_format.channels
 
 
 def _void_channel(dataset: str, root: str | None, protocol: str, void_output: bool | None) -> str | None:

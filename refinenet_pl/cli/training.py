@@ -29,8 +29,9 @@ from refinenet_pl.checkpoints.initialization import initialize, read_weights
 from refinenet_pl.checkpoints.loading import with_model_directory
 from refinenet_pl.cli.causes import explain, shorten_parser_error
 from refinenet_pl.cli.options import OptionError, RunTrainer, refuse_objects, refuse_options
-from refinenet_pl.cli.recipes import expand, task_class
-from refinenet_pl.cli.run_options import add_links, add_options, data_module_class, meaning_of
+from refinenet_pl.cli.recipes import expand
+from refinenet_pl.cli.run_classes import run_classes
+from refinenet_pl.cli.run_options import add_links, add_options, meaning_of
 from refinenet_pl.datamodule.dense import DenseDataModule
 from refinenet_pl.datamodule.samplers import device_batch
 from refinenet_pl.datasets.registry import find_dataset
@@ -117,6 +118,8 @@ class RunCLI(LightningCLI):
         self.config_dump.pop("base", None)
         if config.task == TASK:
             del self.config_dump["task"]
+        if config.data_module is None:
+            del self.config_dump["data_module"]
         self.config_dump["model"].pop("match_classes", None)
         if self.subcommand != "fit" or (config.init and not config.init_partial):
             # The weights are in a checkpoint, so none have to be loaded or downloaded.
@@ -177,8 +180,8 @@ class RunCLI(LightningCLI):
         checkpoint = None if training else self._checkpoint()
         given = self.config_init[self.subcommand].trainer
         own_callbacks: list[Callback] = list(given.callbacks or [])
-        own_plugins = list(given.plugins or [])
-        refuse_objects(own_callbacks, own_plugins, given.strategy)
+        plugins = list(given.plugins or [])
+        refuse_objects(own_callbacks, plugins, given.strategy)
         # A Timer of the user replaces the run's, because Lightning ignores max_time if there are several.
         timer = next((callback for callback in own_callbacks if isinstance(callback, Timer)), None)
         callbacks: list[Callback] = []
@@ -212,8 +215,8 @@ class RunCLI(LightningCLI):
             if training and kwargs["logger"] and not monitored:
                 callbacks.append(LearningRateMonitor())
         given.callbacks = [*own_callbacks, *callbacks]
-        environments = [] if any(isinstance(plugin, ClusterEnvironment) for plugin in own_plugins) else slurm_environments()
-        given.plugins = [*own_plugins, SafeCheckpoints(self.config_dump["model"]["network"]), *environments]
+        slurm = [] if any(isinstance(plugin, ClusterEnvironment) for plugin in plugins) else slurm_environments()
+        given.plugins = [*plugins, SafeCheckpoints(self.config_dump["model"]["network"], self.datamodule.image_format), *slurm]
         return super().instantiate_trainer(default_root_dir=str(run.directory), **kwargs)
 
     def instantiate_classes(self) -> None:
@@ -345,10 +348,8 @@ def main(arguments: list[str]) -> None:
     end_on_signal()
     try:
         expanded = expand(arguments)
-        task = task_class(expanded)
         RunCLI(
-            task,
-            data_module_class(task),
+            *run_classes(expanded),
             args=expanded,
             save_config_callback=None,  # the configuration is saved before the trainer exists
             seed_everything_default=0,

@@ -9,8 +9,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
+from refinenet_pl.datamodule.albumentations import Albumentations
+from refinenet_pl.datamodule.color import refuse_color_jitter
 from refinenet_pl.datamodule.loader import TrainingLoader, collate, collate_evaluation, ignore_termination
 from refinenet_pl.datamodule.samplers import EvaluationSampler, OverfitSampler, TrainingSampler, device_batch
+from refinenet_pl.datamodule.sampling import SamplerFactory, SamplerName, build_sampler
 from refinenet_pl.datamodule.transforms import AugmentedDataset, CheckSample
 from refinenet_pl.datasets.base import DenseDataset
 from refinenet_pl.datasets.classes import Classes
@@ -39,13 +42,19 @@ class DenseDataModule(LightningDataModule):
             (450, 1100) in the authors' code.
         scales: Factors that training images are resized by, one sampled for each image.
         flip: Flip half of the training images horizontally.
-        color_jitter: Strength of color changes; 0 for none.
+        color_jitter: Strength of color changes; 0 for none. For images with three channels.
         transforms: Further transforms of training samples after these, in order: of torchvision.transforms.v2, or modules that
             map a dict with tv_tensors to one. Their random numbers are sampled from (seed, epoch, index), also those of
-            `random` and NumPy. Images must stay uint8 and of the crop's size.
+            `random` and NumPy. Images must keep their type and channels, and have the crop's size.
+        sampler: Training samples of an epoch, the same number with each: `uniform`, each image once; `class_balanced`, see
+            `ClassBalancedSampler`; `rare_class`, see `RareClassSampler`; or the class path of a subclass of `TrainingSampler`
+            with its further arguments. Without effect on `trainer.overfit_batches`.
         evaluation_batch: Images per batch and process in evaluation; more than 1 requires images of one size.
         num_workers: Data loading processes of each training process.
         seed: Seed of order and augmentation.
+
+    Attributes:
+        image_format: Format of the images; None for 8-bit RGB.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -69,6 +78,7 @@ class DenseDataModule(LightningDataModule):
         flip: bool = True,
         color_jitter: float = 0.0,
         transforms: list[nn.Module] | None = None,
+        sampler: SamplerName | SamplerFactory = "uniform",
         evaluation_batch: int = 1,
         num_workers: int = 2,
         seed: int = 0,
@@ -87,6 +97,11 @@ class DenseDataModule(LightningDataModule):
             if not is_right:
                 raise ValueError(f"data.{option} is {value}; it must be {range_}")
         self.dataset_class = self.open_dataset(dataset, root)
+        self.image_format = self.dataset_class.image_format_of(root)
+        refuse_color_jitter(color_jitter, self.image_format)
+        if sampler in ("class_balanced", "rare_class") and not isinstance(self.meaning, Classes):
+            raise ValueError(f"data.sampler is {sampler}, but {dataset} has no class per pixel; it must be uniform")
+        self.sampler = sampler
         self.root = root
         self.dataset_options = dataset_options or {}
         require_options(self.dataset_class, self.dataset_options, f"data.dataset_options: {dataset}")
@@ -97,8 +112,12 @@ class DenseDataModule(LightningDataModule):
         self.seed = seed
         self.training_loader: TrainingLoader | None = None
         self.resumed: dict[str, int] | None = None
+        for transform in transforms or []:
+            if isinstance(transform, Albumentations) and transform.ignore_index is None and isinstance(self.meaning, Classes):
+                transform.ignore_index = self.meaning.ignore_index
         built_in = self.training_transform(crop_size, scales, flip, color_jitter, short_edge)
-        self.transform = v2.Compose([built_in, *transforms, CheckSample(crop_size)]) if transforms else built_in
+        checked = [*transforms, CheckSample(crop_size, self.image_format)] if transforms else []
+        self.transform = v2.Compose([built_in, *checked]) if checked else built_in
 
     @abstractmethod
     def open_dataset(self, name: str, root: str | None) -> type[DenseDataset]:
@@ -151,7 +170,7 @@ class DenseDataModule(LightningDataModule):
         if self.trainer is not None and self.trainer.overfit_batches:  # type: ignore[attr-defined]
             sampler = OverfitSampler(self.training, self.global_batch, world_size, rank)
         else:
-            sampler = TrainingSampler(self.training, self.global_batch, world_size, rank, self.seed)
+            sampler = build_sampler(self.sampler, self.training, self.global_batch, world_size, rank, self.seed)
         loader = TrainingLoader(self.training, batch, sampler=sampler, collate_fn=collate, **self._loader_arguments())
         if self.resumed is not None:
             loader.load_state_dict(self.resumed)

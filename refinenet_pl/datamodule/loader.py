@@ -55,7 +55,7 @@ class TrainingLoader(DataLoader):
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Batch samples; `seed` becomes `seeds`, a list of int, which stays on the CPU when the batch is moved."""
     seeds = [sample.pop("seed") for sample in samples]
-    return default_collate(samples) | {"seeds": seeds}
+    return default_collate(with_one_type(samples)) | {"seeds": seeds}
 
 
 def collate_evaluation(samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -71,7 +71,14 @@ def collate_evaluation(samples: list[dict[str, Any]]) -> dict[str, Any]:
                 f"{samples[0]['name']} is {first[1]}x{first[0]} and {sample['name']} is {other[1]}x{other[0]}; images of "
                 "different sizes cannot be in one batch, so set data.evaluation_batch to 1"
             )
-    return default_collate(samples)
+    return default_collate(with_one_type(samples))
+
+
+def with_one_type(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Convert images to float32 if some are; RGB files of a declared range 0..255 can have 8 bits or floating-point values."""
+    if len({sample["image"].dtype for sample in samples}) == 1:
+        return samples
+    return [sample | {"image": sample["image"].float()} for sample in samples]
 
 
 def ignore_termination(worker: int) -> None:

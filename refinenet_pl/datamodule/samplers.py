@@ -1,6 +1,7 @@
 """Assignment of samples to processes and their order, equal on any number of processes and after any interruption."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from refinenet_pl.seeds import derive_seed
 class TrainingSampler(DistributedSampler[SampleKey]):
     """Samples shuffled in each epoch from (seed, epoch); the last, incomplete global batch is dropped.
 
-    Batch k of all processes together holds the same samples for any number of processes.
+    Batch k of all processes together holds the same samples for any number of processes. A subclass that overrides `keys`
+    chooses other samples, with the same guarantees; its constructor accepts these arguments first, in this order. Lightning
+    replaces samplers of other classes.
 
     Args:
         dataset: The dataset.
@@ -25,6 +28,8 @@ class TrainingSampler(DistributedSampler[SampleKey]):
         seed: Seed of the order.
 
     Attributes:
+        size: Number of samples of the dataset.
+        total_size: Samples of an epoch over all processes, a multiple of `global_batch`.
         start: Number of this process's samples that the next iteration skips, to resume in the middle of an epoch.
 
     Raises:
@@ -39,11 +44,41 @@ class TrainingSampler(DistributedSampler[SampleKey]):
         self.num_samples = self.total_size // num_replicas
         self.start = 0
 
+    def keys(self, generator: torch.Generator) -> list[SampleKey]:
+        """Choose the samples of the epoch `self.epoch` over all processes, in order: each one once.
+
+        Args:
+            generator: Generator seeded from (seed, epoch), the only source of random numbers.
+
+        Returns:
+            `total_size` keys or more; the others are not used. Keys of an epoch differ, so that a sample that occurs twice is
+            augmented differently, see `numbered_visits`.
+        """
+        return [SampleKey(self.epoch, sample) for sample in torch.randperm(self.size, generator=generator).tolist()]
+
     def __iter__(self) -> Iterator[SampleKey]:
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
-        order = torch.randperm(self.size, generator=generator)[: self.total_size].tolist()
-        own = order[self.rank :: self.num_replicas]
-        return iter([SampleKey(self.epoch, sample) for sample in own[self.start :]])
+        keys = self.keys(torch.Generator().manual_seed(derive_seed(self.seed, self.epoch)))[: self.total_size]
+        if len(keys) < self.total_size:
+            raise DataError(
+                f"data.sampler: {type(self).__name__}.keys returns {len(keys)} keys for an epoch of {self.total_size} samples"
+            )
+        return iter(keys[self.rank :: self.num_replicas][self.start :])
+
+
+def numbered_visits(epoch: int, samples: Iterable[int], crop_classes: Iterable[int]) -> list[SampleKey]:
+    """Make the keys of an epoch in which samples may occur several times.
+
+    Args:
+        epoch: Number of the epoch.
+        samples: Index of each sample, in order over all processes.
+        crop_classes: Class of each sample's crop, see `SampleKey`.
+    """
+    visits: Counter[int] = Counter()
+    keys = []
+    for sample, crop_class in zip(samples, crop_classes, strict=True):
+        keys.append(SampleKey(epoch, sample, visits[sample], crop_class))
+        visits[sample] += 1
+    return keys
 
 
 class OverfitSampler(SequentialSampler):

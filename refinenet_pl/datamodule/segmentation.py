@@ -14,7 +14,8 @@ from refinenet_pl.datasets.registry import find_dataset
 class SegmentationDataModule(DenseDataModule):
     """Batches of a segmentation dataset, see `DenseDataModule` for the arguments.
 
-    A batch is a dict of `image`, uint8 (N, 3, H, W), `mask`, int64 (N, H, W), and `name`, a list of str.
+    A batch is a dict of `image`, uint8 (N, 3, H, W), or float32 (N, C, H, W) of another `image_format`, `mask`, int64
+    (N, H, W), and `name`, a list of str.
 
     Attributes:
         classes: Classes of the dataset.

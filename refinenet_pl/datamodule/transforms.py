@@ -12,7 +12,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from refinenet_pl.datamodule.class_crop import ClassCrop
+from refinenet_pl.datamodule.color import ColorJitter
 from refinenet_pl.datasets.base import DenseDataset
+from refinenet_pl.datasets.image_format import ImageFormat
 from refinenet_pl.datasets.short_edge import short_edge_factor
 from refinenet_pl.errors import DataError
 from refinenet_pl.seeds import derive_seed
@@ -26,10 +29,14 @@ class SampleKey(NamedTuple):
     Attributes:
         epoch: Number of the epoch, from 0.
         sample: Index of the sample in the dataset.
+        visit: Number of earlier visits to the sample in this epoch.
+        crop_class: Class on one of whose pixels the crop is centered, or `ANY_CLASS`, see `ClassCrop`; None for a random crop.
     """
 
     epoch: int
     sample: int
+    visit: int = 0
+    crop_class: int | None = None
 
 
 class RandomScale(v2.Transform):
@@ -84,12 +91,12 @@ def training_transform(
     fill = {tv_tensors.Image: GRAY, tv_tensors.Mask: ignore_index}
     steps: list[v2.Transform] = [
         RandomScale(scales, short_edge),
-        v2.RandomCrop(crop_size, pad_if_needed=True, fill=fill),
+        ClassCrop(crop_size, fill, ignore_index),
     ]
     if flip:
         steps.append(v2.RandomHorizontalFlip())
     if color_jitter:
-        steps.append(v2.ColorJitter(brightness=color_jitter, contrast=color_jitter, saturation=color_jitter))
+        steps.append(ColorJitter(color_jitter))
     return v2.Compose(steps)
 
 
@@ -98,17 +105,22 @@ class CheckSample(v2.Transform):
 
     Args:
         size: Expected (height, width).
+        format: Format of the images; None for 8-bit RGB.
     """
 
-    def __init__(self, size: tuple[int, int]):
+    def __init__(self, size: tuple[int, int], format: ImageFormat | None = None):
         super().__init__()
         self.size = tuple(size)
+        self.channels = 3 if format is None else format.channels
+        # Only 8-bit files of RGB images stay uint8.
+        self.types = (torch.uint8,) * (format is None or format.is_eight_bit_rgb) + (torch.float32,) * (format is not None)
 
     def forward(self, *inputs: Any) -> Any:
         """Return a sample unchanged.
 
         Raises:
-            DataError: Its image is not uint8, or its image, mask or target does not have the size.
+            DataError: Its image has another type or number of channels than the dataset's, or its image, mask or target does
+                not have the size.
         """
         sample = inputs[0]
         for name in ("image", "mask", "target"):
@@ -118,10 +130,16 @@ class CheckSample(v2.Transform):
                     f"data.transforms: they return a {name} of {found.shape[-2]}x{found.shape[-1]} pixels instead of the "
                     f"crop's {self.size[0]}x{self.size[1]}; let the last one crop to this size"
                 )
-        if sample["image"].dtype != torch.uint8:
+        image = sample["image"]
+        if image.dtype not in self.types:
             raise DataError(
-                f"data.transforms: they return an image of type {sample['image'].dtype} instead of torch.uint8; the task "
-                "converts and normalizes images, so remove such a transform"
+                f"data.transforms: they return an image of type {image.dtype} instead of {' or '.join(map(str, self.types))}; "
+                "the task converts and normalizes images, so remove such a transform"
+            )
+        if image.shape[-3] != self.channels:
+            raise DataError(
+                f"data.transforms: they return an image of {image.shape[-3]} channels instead of {self.channels}; remove the "
+                "transform that changes them"
             )
         return sample
 
@@ -147,7 +165,7 @@ class AugmentedDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        epoch, index = key
+        epoch, index, visit, crop_class = key
         sample = self.dataset[index]
         image, mask = sample["image"], sample["mask" if "mask" in sample else "target"]
         if not (isinstance(image, tv_tensors.Image) and isinstance(mask, tv_tensors.Mask)):
@@ -157,7 +175,11 @@ class AugmentedDataset(Dataset):
                 f"{type(mask).__name__}; they must be tv_tensors.Image and tv_tensors.Mask to be augmented together; override "
                 "`read`, not `__getitem__`"
             )
-        seed = derive_seed(self.seed, epoch, index)
+        if crop_class is not None:
+            if "mask" not in sample:
+                raise DataError("data.sampler: it centers crops on classes, and this dataset has none; use uniform")
+            sample = sample | {"crop_class": crop_class}
+        seed = derive_seed(self.seed, epoch, index, *([visit] if visit else []))
         with _seeded(seed):
             return self.transform(sample) | {"seed": seed}
 

@@ -8,6 +8,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from refinenet_pl.datamodule.color import ColorJitter
 from refinenet_pl.datamodule.transforms import GRAY, RandomScale
 from refinenet_pl.datasets.values import Values
 
@@ -80,5 +81,5 @@ def value_transform(
     if flip:
         steps.append(FlipValues(values))
     if color_jitter:
-        steps.append(v2.ColorJitter(brightness=color_jitter, contrast=color_jitter, saturation=color_jitter))
+        steps.append(ColorJitter(color_jitter))
     return v2.Compose(steps)

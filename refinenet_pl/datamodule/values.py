@@ -14,8 +14,8 @@ from refinenet_pl.datasets.values import Values
 class ValueDataModule(DenseDataModule):
     """Batches of a dataset of continuous values, see `DenseDataModule` for the arguments.
 
-    A batch is a dict of `image`, uint8 (N, 3, H, W), `target`, float32 (N, C, H, W), NaN where unknown, and `name`, a list of
-    str.
+    A batch is a dict of `image`, uint8 (N, 3, H, W), or float32 (N, C, H, W) of another `image_format`, `target`, float32
+    (N, channels, H, W), NaN where unknown, and `name`, a list of str.
 
     Attributes:
         values: Values of the dataset.

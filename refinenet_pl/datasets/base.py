@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.image_format import ImageFormat
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path
@@ -28,6 +29,7 @@ class DenseDataset(Dataset, ABC):
         source: Origin of the data and instructions to unpack them.
         license: License of the data, in a few words.
         short_edge: Min and max short edge, in pixels, to which the authors' test code resizes images.
+        image_format: Format of the images; None for 8-bit RGB. Set by each instance if the copy on disk defines it.
         split: Name of the split.
         root: The folder, with `~` and environment variables expanded; None for a dataset without files.
         left_out: Description of the files that were found next to the split's and ignored; empty if there are none.
@@ -43,6 +45,7 @@ class DenseDataset(Dataset, ABC):
     source: ClassVar[str]
     license: ClassVar[str]
     short_edge: ClassVar[tuple[int, int]] = (450, 800)
+    image_format: ImageFormat | None = None
     left_out: str = ""
 
     def __init__(self, root: str | Path | None, split: str):
@@ -55,6 +58,11 @@ class DenseDataset(Dataset, ABC):
             raise DataError(f"{type(self).__name__} has no split {split!r}; choose one of {', '.join(self.split_sizes)}")
         self.root = None if root is None else expand_path(root, DataError)
         self.split = split
+
+    @classmethod
+    def image_format_of(cls, root: str | Path | None) -> ImageFormat | None:
+        """Format of the images of the copy at `root`; `cls.image_format` unless a subclass reads it from there."""
+        return cls.image_format
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -88,8 +96,8 @@ class SegmentationDataset(DenseDataset):
         """Read one sample.
 
         Returns:
-            The image, uint8 (height, width, 3), RGB; and its mask, uint8 or int64 (height, width), of class ids and
-            `classes.ignore_index`.
+            The image, uint8 (height, width, 3), RGB, or float32 (height, width, channels) of `image_format`, see
+            `ImageFormat.convert`; and its mask, uint8 or int64 (height, width), of class ids and `classes.ignore_index`.
 
         Raises:
             DataError: A file is missing, damaged or contains a label outside the classes; the message names the file.
@@ -99,7 +107,8 @@ class SegmentationDataset(DenseDataset):
         """One sample as tensors.
 
         Returns:
-            `image`: uint8 tv_tensors.Image (3, height, width); `mask`: int64 tv_tensors.Mask (height, width); `name`: str.
+            `image`: tv_tensors.Image, uint8 (3, height, width), or float32 (channels, height, width) of `image_format`;
+            `mask`: int64 tv_tensors.Mask (height, width); `name`: str.
         """
         image, mask = self.read(index)
         return {
@@ -128,7 +137,8 @@ class ValueDataset(DenseDataset):
         """Read one sample.
 
         Returns:
-            The image, uint8 (height, width, 3), RGB; and its target, float32 (height, width, channels), NaN where unknown.
+            The image, uint8 (height, width, 3), RGB, or float32 (height, width, channels) of `image_format`, see
+            `ImageFormat.convert`; and its target, float32 (height, width, channels), NaN where unknown.
 
         Raises:
             DataError: A file is missing, damaged or has values that cannot be right; the message names the file.
@@ -138,8 +148,8 @@ class ValueDataset(DenseDataset):
         """One sample as tensors.
 
         Returns:
-            `image`: uint8 tv_tensors.Image (3, height, width); `target`: float32 tv_tensors.Mask (channels, height, width),
-            NaN where unknown; `name`: str.
+            `image`: tv_tensors.Image, uint8 (3, height, width), or float32 (channels, height, width) of `image_format`;
+            `target`: float32 tv_tensors.Mask (channels, height, width), NaN where unknown; `name`: str.
         """
         image, target = self.read(index)
         return {

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from refinenet_pl.cpu import cores, process_pool
 from refinenet_pl.datasets.base import DenseDataset, SegmentationDataset, ValueDataset
+from refinenet_pl.datasets.pixel_values import PixelValues, fits_format
 from refinenet_pl.errors import DataError
 
 # Values of each channel of an image that are kept for percentiles and histograms.
@@ -28,12 +29,16 @@ class _Found(NamedTuple):
         size: Height and width.
         digest: Digest of the image's pixels.
         values: float32 (channels, KEPT_VALUES): evenly spaced known values, NaN if there are fewer; None for classes.
+        positive: int64 (labels,): pixels with each label; None for classes and other values.
+        pixels: Pixel values; None for 8-bit RGB.
     """
 
     counts: np.ndarray
     size: tuple[int, int]
     digest: bytes
     values: np.ndarray | None = None
+    positive: np.ndarray | None = None
+    pixels: PixelValues | None = None
 
 
 @dataclass
@@ -51,6 +56,8 @@ class SplitContents:
         digests: Digest of each readable image, by the sample's name; equal for equal pixels.
         faults: Error message of each sample that cannot be used.
         values: Known values of each channel, up to `KEPT_VALUES` per image; empty for classes.
+        positive: Pixels with each label in each readable image, int64 (images, labels); empty for classes and other values.
+        pixel_values: Pixel values of the images; None for 8-bit RGB, or if no sample can be read.
     """
 
     split: str
@@ -62,6 +69,8 @@ class SplitContents:
     digests: dict[str, bytes] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     values: list[np.ndarray] = field(default_factory=list)
+    positive: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    pixel_values: PixelValues | None = None
 
 
 def check_split(dataset: DenseDataset, workers: int | None = None) -> SplitContents:
@@ -76,7 +85,7 @@ def check_split(dataset: DenseDataset, workers: int | None = None) -> SplitConte
     """
     number = len(dataset.classes) + 1 if isinstance(dataset, SegmentationDataset) else _channels(dataset)
     contents = SplitContents(dataset.split, len(dataset), np.zeros(number, np.int64))
-    sizes, values = [], []
+    sizes, values, positive = [], [], []
     bar = tqdm(_samples(dataset, workers), total=len(dataset), desc=dataset.split, unit="image")
     for index, found in enumerate(bar):
         if isinstance(found, str):
@@ -86,10 +95,16 @@ def check_split(dataset: DenseDataset, workers: int | None = None) -> SplitConte
         contents.pixels += found.size[0] * found.size[1]
         contents.digests[dataset.name(index)] = found.digest
         sizes.append(found.size)
+        if found.pixels is not None:
+            contents.pixel_values = found.pixels.add(contents.pixel_values)
         if found.values is not None:
             values.append(found.values)
+        if found.positive is not None:
+            positive.append(found.positive)
     if sizes:
         contents.heights, contents.widths = ((min(extents), max(extents)) for extents in zip(*sizes, strict=True))
+    if positive:
+        contents.positive = np.stack(positive)
     if values:
         contents.values = [channel[~np.isnan(channel)] for channel in np.concatenate(values, 1)]
     return contents
@@ -146,16 +161,17 @@ def _look(dataset: DenseDataset, index: int) -> str | _Found:
 
 def _look_at_classes(dataset: SegmentationDataset, index: int) -> _Found:
     image, mask = dataset.read(index)
-    if image.dtype != np.uint8 or mask.ndim != 2 or image.shape != (*mask.shape, 3):
+    if not fits_format(image, dataset.image_format) or mask.ndim != 2 or image.shape[:2] != mask.shape:
         raise ValueError(f"the image is {image.dtype} {image.shape} and the mask {mask.shape}; see SegmentationDataset.read")
     height, width = mask.shape
-    return _Found(_count(mask, len(dataset.classes), dataset.classes.ignore_index), (height, width), _digest(image))
+    counts = _count(mask, len(dataset.classes), dataset.classes.ignore_index)
+    return _Found(counts, (height, width), _digest(image), pixels=_pixels(image, dataset))
 
 
 def _look_at_values(dataset: ValueDataset, index: int) -> _Found:
     image, target = dataset.read(index)
     channels = len(dataset.values)
-    if image.dtype != np.uint8 or image.ndim != 3 or target.shape != (*image.shape[:2], channels):
+    if not fits_format(image, dataset.image_format) or target.shape != (*image.shape[:2], channels):
         raise ValueError(f"the image is {image.dtype} {image.shape} and the target {target.shape}; see ValueDataset.read")
     kept = np.full((channels, KEPT_VALUES), np.nan, np.float32)
     counts = np.zeros(channels, np.int64)
@@ -165,7 +181,12 @@ def _look_at_values(dataset: ValueDataset, index: int) -> _Found:
         chosen = known[np.unique(np.linspace(0, known.size - 1, KEPT_VALUES).astype(int))] if known.size else known
         kept[channel, : chosen.size] = chosen
     height, width = target.shape[:2]
-    return _Found(counts, (height, width), _digest(image), kept)
+    positive = (target == 1).sum((0, 1)) if dataset.values.kind == "labels" else None
+    return _Found(counts, (height, width), _digest(image), kept, positive, pixels=_pixels(image, dataset))
+
+
+def _pixels(image: np.ndarray, dataset: DenseDataset) -> PixelValues | None:
+    return None if dataset.image_format is None else PixelValues.of(image, dataset.image_format)
 
 
 def _digest(image: np.ndarray) -> bytes:

@@ -9,11 +9,12 @@ import numpy as np
 import yaml
 
 from refinenet_pl.datasets.classes import VOC_PALETTE, Classes
+from refinenet_pl.datasets.image_format import ImageFormat, parse_images
 from refinenet_pl.datasets.readers.labels import VOID, LabelValues
 from refinenet_pl.datasets.readers.text import composed, read_text
 from refinenet_pl.errors import DataError
 
-KEYS = ("names", "colors", "values", "void", "masks")
+KEYS = ("names", "colors", "values", "void", "masks", "images")
 MOST_CLASSES = 254
 
 Color = tuple[int, int, int]
@@ -31,6 +32,7 @@ class ClassesFile(NamedTuple):
         values: Value of each class in the masks; empty if they are read by color.
         void: Values of void in the masks; empty if they are read by color.
         void_colors: Colors of void in the masks; empty if they are read by value.
+        images: Format of the images; None for 8-bit RGB.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class ClassesFile(NamedTuple):
     values: tuple[int, ...] = ()
     void: tuple[int, ...] = ()
     void_colors: tuple[Color, ...] = ()
+    images: ImageFormat | None = None
 
 
 def read_classes(path: Path) -> ClassesFile:
@@ -66,19 +69,20 @@ def read_classes(path: Path) -> ClassesFile:
     own_colors = "colors" in content
     colors = keys.each("colors", content["colors"], keys.color, len(names)) if own_colors else VOC_PALETTE[: len(names)]
     classes = Classes(names, colors, VOID)
+    images = parse_images(content["images"], path) if "images" in content else None
     if content.get("masks") == "colors":
         if "values" in content:
             raise keys.error("values", "has no meaning with `masks: colors`; remove one of the two")
         void_colors = keys.each("void", content.get("void", []), keys.color)
         keys.refuse_void_class(void_colors, colors, names)
-        return ClassesFile(path, classes, own_colors, by_color=True, void_colors=void_colors)
+        return ClassesFile(path, classes, own_colors, by_color=True, void_colors=void_colors, images=images)
     values = tuple(range(len(names)))
     if "values" in content:
         values = keys.each("values", content["values"], keys.value, len(names))
     given = content.get("void", VOID)
     void = keys.each("void", given if isinstance(given, list) else [given], keys.value)
     keys.refuse_void_class(void, values, names)
-    return ClassesFile(path, classes, own_colors, by_color=False, values=values, void=void)
+    return ClassesFile(path, classes, own_colors, by_color=False, values=values, void=void, images=images)
 
 
 class _Keys:

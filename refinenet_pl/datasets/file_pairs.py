@@ -74,7 +74,7 @@ class PairedDataset(SegmentationDataset):
         """Read the files of a sample."""
         sample = self.samples[index]
         mask = self.read_mask(sample.mask)
-        return read_pair(sample.image, mask, sample.mask, self.strict_orientation), mask
+        return read_pair(sample.image, mask, sample.mask, self.strict_orientation, self.image_format), mask
 
     def read_mask(self, path: Path) -> np.ndarray:
         """Class ids of a mask file, uint8 (height, width)."""

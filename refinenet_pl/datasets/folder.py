@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.datasets.classes_file import FileColors, FileValues, read_classes
+from refinenet_pl.datasets.classes_file import ClassesFile, FileColors, FileValues, read_classes
 from refinenet_pl.datasets.file_pairs import PairedDataset, Sample
 from refinenet_pl.datasets.folder_pairs import find_pairs
+from refinenet_pl.datasets.image_format import ImageFormat
+from refinenet_pl.datasets.readers.channels import check_images, extensions_of
 from refinenet_pl.datasets.readers.io import read_colors, read_palette
 from refinenet_pl.datasets.readers.labels import VOID
 from refinenet_pl.errors import DataError
@@ -40,6 +42,8 @@ class Folder(PairedDataset):
     - `values`: list of the value of each class in the masks; by default, 0, 1, 2, ...
     - `void`: value, or list of values, of pixels to ignore, [] for none; by default, 255. With `masks: colors`, a list of
       [red, green, blue]; by default, none.
+    - `images`: format of images other than 8-bit RGB: `channels`, and `range`, [min, max] of the pixel values, which are mapped
+      to 0..255. Images can then also be NumPy files, and have 16 bits or floating-point values, see `read_channels`.
 
     Opening a split checks up to 64 of its masks, so that common mistakes end a run before it starts, and do not lead to
     training on wrong labels.
@@ -71,17 +75,32 @@ class Folder(PairedDataset):
         if not self.file.by_color:
             self.values = FileValues(self.file)
         self._refuse_implausible_masks()
+        if self.image_format is not None:
+            check_images([sample.image for sample in self.samples], self.image_format)
 
     @classmethod
     def classes_of(cls, root: str | Path | None) -> Classes:
         """Classes of the `classes.yaml` at `root`."""
+        return cls._file_at(root).classes
+
+    @classmethod
+    def image_format_of(cls, root: str | Path | None) -> ImageFormat | None:
+        """Format of the images by the `classes.yaml` at `root`."""
+        return cls._file_at(root).images
+
+    @classmethod
+    def _file_at(cls, root: str | Path | None) -> ClassesFile:
         if root is None:
             raise DataError(f"{cls.__name__} reads its classes from disk; give its folder as root: {cls.source}")
-        return read_classes(expand_path(root, DataError) / CLASSES_FILE).classes
+        return read_classes(expand_path(root, DataError) / CLASSES_FILE)
 
     def find_samples(self) -> list[Sample]:
         """Find the split's folders or its list, and pair images and masks by name."""
-        samples, self.left_out = find_pairs(self.root, self.split, "mask", MASK_EXTENSIONS, self.source)
+        self.image_format = self.image_format_of(self.root)
+        extensions = extensions_of(self.image_format)
+        samples, self.left_out = find_pairs(
+            self.root, self.split, "mask", MASK_EXTENSIONS, self.source, image_extensions=extensions
+        )
         return samples
 
     def read_mask(self, path: Path) -> np.ndarray:

@@ -13,7 +13,15 @@ from refinenet_pl.errors import DataError
 Kind = Literal["mask", "target"]
 
 
-def find_pairs(root: Path, split: str, kind: Kind, extensions: tuple[str, ...], source: str) -> tuple[list[Sample], str]:
+def find_pairs(
+    root: Path,
+    split: str,
+    kind: Kind,
+    extensions: tuple[str, ...],
+    source: str,
+    part: str | None = None,
+    image_extensions: tuple[str, ...] = IMAGE_EXTENSIONS,
+) -> tuple[list[Sample], str]:
     """Find a split's folders or its list, and pair its files by name.
 
     Args:
@@ -22,6 +30,8 @@ def find_pairs(root: Path, split: str, kind: Kind, extensions: tuple[str, ...], 
         kind: Files that belong to the images.
         extensions: Extensions of these files.
         source: Description of the layout, for errors.
+        part: Subfolder of the split's folder of these files, such as that of a label; None for the folder itself.
+        image_extensions: Extensions of the images.
 
     Returns:
         The pairs, and a description of the files that were ignored; empty if there are none.
@@ -37,8 +47,8 @@ def find_pairs(root: Path, split: str, kind: Kind, extensions: tuple[str, ...], 
         raise DataError(f"{root}: has no split {split}: neither a folder images/{split} nor a list {listing.name}; {source}")
     subfolder = f"/{split}" if in_folders else ""
     image_folder = find_folder(root, f"images{subfolder}", source=source)
-    folder = find_folder(root, f"{kind}s{subfolder}", source=source)
-    found = [_find_by_stem(image_folder, IMAGE_EXTENSIONS), _find_by_stem(folder, extensions)]
+    folder = find_folder(root, f"{kind}s{subfolder}" + (f"/{part}" if part else ""), source=source)
+    found = [_find_by_stem(image_folder, image_extensions), _find_by_stem(folder, extensions)]
     (images, _), (targets, _) = found
     ignored = [
         f"in {place.relative_to(root)}: {left_out}"
@@ -47,9 +57,11 @@ def find_pairs(root: Path, split: str, kind: Kind, extensions: tuple[str, ...], 
     ]
     if in_folders:
         stems = list(images)
-        _refuse_unpaired_targets([path for stem, path in targets.items() if stem not in images], kind, image_folder)
+        _refuse_unpaired_targets(
+            [path for stem, path in targets.items() if stem not in images], kind, image_folder, image_extensions
+        )
     else:
-        stems = _read_stems(listing, images, image_folder)
+        stems = _read_stems(listing, images, image_folder, image_extensions)
     _refuse_unpaired_images({stem: images[stem] for stem in stems if stem not in targets}, kind, folder, extensions)
     samples: dict[str, Sample] = {}
     for stem in stems:
@@ -81,7 +93,7 @@ def _find_by_stem(folder: Path, extensions: tuple[str, ...]) -> tuple[dict[str, 
     return found, left_out
 
 
-def _read_stems(listing: Path, images: dict[str, Path], image_folder: Path) -> list[str]:
+def _read_stems(listing: Path, images: dict[str, Path], image_folder: Path, extensions: tuple[str, ...]) -> list[str]:
     """Stems that a split's list names, in its order."""
     entries = read_names(listing)
     if not entries:
@@ -96,7 +108,7 @@ def _read_stems(listing: Path, images: dict[str, Path], image_folder: Path) -> l
     if unknown:
         raise DataError(
             f"{listing}: lists {_first_five(unknown)}, but {image_folder} contains no such image (extensions: "
-            f"{' '.join(IMAGE_EXTENSIONS)}); {suggest_name(unknown[0], images) or 'correct the list or add the image'}"
+            f"{' '.join(extensions)}); {suggest_name(unknown[0], images) or 'correct the list or add the image'}"
         )
     repeated = [stem for stem, number in Counter(stems).items() if number > 1]
     if repeated:
@@ -106,10 +118,10 @@ def _read_stems(listing: Path, images: dict[str, Path], image_folder: Path) -> l
     return stems
 
 
-def _refuse_unpaired_targets(targets: list[Path], kind: str, image_folder: Path) -> None:
+def _refuse_unpaired_targets(targets: list[Path], kind: str, image_folder: Path, extensions: tuple[str, ...]) -> None:
     if targets:
         raise DataError(
-            f"{_first_five(targets)}: no image of that name in {image_folder} (extensions: {' '.join(IMAGE_EXTENSIONS)}); add "
+            f"{_first_five(targets)}: no image of that name in {image_folder} (extensions: {' '.join(extensions)}); add "
             f"or rename it, or remove the {kind}"
         )
 

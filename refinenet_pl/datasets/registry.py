@@ -27,6 +27,7 @@ DATASETS: dict[str, str] = {
 VALUE_DATASETS: dict[str, str] = {
     "scenes_depth": "refinenet_pl.datasets.scenes_values.ScenesDepth",
     "scenes_keypoints": "refinenet_pl.datasets.scenes_values.ScenesKeypoints",
+    "scenes_labels": "refinenet_pl.datasets.scenes_values.ScenesLabels",
     "value_folder": "refinenet_pl.datasets.value_folder.ValueFolder",
     "nyudv2_depth": "refinenet_pl.datasets.nyud_depth.NYUDv2Depth",
 }

@@ -1,4 +1,4 @@
-"""Continuous values of the synthetic landscapes: depth, and heatmaps of keypoints."""
+"""Values of the synthetic landscapes: depth, heatmaps of keypoints, and labels that are not exclusive."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -9,11 +9,13 @@ import numpy as np
 
 from refinenet_pl.datasets.base import ValueDataset
 from refinenet_pl.datasets.scenes import Scenes
-from refinenet_pl.datasets.scenes_renderer import FARTHEST, SceneRenderer
+from refinenet_pl.datasets.scenes_renderer import CROP, FARTHEST, FLAG, MEADOW, POLE, TREE, SceneRenderer
 from refinenet_pl.datasets.values import Values
 
 # Standard deviation of a keypoint's heatmap, in pixels of an image of 128x128.
 SPREAD = 3.0
+FAR = 6.0
+"""Meters from which the label `far` begins."""
 
 
 class SceneValues(ValueDataset):
@@ -82,3 +84,24 @@ class ScenesKeypoints(SceneValues):
         points = [scene.light, *sorted(scene.flags)]
         squared = [(scene.x - column) ** 2 + (scene.y - row) ** 2 for column, row in points]
         return np.exp(-np.stack(squared, -1) / (2 * (SPREAD * scene.unit) ** 2)).astype(np.float32)
+
+
+class ScenesLabels(SceneValues):
+    """Two labels of each pixel, of which it can have both or none: `vegetation` (meadow, crop, trees) and `far` (6 m or more).
+
+    The sky is far. The distance of flags and of lines without a base on the ground is unknown, and so are both labels of the
+    outlines of objects, whose class is void.
+    """
+
+    title = "Scenes, labels"
+    values = Values(("vegetation", "far"), "labels", range=(0.0, 1.0))
+
+    def target(self, scene: SceneRenderer) -> np.ndarray:
+        """Labels, 0 or 1."""
+        vegetation = np.isin(scene.label, (MEADOW, CROP, TREE))
+        # The depth of the sky and beyond `FARTHEST` is NaN.
+        far = ~(scene.depth < FAR)
+        target = np.stack([vegetation, far], -1).astype(np.float32)
+        target[np.isnan(scene.depth) & np.isin(scene.label, (FLAG, POLE)), 1] = np.nan
+        target[scene.label == Scenes.classes.ignore_index] = np.nan
+        return target

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Kind = Literal["depth", "normals", "heatmap", "other"]
+Kind = Literal["depth", "normals", "heatmap", "labels", "other"]
 """Meaning of the values, which determines how augmentation changes them.
 
 - `depth`: distance from the camera, divided by the factor by which an image is scaled.
 - `normals`: unit vector (x to the right, y, z), whose x changes its sign when an image is horizontally flipped.
 - `heatmap`: one channel per keypoint, in 0..1; left and right keypoints swap when an image is horizontally flipped.
+- `labels`: one channel per label, 0 or 1; a pixel can have several labels or none. Left and right labels can swap too.
 - `other`: values that augmentation does not change.
 """
 
@@ -29,7 +30,8 @@ class Values:
         swapped: Pairs of channels that swap when an image is horizontally flipped.
 
     Raises:
-        ValueError: There are no names, or as many as `kind` forbids; the range is empty; or a pair is not of two channels.
+        ValueError: There are no names, or as many as `kind` forbids; the range is empty; a pair is not of two channels; or
+            labels have a unit, another range than 0..1, or a name that cannot be a folder.
     """
 
     names: tuple[str, ...]
@@ -51,6 +53,17 @@ class Values:
         for pair in self.swapped:
             if pair[0] == pair[1] or not all(0 <= channel < len(self.names) for channel in pair):
                 raise ValueError(f"swapped has {list(pair)}; give two channels in 0..{len(self.names) - 1}")
+        if self.kind == "labels":
+            self._check_labels()
+
+    def _check_labels(self) -> None:
+        if self.unit or self.range != (0, 1):
+            raise ValueError(f"labels have no unit and the range 0..1, not {self.unit!r} and {self.range}")
+        for name in self.names:  # of a folder of masks
+            if name.startswith(".") or {"/", "\\"} & {*name} or not name.strip():
+                raise ValueError(f"names has {name!r}; a label is also a folder, so omit / and \\, and a dot at the start")
+        if len({name.casefold() for name in self.names}) < len(self.names):
+            raise ValueError(f"names are {list(self.names)}; a label is also a folder, so names must differ in more than case")
 
     def __len__(self) -> int:
         return len(self.names)

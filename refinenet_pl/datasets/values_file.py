@@ -6,13 +6,16 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import yaml
 
+from refinenet_pl.datasets.image_format import ImageFormat, parse_images
 from refinenet_pl.datasets.readers.text import read_text
 from refinenet_pl.datasets.values import Kind, Values
 from refinenet_pl.errors import DataError
 
-KEYS = ("names", "kind", "unit", "divisor", "offset", "invalid", "range", "swapped")
+KEYS = ("names", "kind", "unit", "divisor", "offset", "invalid", "range", "swapped", "positive", "images")
 PER_METER = {"dm": 10, "cm": 100, "mm": 1000, "km": 0.001}
 EXAMPLE = "names: [depth], kind: depth, unit: m, divisor: 1000, invalid: [0]"
+POSITIVE = [1, 255]
+"""Stored numbers that mean that a pixel has a label, by default."""
 _DEFAULT_NAMES = {"depth": ["depth"], "normals": ["x", "y", "z"]}
 
 
@@ -25,6 +28,8 @@ class ValuesFile(NamedTuple):
         divisor: Stored number of one unit.
         offset: Number to add after the division.
         invalid: Stored numbers that mean unknown.
+        positive: Stored numbers that mean that a pixel has a label; empty unless the values are labels.
+        images: Format of the images; None for 8-bit RGB.
     """
 
     path: Path
@@ -32,9 +37,11 @@ class ValuesFile(NamedTuple):
     divisor: float
     offset: float
     invalid: tuple[float, ...]
+    positive: tuple[float, ...] = ()
+    images: ImageFormat | None = None
 
     def decode(self, stored: np.ndarray, place: Path) -> np.ndarray:
-        """Convert stored numbers to values.
+        """Convert stored numbers to values; `read_labels` does so for labels.
 
         Args:
             stored: Float (height, width, channels).
@@ -93,26 +100,43 @@ def read_values(path: Path) -> ValuesFile:
         raise DataError(
             f"{path}: unit: is {unit!r}, but depth is scored in m: `divisor` is the stored number of one meter{factor}"
         )
+    for key in ("unit", "divisor", "offset", "range") if kind == "labels" else ("positive",):
+        if key in content:
+            raise DataError(f"{path}: {key}: is not for `kind: {kind}`; remove it")
     if kind in ("normals", "heatmap") and unit:
         raise DataError(f"{path}: unit: is {unit!r}, but {kind} have no unit; remove it")
     names = content.get("names", _DEFAULT_NAMES.get(kind))
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise DataError(f"{path}: names: must be a list of names, one per channel, not {names!r}")
-    limits = content.get("range")
+    limits = [0, 1] if kind == "labels" else content.get("range")
     if limits is not None and not (isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits))):
         raise DataError(f"{path}: range: must be [min, max], not {limits!r}")
-    invalid = content.get("invalid", [])
-    numbers = invalid if isinstance(invalid, list) else [invalid]
+    numbers = _listed(content.get("invalid", []))
+    positive = _listed(content.get("positive", [n for n in POSITIVE if n not in numbers])) if kind == "labels" else []
     scale = {key: content.get(key, default) for key, default in (("divisor", 1), ("offset", 0))}
-    for key, entry in [*scale.items(), *(("invalid", number) for number in numbers)]:
+    listed = [("invalid", number) for number in numbers] + [("positive", number) for number in positive]
+    for key, entry in [*scale.items(), *listed]:
         if not _is_number(entry) or (key == "divisor" and entry <= 0):
             raise DataError(f"{path}: {key}: {entry!r} is not a number{' greater than 0' if key == 'divisor' else ''}")
+    if kind == "labels" and (not positive or len({0, *numbers, *positive}) < 1 + len(listed)):
+        raise DataError(
+            f"{path}: positive: is {positive} and invalid: {numbers}, but 0 means that a pixel does not have the label; give "
+            "other numbers, and each only once"
+        )
     try:
         pairs = [(names.index(one), names.index(other)) for one, other in content.get("swapped", [])]
-        values = Values(tuple(names), kind, unit, None if limits is None else (limits[0], limits[1]), tuple(pairs))
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: {error}; write swapped as pairs of names, such as [[left, right]]") from None
-    return ValuesFile(path, values, scale["divisor"], scale["offset"], tuple(numbers))
+    try:
+        values = Values(tuple(names), kind, unit, None if limits is None else (limits[0], limits[1]), tuple(pairs))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    images = parse_images(content["images"], path) if "images" in content else None
+    return ValuesFile(path, values, scale["divisor"], scale["offset"], tuple(numbers), tuple(positive), images)
+
+
+def _listed(entry: Any) -> list[Any]:
+    return entry if isinstance(entry, list) else [entry]
 
 
 def _is_number(entry: Any) -> bool:

@@ -11,8 +11,10 @@ from timm.layers import AvgPool2dSame, Conv2dSame, ScaledStdConv2dSame, StdConv2
 from timm.layers.pool2d_same import MaxPool2dSame
 from torch import Tensor, nn
 
+from refinenet_pl.checkpoints.image_format import read_image_format
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.image_format import ImageFormat
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.evaluation.value_inference import Activation, activate
@@ -45,13 +47,15 @@ class ExportedNetwork(nn.Module):
 
     Args:
         task: The task with the network and its normalization.
+        image_format: Format of the images, whose range is mapped to 0..255 first; None for 8-bit RGB.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, task: DenseTask):
+    def __init__(self, task: DenseTask, image_format: ImageFormat | None = None):
         super().__init__()
+        self.range = (0.0, 255.0) if image_format is None else image_format.range
         self.network = task.network
         self.void_channel = task.hparams.get("void_channel")
         self.activation: Activation = task.hparams["activation"] if isinstance(task, RegressionTask) else "none"
@@ -59,8 +63,14 @@ class ExportedNetwork(nn.Module):
         self.register_buffer("std", task.std)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Predict logits or values: RGB images, uint8 (N, 3, H, W) -> float32 (N, channels, H, W)."""
-        output = self.network((image.to(torch.float32) - self.mean) / self.std)
+        """Predict logits or values: RGB images, uint8 (N, 3, H, W) -> float32 (N, channels, H, W).
+
+        Images of another format are float32 (N, C, H, W), with pixel values as they are stored.
+        """
+        pixels, (low, high) = image.to(torch.float32), self.range
+        if (low, high) != (0, 255):
+            pixels = (pixels - low) * (255 / (high - low))
+        output = self.network((pixels - self.mean) / self.std)
         output = {None: output, "first": output[:, 1:], "last": output[:, :-1]}[self.void_channel]
         return activate(output, self.activation)
 
@@ -96,7 +106,8 @@ class SamePadding(nn.Module):
 def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> Exported:
     """Export a network for any number of images of any size.
 
-    The file's only input is `image`, RGB in uint8 (N, 3, H, W). Its output is `logits` of classes, or `values` in their unit.
+    The file's only input is `image`, RGB in uint8 (N, 3, H, W) or, of another `ImageFormat`, float32 (N, C, H, W) with pixel
+    values as they are stored. Its output is `logits` of classes, or `values` in their unit.
 
     Args:
         model: A model directory, or a run's last.ckpt or best.ckpt.
@@ -122,7 +133,10 @@ def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> Ex
             f"{model}: contains a {type(task.network).__name__}; only a RefineNet can be exported for images of any size"
         )
     min_side = ceil(SIDES[0] / min(1.0, *task.network.scales))
-    program = trace(ExportedNetwork(task).eval(), min_side)
+    image_format = read_image_format(model)
+    is_eight_bit = image_format is None or image_format.is_eight_bit_rgb
+    channels, dtype = task.network.config["in_channels"], torch.uint8 if is_eight_bit else torch.float32
+    program = trace(ExportedNetwork(task, image_format).eval(), min_side, channels, dtype)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as unfinished:
@@ -145,18 +159,22 @@ def export(model: Path, to: Format, output: Path, overwrite: bool = False) -> Ex
     return Exported(min_side, meaning)
 
 
-def trace(module: nn.Module, min_side: int) -> torch.export.ExportedProgram:
+def trace(
+    module: nn.Module, min_side: int, channels: int = 3, dtype: torch.dtype = torch.uint8
+) -> torch.export.ExportedProgram:
     """Export a module for any number of images, of any height and width from `min_side` to the max of `SIDES`.
 
     Args:
-        module: Maps the argument `image`, uint8 (N, 3, H, W), to scores or values. Its timm layers are modified in place.
+        module: Maps the argument `image`, (N, channels, H, W), to scores or values. Its timm layers are modified in place.
         min_side: Min height and width in pixels.
+        channels: Channels of the images.
+        dtype: Type of their values.
     """
     replace_same_padding(module)
     height, width = (torch.export.Dim(name, min=min_side, max=SIDES[1]) for name in ("height", "width"))
     open_sizes = {"image": {0: torch.export.Dim("images", max=1024), 2: height, 3: width}}
     # All sizes differ, so that torch does not treat two of them as equal.
-    example = torch.zeros(2, 3, 65, 97, dtype=torch.uint8)
+    example = torch.zeros(2, channels, 65, 97, dtype=dtype)
     program = torch.export.export(
         module, (example,), dynamic_shapes=open_sizes, prefer_deferred_runtime_asserts_over_guards=True
     )

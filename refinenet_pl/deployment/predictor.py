@@ -10,8 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from refinenet_pl.checkpoints.hub import local_path
+from refinenet_pl.checkpoints.image_format import read_image_format
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.image_format import ImageFormat
 from refinenet_pl.datasets.readers.io import read_image
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.deployment.preparation import prepare_for_inference
@@ -19,9 +21,14 @@ from refinenet_pl.errors import DataError
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tasks.segmentation import SegmentationTask
+from refinenet_pl.visualization.pixels import shown_pixels
 
 ImageLike = str | Path | np.ndarray | Image.Image
-"""Path of an image file, uint8 array (height, width, 3) in RGB, or Pillow image."""
+"""Path of an image file, array or Pillow image.
+
+Arrays are uint8 (height, width, 3) in RGB or, for a network of another `ImageFormat`, pixel values in its range,
+(height, width) or (height, width, channels).
+"""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Prediction:
     """Prediction of an image.
 
     Attributes:
-        image: The image, uint8 (height, width, 3), RGB.
+        image: The image in RGB, uint8 (height, width, 3).
         meaning: Classes or values.
         mask: Class ids, integer (height, width); None for values.
         values: Float32 (height, width, channels); None for classes.
@@ -48,7 +55,7 @@ class Prediction:
         return list(self.meaning.names)
 
     def colored(self) -> Image.Image:
-        """Render the classes with a legend, or the values with a color bar."""
+        """Render the classes or labels with a legend, or the values with a color bar."""
         # Imported here, because matplotlib takes a second to import, and `import refinenet_pl` imports this module.
         from refinenet_pl.visualization.color_bar import with_color_bar
         from refinenet_pl.visualization.predictions import with_legend
@@ -63,6 +70,7 @@ class Prediction:
 
     def overlay(self, strength: float = 0.55) -> Image.Image:
         """Blend the colors with the image; `strength` is their weight, 0 to 1."""
+        from refinenet_pl.visualization.label_predictions import overlay_labels
         from refinenet_pl.visualization.predictions import overlay
         from refinenet_pl.visualization.values import colorize_values
 
@@ -71,6 +79,8 @@ class Prediction:
             colors = self.meaning.colorize(self.mask)
         else:
             assert self.values is not None
+            if self.meaning.kind == "labels":
+                return Image.fromarray(overlay_labels(self.image, self.values, self.meaning, strength))
             colors = colorize_values(self.values, self.meaning)
         return Image.fromarray(overlay(self.image, colors, strength))
 
@@ -81,14 +91,16 @@ class Predictor:
     Args:
         task: The task; its network is prepared for inference and cannot be trained afterwards.
         meaning: Meaning of the network's channels.
+        image_format: Format of its images; None for 8-bit RGB.
 
     Attributes:
         names: Names of the classes or values.
     """
 
-    def __init__(self, task: DenseTask, meaning: Classes | Values):
+    def __init__(self, task: DenseTask, meaning: Classes | Values, image_format: ImageFormat | None = None):
         self.task = task
         self.meaning = meaning
+        self.image_format = image_format
         self.names = list(meaning.names)
         prepare_for_inference(task.network, task.hparams["compile"])
 
@@ -101,12 +113,13 @@ class Predictor:
                 `tile=(1024, 1024)`; see `Inference` and `ValueInference`.
 
         Raises:
-            DataError: The file cannot be read.
+            DataError: The file cannot be read, or the image is not of the network's format.
             TypeError: The image or an argument of the view has another type.
             ValueError: An argument of the view is outside its range.
         """
-        pixels = _pixels(image)
-        batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(self.task.device)
+        read = _pixels(image, self.image_format)
+        pixels = shown_pixels(read)
+        batch = torch.from_numpy(read.copy()).permute(2, 0, 1)[None].to(self.task.device)
         with torch.inference_mode():
             if isinstance(self.task, RegressionTask):
                 found = self.task.predict_values(batch, replace(self.task.test_inference, **view))
@@ -129,15 +142,19 @@ def load(source: str | Path, device: str | torch.device | None = None, compile: 
     Raises:
         CheckpointError: The source does not exist or cannot be read.
     """
-    task, meaning = load_for_prediction(local_path(str(source)), compile)
+    path = local_path(str(source))
+    task, meaning = load_for_prediction(path, compile)
     task.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Predictor(task, meaning)
+    return Predictor(task, meaning, read_image_format(path))
 
 
-def _pixels(image: ImageLike) -> np.ndarray:
-    """Read an image as uint8 (height, width, 3)."""
+def _pixels(image: ImageLike, format: ImageFormat | None) -> np.ndarray:
+    """Read an image as uint8 (height, width, 3), or as float32 (height, width, channels) of another format."""
     if isinstance(image, (str, Path)):
-        return read_image(Path(image).expanduser())
+        return read_image(Path(image).expanduser(), format=format)
+    if format is not None:
+        stored = np.asarray(image)
+        return format.convert(stored[..., None] if stored.ndim == 2 else stored, "the image")
     pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise DataError(f"the image is {pixels.dtype} {pixels.shape}; give uint8 (height, width, 3) in RGB, or a file")

@@ -47,14 +47,17 @@ class Evaluator(nn.Module):
         """Mean of the loss over all labeled pixels."""
         return self._loss.on(self.confusion.device)
 
-    def update(self, network: DenseNetwork, image: Tensor, label: Tensor, normalize: Callable[[Tensor], Tensor]) -> None:
+    def update(self, network: DenseNetwork, image: Tensor, label: Tensor, normalize: Callable[[Tensor], Tensor]) -> Tensor:
         """Evaluate images of one size.
 
         Args:
             network: The network.
-            image: uint8 (N, 3, H, W).
+            image: uint8 or float (N, C, H, W) in 0..255.
             label: int64 (N, H, W).
-            normalize: Maps uint8 or float (N, 3, H, W) in 0..255 to the network's input.
+            normalize: Maps uint8 or float (N, C, H, W) in 0..255 to the network's input.
+
+        Returns:
+            Predicted class ids, int64 (N, H, W), with the number of classes for void if it can be predicted.
         """
         loss, parts = self.loss, []
         for rows, log_probabilities in self.inference.log_probabilities(network, image, normalize):
@@ -68,6 +71,7 @@ class Evaluator(nn.Module):
         prediction = torch.cat(parts, 1)
         self.confusion.update(prediction, label)
         self.boundary.update(prediction, label)
+        return prediction
 
     def compute(
         self, names: Sequence[str], weights: str = "", pooling_activity: Sequence[float] = ()

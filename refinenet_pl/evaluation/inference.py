@@ -81,8 +81,8 @@ class Inference:
 
         Args:
             network: Any module that maps normalized images to logits, see `as_dense_network`.
-            image: uint8 (N, 3, H, W).
-            normalize: Maps uint8 or float (N, 3, H, W) in 0..255 to the network's input.
+            image: uint8 or float (N, C, H, W) in 0..255.
+            normalize: Maps uint8 or float (N, C, H, W) in 0..255 to the network's input.
 
         Yields:
             The rows, and their log probabilities, float32 (N, classes, rows, W), with void after the classes if it can be
@@ -139,13 +139,15 @@ class Inference:
         """The image at one scale: uint8 or float (N, 3, h, w) in 0..255."""
         size = self._size(image, scale)
         if self.protocol == "paper":
-            # imresize returns an 8-bit image. In float64, because float32 rounds some values to the other side of a half.
+            # imresize returns an 8-bit image, unless the image has floating-point values. In float64, because float32 rounds
+            # some values to the other side of a half.
             exact = to_float64(image)
             factor = Fraction(self._factor(image, scale)).limit_denominator(100_000)
             growth = Factor.of(*factor.as_integer_ratio(), like=exact)
             with exact_products(exact.device):
-                resized = resize_bicubic(exact, size, (growth, growth)).round().clamp(0, 255).float()
-            return resized.to(image.device)
+                resized = resize_bicubic(exact, size, (growth, growth))
+            levels = resized if image.is_floating_point() else resized.round().clamp(0, 255)
+            return levels.float().to(image.device)
         if size == tuple(image.shape[-2:]):
             return image
         if self.tile:

@@ -1,14 +1,26 @@
 """Result of an evaluation."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.evaluation.value_inference import ValueInference
 from refinenet_pl.metrics.score import ScoreSet
 
 AnyScores = TypeVar("AnyScores", bound=ScoreSet)
+
+
+class Measured(NamedTuple):
+    """Value of a metric over a split.
+
+    Attributes:
+        value: The value.
+        higher_is_better: True if a higher value is better.
+    """
+
+    value: float
+    higher_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,7 @@ class EvaluationResult(Generic[AnyScores]):
         inference: Views of the images.
         weights: Digest of the network's weights; empty if unknown.
         pooling_activity: See `PoolingActivity.compute`; empty if it was not counted.
+        metrics: Values of the user's metrics by name.
     """
 
     scores: AnyScores
@@ -28,6 +41,7 @@ class EvaluationResult(Generic[AnyScores]):
     inference: Inference | ValueInference
     weights: str = ""
     pooling_activity: Sequence[float] = ()
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
 
     @property
     def view(self) -> str:
@@ -36,4 +50,6 @@ class EvaluationResult(Generic[AnyScores]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entries of this result in a record."""
-        return {"inference": asdict(self.inference), "loss": self.loss, **self.scores.to_dict()}
+        metrics = {name: measured._asdict() for name, measured in self.metrics.items()}
+        more = {"metrics": metrics} if metrics else {}
+        return {"inference": asdict(self.inference), "loss": self.loss, **self.scores.to_dict(), **more}

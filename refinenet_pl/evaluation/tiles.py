@@ -128,7 +128,7 @@ def scaled_rows(image: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
     """Compute some rows of a resized image.
 
     Args:
-        image: uint8 (N, 3, H, W).
+        image: uint8 or float (N, C, H, W) in 0..255.
         size: (height, width) of the resized image.
         rows: Rows of the resized image; rows outside it are omitted.
 

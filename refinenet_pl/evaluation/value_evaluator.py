@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
@@ -13,6 +14,7 @@ from refinenet_pl.evaluation.value_inference import Activation, ValueInference
 from refinenet_pl.metrics.depth import DepthErrors, DepthScores
 from refinenet_pl.metrics.double_mean import DoubleMean
 from refinenet_pl.metrics.keypoints import KeypointAccuracy, KeypointScores
+from refinenet_pl.metrics.labels import LabelCounts, LabelScores
 from refinenet_pl.metrics.normals import NormalErrors, NormalScores
 from refinenet_pl.metrics.score import ScoreSet
 from refinenet_pl.metrics.values import Errors, ErrorScores, ValuesMetric
@@ -21,7 +23,12 @@ from refinenet_pl.models.dense_network import DenseNetwork
 
 def scores_of(values: Values) -> type[ScoreSet]:
     """Class of the scores for the meaning of the values."""
-    kinds: dict[str, type[ScoreSet]] = {"depth": DepthScores, "normals": NormalScores, "heatmap": KeypointScores}
+    kinds: dict[str, type[ScoreSet]] = {
+        "depth": DepthScores,
+        "normals": NormalScores,
+        "heatmap": KeypointScores,
+        "labels": LabelScores,
+    }
     return kinds.get(values.kind, ErrorScores)
 
 
@@ -44,6 +51,8 @@ def build_metric(values: Values, options: dict[str, Any] | None = None) -> Value
                 return NormalErrors(**arguments)
             case "heatmap":
                 return KeypointAccuracy(values.names, **arguments)
+            case "labels":
+                return LabelCounts(values.names, **arguments)
         return Errors(values.names, **arguments)
     except TypeError as error:
         raise ValueError(f"metric_options {arguments} are not those of the metric of {values.kind}: {error}") from None
@@ -57,16 +66,25 @@ class ValueEvaluator(nn.Module):
         activation: Mapping from the network's output to values.
         criterion: The loss, see `ValueLoss`.
         metric: See `build_metric`.
+        loss_of_logits: The loss expects the network's output before the sigmoid, see `ValueLoss.logits`.
 
     Attributes:
         inference: Views of the images; can be replaced.
     """
 
-    def __init__(self, values: Values, activation: Activation, criterion: nn.Module, metric: ValuesMetric):
+    def __init__(
+        self,
+        values: Values,
+        activation: Activation,
+        criterion: nn.Module,
+        metric: ValuesMetric,
+        loss_of_logits: bool = False,
+    ):
         super().__init__()
         self.values = values
         self.activation = activation
-        self.criterion = criterion
+        self._criterion = (criterion,)  # in a tuple, because it is a module of the task
+        self.loss_of_logits = loss_of_logits
         self.metric = metric
         self.inference = ValueInference()
         self._loss = DoubleMean()
@@ -76,21 +94,32 @@ class ValueEvaluator(nn.Module):
         """Mean of the loss over all values that count."""
         return self._loss.on(self.metric.device)
 
-    def update(self, network: DenseNetwork, image: Tensor, target: Tensor, normalize: Callable[[Tensor], Tensor]) -> None:
+    def update(self, network: DenseNetwork, image: Tensor, target: Tensor, normalize: Callable[[Tensor], Tensor]) -> Tensor:
         """Evaluate images of one size.
 
         Args:
             network: The network.
-            image: uint8 (N, 3, H, W).
+            image: uint8 or float (N, C, H, W) in 0..255.
             target: Float (N, channels, H, W), NaN where unknown.
-            normalize: Maps uint8 or float (N, 3, H, W) in 0..255 to the network's input.
+            normalize: Maps uint8 or float (N, C, H, W) in 0..255 to the network's input.
+
+        Returns:
+            Predicted values, float (N, channels, H, W).
         """
         valid = ~target.isnan()
         prediction = self.inference.predict(network, image, normalize, self.activation, self.values)
-        total, weight = self.criterion(prediction, target, valid)
+        total, weight = self._criterion[0](self._loss_input(prediction), target, valid)
         if weight > 0:
             self.loss.update(to_float64(total) / to_float64(weight), to_float64(weight))
         self.metric.update(prediction, target.nan_to_num(), valid)
+        return prediction
+
+    def _loss_input(self, prediction: Tensor) -> Tensor:
+        """Values, or their logits if the loss expects the output before the sigmoid; views are averaged after it."""
+        if not self.loss_of_logits:
+            return prediction
+        # Probabilities that are rounded to 0 or 1 get the nearest logits that differ from them.
+        return prediction.logit(torch.finfo(prediction.dtype).eps)
 
     def compute(self, weights: str = "", pooling_activity: Sequence[float] = ()) -> EvaluationResult[ScoreSet]:
         """Compute the result over all processes.

@@ -95,8 +95,8 @@ class ValueInference:
 
         Args:
             network: The network.
-            image: uint8 (N, 3, H, W).
-            normalize: Maps uint8 or float (N, 3, H, W) in 0..255 to the network's input.
+            image: uint8 or float (N, C, H, W) in 0..255.
+            normalize: Maps uint8 or float (N, C, H, W) in 0..255 to the network's input.
             activation: Mapping from the network's output to values.
             values: Meaning of the values.
 

@@ -6,11 +6,12 @@ from typing import Any
 from refinenet_pl.metrics.confusion import Scores
 from refinenet_pl.metrics.depth import DepthScores
 from refinenet_pl.metrics.keypoints import KeypointScores
+from refinenet_pl.metrics.labels import LabelScores
 from refinenet_pl.metrics.normals import NormalScores
 from refinenet_pl.metrics.score import Score, ScoreSet
 from refinenet_pl.metrics.values import ErrorScores
 
-KINDS: tuple[type[ScoreSet], ...] = (Scores, DepthScores, NormalScores, KeypointScores, ErrorScores)
+KINDS: tuple[type[ScoreSet], ...] = (Scores, DepthScores, NormalScores, KeypointScores, LabelScores, ErrorScores)
 
 SCORES: dict[str, Score] = {score.name: score for kind in KINDS for score in kind.SCORES}
 

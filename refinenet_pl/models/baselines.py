@@ -45,7 +45,7 @@ class _Baseline(SegmentationModel):
             load_packaged(self.encoder, encoder_name, options.get("in_channels", 3))
         _remove_unused(self.encoder, options.get("in_channels", 3))
         self.input_scale = input_scale
-        self.normalization = normalization_of(encoder_name)
+        self.normalization = normalization_of(encoder_name, options.get("in_channels", 3))
         self.to(memory_format=torch.channels_last)
 
     def score_map(self, x: Tensor) -> Tensor:

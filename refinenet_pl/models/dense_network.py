@@ -1,6 +1,6 @@
 """Contract of a network for dense prediction, and an adapter for any other module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch.nn.functional as F
@@ -36,8 +36,9 @@ def as_dense_network(network: nn.Module | DenseNetwork) -> DenseNetwork:
 
     Args:
         network: Maps float (N, C, H, W) to scores (N, channels, H, W). Defaults for missing attributes of `DenseNetwork`: no
-            encoder, the normalization of ImageNet, `bilinear`. Without `score_map`, the scores at full size are the score map.
-            Networks of segmentation_models_pytorch get images padded to sizes that they accept.
+            encoder, the normalization of ImageNet (see `Normalization.for_channels`), `bilinear`. Without `score_map`, the
+            scores at full size are the score map. Networks of segmentation_models_pytorch get images padded to sizes that they
+            accept.
     """
     return network if isinstance(network, DenseNetwork) else _Adapter(network)
 
@@ -67,7 +68,10 @@ class _Adapter:
     def __init__(self, network: nn.Module):
         self.network = network
         self.encoder: nn.Module | None = getattr(network, "encoder", None)
-        self.normalization: Normalization = getattr(network, "normalization", IMAGENET)
+        # smp's models store their arguments, with the number of channels, in `config`.
+        arguments = getattr(network, "config", None)
+        channels = arguments.get("in_channels", 3) if isinstance(arguments, Mapping) else 3
+        self.normalization: Normalization = getattr(network, "normalization", IMAGENET.for_channels(channels))
         self.upsampling: Upsampling = getattr(network, "upsampling", "bilinear")
         # An attribute of smp's models.
         divisible = getattr(network, "requires_divisible_input_shape", False)

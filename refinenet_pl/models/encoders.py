@@ -23,6 +23,13 @@ class Normalization(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def for_channels(self, channels: int) -> "Normalization":
+        """Normalization of images with another number of channels: the mean of the means and of the deviations for each."""
+        if channels == len(self.mean):
+            return self
+        mean, std = (sum(values) / len(values) for values in self)
+        return Normalization((mean,) * channels, (std,) * channels)
+
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Normalization of torchvision's and nearly all of smp's ImageNet weights."""
@@ -51,7 +58,8 @@ def build_encoder(
         name: Name of an encoder of smp (`resnet101`) or, with the prefix `tu-`, of timm (`tu-convnext_tiny`).
         weights: None for random weights, `imagenet`, or another name that smp knows for this encoder. The weights of
             `tu-tf_efficientnet_lite0` and `tu-tf_efficientnet_lite2` come from installed packages; smp downloads all others.
-        in_channels: Channels of the image.
+        in_channels: Channels of the image. The first layer's ImageNet weights are summed for one channel, and repeated and
+            scaled for other numbers than three.
         depth: Number of times that the encoder halves the image; the last features are at 1/2**depth.
         caffe_strides: For ResNets with bottlenecks: put the stride of a stage in its first 1x1 convolution instead of the 3x3
             convolution, as in the Caffe models that the authors started from.
@@ -82,17 +90,17 @@ def build_encoder(
     return encoder
 
 
-def normalization_of(name: str) -> Normalization:
+def normalization_of(name: str, in_channels: int = 3) -> Normalization:
     """Return the input normalization of an encoder's ImageNet weights.
 
     For timm's encoders it is known. smp stores that of its own encoders with the weights on a hub; nearly all have
-    torchvision's, which is returned for them.
+    torchvision's, which is returned for them. For other than three channels, see `Normalization.for_channels`.
     """
     if name.startswith("tu-") and timm.models.is_model(name[3:]):
         config = timm.models.get_pretrained_cfg(name[3:], allow_unregistered=True)
         if config is not None:
-            return Normalization(tuple(config.mean), tuple(config.std))
-    return IMAGENET
+            return Normalization(tuple(config.mean), tuple(config.std)).for_channels(in_channels)
+    return IMAGENET.for_channels(in_channels)
 
 
 def load_packaged(encoder: nn.Module, name: str, in_channels: int = 3) -> None:

@@ -20,6 +20,7 @@ from segmentation_models_pytorch.base import ClassificationHead, SegmentationMod
 from segmentation_models_pytorch.base.hub_mixin import supports_config_loading
 from torch import Tensor, nn
 
+from refinenet_pl.datasets.meaning_files import MEANING_FILES
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.models.blocks import PoolingOrder, Shortcut, convolution
 from refinenet_pl.models.decoder import DecoderInit, RefineNetDecoder, initialize
@@ -73,7 +74,7 @@ class RefineNet(SegmentationModel):
         decoder_init: `published` or `scaled`, see `refinenet_pl.models.decoder.initialize`.
         caffe_strides: Use the strides of the authors' ResNets, see `build_encoder`.
         normalization: Mean and standard deviation of the input, one value per channel, for images in 0..1; None for those of
-            the encoder's ImageNet weights.
+            the encoder's ImageNet weights, whose mean over red, green and blue is used for each of another number of channels.
         void_channel: Position of void in the `classes` channels: `first`, `last`, or None if no channel means void. The network
             does not use it; evaluation and export do.
         aux_params: Arguments of smp's `ClassificationHead` on the deepest features; None for no such head.
@@ -90,6 +91,8 @@ class RefineNet(SegmentationModel):
         classification_head: Classifier of the whole image; None without `aux_params`.
         scales: Factor from the image to the input of each encoder.
         normalization: Mean and standard deviation of the input.
+        files: Texts of files by name that `save_pretrained` and `push_to_hub` write beside the weights, such as `classes.json`,
+            see `meaning_files`. A task sets them, and `from_pretrained` reads them from a directory.
     """
 
     requires_divisible_input_shape = False
@@ -182,10 +185,11 @@ class RefineNet(SegmentationModel):
         )
         self.classification_head = ClassificationHead(encoders[0].out_channels[-1], **aux_params) if aux_params else None
         self.name = f"refinenet-{encoder_name}"
-        self.normalization = normalization_of(encoder_name)
+        self.normalization = normalization_of(encoder_name, in_channels)
         if normalization is not None:
             self.normalization = Normalization(*map(tuple, normalization))
         self.void_channel = void_channel
+        self.files: dict[str, str] = {}
         initialize(self.decoder, self.segmentation_head, decoder_init)
         number_layers(self)
         # On CPUs, pooling and convolution are several times faster in this layout; on GPUs, tensor cores need it.
@@ -279,11 +283,23 @@ class RefineNet(SegmentationModel):
             ) from None
         if problem := describe_nonfinite(network.state_dict()):
             raise CheckpointError(f"{pretrained_model_name_or_path}: {problem}")
+        files = [Path(pretrained_model_name_or_path) / name for name in MEANING_FILES]
+        network.files = {file.name: file.read_text(encoding="utf-8") for file in files if file.is_file()}
         return network
 
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write the weights, and `files`, for `save_pretrained` and `push_to_hub`."""
+        super()._save_pretrained(save_directory)
+        for name, text in self.files.items():
+            (save_directory / name).write_text(text, encoding="utf-8")
+
     def generate_model_card(self, *args: Any, **kwargs: Any) -> "ModelCard":
-        """Generate smp's model card with the lines that load this class, because smp only loads its own architectures."""
+        """Generate smp's model card with the lines that load this class, and without smp's license.
+
+        smp only loads its own architectures, and the license of the weights depends on the data.
+        """
         card = super().generate_model_card(*args, **kwargs)
+        card.data.license, card.data.library_name = None, "refinenet_pl"
         card.text = card.text.replace("import segmentation_models_pytorch as smp", "from refinenet_pl import RefineNet")
         card.text = card.text.replace("smp.from_pretrained", "RefineNet.from_pretrained")
         return card

@@ -22,6 +22,7 @@ _TITLES = {
     "scenes": "Scenes",
     "scenes_depth": "Scenes, depth",
     "scenes_keypoints": "Scenes, keypoints",
+    "scenes_labels": "Scenes, labels",
     "camvid": "CamVid",
     "camvid_half": "CamVid at half resolution",
     "camvid_paper_width": "CamVid at half resolution, paper's width",

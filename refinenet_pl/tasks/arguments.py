@@ -21,6 +21,8 @@ def check_training_arguments(arguments: Mapping[str, Any]) -> None:
         value = arguments[name]
         if not (0 < value < math.inf or (value == 0 and name in _NOT_NEGATIVE)):
             raise ValueError(f"{name} is {value}; it must be {'0 or more' if name in _NOT_NEGATIVE else 'greater than 0'}")
+    if not 0 < arguments["layer_decay"] <= 1:
+        raise ValueError(f"layer_decay is {arguments['layer_decay']}; it must be greater than 0 and at most 1")
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -12,6 +14,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torchmetrics import Metric
 
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.evaluation.evaluator import Evaluator
@@ -24,6 +27,7 @@ from refinenet_pl.metrics.dead_relu import PoolingActivity
 from refinenet_pl.metrics.score import Score, ScoreSet
 from refinenet_pl.models.dense_network import DenseNetwork, arguments_of, as_dense_network
 from refinenet_pl.models.ops.dropout import set_sample_seeds
+from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.seeds import derive_seed
 from refinenet_pl.state_dicts import describe_nonfinite, digest, nonfinite
 from refinenet_pl.tasks.divergence import DivergenceError, DivergenceWatch, advice_against_divergence
@@ -37,13 +41,15 @@ from refinenet_pl.tasks.optimizers import (
     build_optimizer,
     build_schedule,
 )
+from refinenet_pl.tasks.rebuilding import build_network
+from refinenet_pl.tasks.user_metrics import UserMetrics
 
 
 class DenseTask(LightningModule):
     """Base of the tasks: training and evaluation of a network, without a loss and metrics of its own.
 
     The constructor of a subclass saves its arguments with `save_hyperparameters`, among them `learning_rate`,
-    `learning_rate_scale`, `encoder_learning_rate_factor`, `weight_decay`, `decay_all`, `power`, `warmup_steps`,
+    `learning_rate_scale`, `encoder_learning_rate_factor`, `weight_decay`, `decay_all`, `layer_decay`, `power`, `warmup_steps`,
     `freeze_batch_norm`, `freeze` and `compile`, see `SegmentationTask`, sets `optimizer_choice`, `schedule_choice`,
     `training_inference` and `test_inference`, and calls `configure`.
 
@@ -52,6 +58,7 @@ class DenseTask(LightningModule):
         criterion: The loss as sums over pixels, set by `configure_losses`.
         global_loss: Its mean over an optimizer step.
         evaluators: One for each of `val` and `test`, set by `configure_metrics`.
+        user_metrics: Further metrics for each of `val` and `test`.
         activity: Active share of the pooling blocks' ReLUs.
         training_inference: View of the images in validation during training: scale 1 only.
         test_inference: View of the images in `Trainer.validate` and `Trainer.test`.
@@ -71,12 +78,19 @@ class DenseTask(LightningModule):
     optimizer_choice: OptimizerName | OptimizerFactory
     schedule_choice: ScheduleName | ScheduleFactory
 
-    def configure(self, network: nn.Module) -> None:
-        """Set the network, the loss and the metrics."""
+    def configure(self, network: nn.Module, metrics: Mapping[str, Metric] | None = None) -> None:
+        """Set the network, the loss and the metrics.
+
+        Args:
+            network: The network.
+            metrics: Metrics by name beside the built-in ones, see `UserMetrics`.
+        """
         self.configure_network(network)
         self.configure_losses()
         self.global_loss = GlobalMeanLoss()
         self.configure_metrics()
+        built_in = {"loss", *(score.name for score in self.score_set.SCORES)}
+        self.user_metrics = nn.ModuleDict({stage: UserMetrics(metrics or {}, built_in) for stage in self.evaluators})
         self.activity = PoolingActivity(self.network)
         self.divergence = DivergenceWatch()
         self.results = {}
@@ -99,6 +113,11 @@ class DenseTask(LightningModule):
         self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
 
+    def describe_network(self, files: dict[str, str]) -> None:
+        """Let a RefineNet carry files that describe it, see `RefineNet.files`."""
+        if isinstance(self.network, RefineNet):
+            self.network.files = files
+
     @abstractmethod
     def configure_losses(self) -> None:
         """Set `criterion`."""
@@ -110,6 +129,12 @@ class DenseTask(LightningModule):
     @abstractmethod
     def evaluator(self, stage: str) -> Evaluator | ValueEvaluator:
         """The evaluator of `val` or `test`."""
+
+    def measured(self, stage: str) -> UserMetrics:
+        """The user's metrics of `val` or `test`."""
+        metrics = self.user_metrics[stage]
+        assert isinstance(metrics, UserMetrics)
+        return metrics
 
     @property
     @abstractmethod
@@ -125,7 +150,7 @@ class DenseTask(LightningModule):
         """Build the optimizer and its schedule from the arguments."""
         h, encoder = self.hparams, self.dense_network.encoder
         rate, factor = h["learning_rate"] * h["learning_rate_scale"], h["encoder_learning_rate_factor"]
-        decay = h["weight_decay"], h["decay_all"]
+        decay = h["weight_decay"], h["decay_all"], h["layer_decay"]
         optimizer = build_optimizer(self.optimizer_choice, self.network, encoder, rate, factor, *decay)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(self.schedule_choice, optimizer, steps, h["power"], h["warmup_steps"])
@@ -205,14 +230,14 @@ class DenseTask(LightningModule):
         """Predict a batch, for `Trainer.predict`.
 
         Args:
-            batch: uint8 (N, 3, H, W), or a dict that has it as `image`.
+            batch: uint8 or float (N, C, H, W) in 0..255, or a dict that has it as `image`.
             batch_index: Number of the batch.
         """
         return self.predict_batch(batch["image"] if isinstance(batch, dict) else batch)
 
     @abstractmethod
     def predict_batch(self, image: Tensor) -> Tensor:
-        """Predict images, uint8 (N, 3, H, W), with the view of `test`."""
+        """Predict images, uint8 or float (N, C, H, W) in 0..255, with the view of `test`."""
 
     @abstractmethod
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
@@ -233,6 +258,31 @@ class DenseTask(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log and keep the scores."""
         self._finish("test")
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning names each option
+        cls, checkpoint_path: str | Path, map_location: Any = None, **options: Any
+    ) -> Self:
+        """Load a task from a checkpoint of `fit`, with the network that it describes.
+
+        Args:
+            checkpoint_path: The file.
+            map_location: Device of the tensors, see `torch.load`.
+            **options: Other options of Lightning's `load_from_checkpoint`, and arguments of the task that replace those in the
+                checkpoint. `network` is needed only if the checkpoint does not describe it, that is, for networks other than
+                RefineNet and those of smp. A module that was given as `loss` or `metrics` is not in the checkpoint.
+
+        Raises:
+            CheckpointError: The checkpoint does not describe its network, and none is given.
+        """
+        if "network" not in options:
+            content = torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
+            if content.get("network") is None:
+                raise CheckpointError(f"{checkpoint_path}: does not describe its network; pass it as network=...")
+            options["network"] = build_network(content["network"])
+        # LightningCLI's instantiator would need the recipe.
+        options = {"weights_only": True, "_instantiator": None} | options
+        return super().load_from_checkpoint(checkpoint_path, map_location, **options)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check a checkpoint's values and the meaning of its channels.
@@ -286,10 +336,12 @@ class DenseTask(LightningModule):
         # Each task sets views of the type that its evaluators use.
         evaluator.inference = self._forced_view or (self.training_inference if training else self.test_inference)
         evaluator.reset()
+        self.measured(stage).reset()
 
     def _finish(self, stage: str, weights: str = "", pooling_activity: Sequence[float] = ()) -> None:
         """Log and keep the result of an evaluation."""
         result = self.compute_result(stage, weights, pooling_activity)
+        result = replace(result, metrics=self.measured(stage).compute())
         self.results[stage] = result
         scores = result.scores.known()
         if scores and not math.isfinite(result.loss):
@@ -300,6 +352,7 @@ class DenseTask(LightningModule):
         self.log(f"{logged}/loss", torch.tensor(result.loss))
         for score in self.score_set.SCORES:  # NaN if nothing counts, because a monitored value must be logged
             self.log(f"{logged}/{score.name}", scores.get(score.name, math.nan), prog_bar=score is self.primary_score)
+        self.log_dict({f"{logged}/{name}": torch.tensor(value) for name, (value, _) in result.metrics.items()})
         self.log_parts(logged, result)
 
     def log_parts(self, stage: str, result: EvaluationResult[Any]) -> None:

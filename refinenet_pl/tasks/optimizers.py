@@ -7,6 +7,8 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import ChainedScheduler, LinearLR, LRScheduler, PolynomialLR
 
+from refinenet_pl.tasks.encoder_stages import stages
+
 OptimizerName = Literal["sgd", "adamw"]
 OptimizerFactory = Callable[[Iterable], Optimizer]
 """Class of an optimizer with all arguments but the parameters, as LightningCLI makes it from a class path."""
@@ -24,6 +26,7 @@ def build_optimizer(
     encoder_factor: float,
     weight_decay: float,
     decay_all: bool = True,
+    layer_decay: float = 1.0,
 ) -> Optimizer:
     """Build the optimizer of a network.
 
@@ -36,13 +39,19 @@ def build_optimizer(
         encoder_factor: Factor of the encoder's learning rate.
         weight_decay: Weight decay.
         decay_all: Also decay biases and the parameters of normalization layers, which are vectors.
+        layer_decay: Factor of the learning rate from each stage of the encoder to the preceding one, see `stages`.
+
+    Raises:
+        ValueError: `layer_decay` is not 1 and there is no encoder, or it has no stages.
     """
+    if encoder is None and layer_decay != 1:
+        raise ValueError(f"model.layer_decay is {layer_decay}, but the network has no part `encoder`; set it to 1")
     encoder_parameters = [] if encoder is None else list(encoder.parameters())
     known = {id(parameter) for parameter in encoder_parameters}
     others = [parameter for parameter in network.parameters() if id(parameter) not in known]
     groups: list[dict[str, Any]] = []
     for name, parameters, rate in (
-        ("encoder", encoder_parameters, learning_rate * encoder_factor),
+        *_encoder_parts(encoder, encoder_parameters, learning_rate * encoder_factor, layer_decay),
         ("decoder", others, learning_rate),
     ):
         trained = [parameter for parameter in parameters if parameter.requires_grad]
@@ -56,6 +65,19 @@ def build_optimizer(
     if how == "adamw":
         return AdamW(groups)
     return how(groups)
+
+
+def _encoder_parts(
+    encoder: nn.Module | None, parameters: list[nn.Parameter], rate: float, layer_decay: float
+) -> list[tuple[str, list[nn.Parameter], float]]:
+    """Parts of the encoder with a learning rate of their own: name, parameters and rate."""
+    if encoder is None or layer_decay == 1:
+        return [("encoder", parameters, rate)]
+    found = stages(encoder)
+    return [
+        (f"encoder, stage {number}", stage, rate * layer_decay ** (len(found) - 1 - number))
+        for number, stage in enumerate(found)
+    ]
 
 
 def build_schedule(

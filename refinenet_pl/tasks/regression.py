@@ -1,11 +1,13 @@
 """Lightning module that trains and evaluates any network from images to continuous values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
+from torchmetrics import Metric
 
+from refinenet_pl.datasets.meaning_files import meaning_files
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import CheckpointError
 from refinenet_pl.evaluation.result import EvaluationResult
@@ -15,31 +17,34 @@ from refinenet_pl.metrics.score import ScoreSet
 from refinenet_pl.tasks.arguments import check_training_arguments
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.losses.value_loss import ValueLoss
-from refinenet_pl.tasks.losses.values import LOSSES, WeightedSum
+from refinenet_pl.tasks.losses.values import build_loss
 from refinenet_pl.tasks.optimizers import OptimizerFactory, OptimizerName, ScheduleFactory, ScheduleName
 
 
 class RegressionTask(DenseTask):
-    """Dense regression: depth, normals, heatmaps or other values of each pixel.
+    """Dense regression: depth, normals, heatmaps, labels or other values of each pixel.
 
     Args:
         network: Maps float (N, 3, H, W) to float (N, channels, H, W), with a channel for each value.
         values: The values of the dataset, as `Values` or as its plain data.
-        loss: Name of a loss in `LOSSES`, or the weights of several.
+        loss: Name of a loss, weights of several names, or a module; see `build_loss`.
         activation: Mapping from the network's output to values.
         metric_options: Arguments of the metric, see `build_metric`.
-        optimizer, scheduler, learning_rate, learning_rate_scale, encoder_learning_rate_factor, weight_decay, decay_all, power,
-            warmup_steps, freeze_batch_norm, freeze, compile: See `SegmentationTask`.
+        optimizer, scheduler, learning_rate, learning_rate_scale, encoder_learning_rate_factor, weight_decay, decay_all,
+            layer_decay, power, warmup_steps, freeze_batch_norm, freeze, compile: See `SegmentationTask`.
         test_scales: Scales of the `test` and `validate` commands; validation during training uses scale 1 only.
         test_flip: Evaluate each of these scales also horizontally flipped.
         tile: (height, width) of tiles for images that do not fit in memory, see `ValueInference`; None for whole images.
         tile_overlap: Min share of a tile that its neighbor also covers.
+        metrics: Metrics of torchmetrics, or subclasses of its `Metric`, by name, that are evaluated beside the built-in ones:
+            `update` accepts the predicted and the known values of the pixels that count, float (M,), and `compute` returns one
+            number.
 
     Attributes:
         values: The values.
 
     Raises:
-        ValueError: An argument is outside its range, or there is no such loss.
+        ValueError: An argument is outside its range, there is no such loss, or the activation is not for it or for labels.
     """
 
     criterion: ValueLoss
@@ -50,7 +55,7 @@ class RegressionTask(DenseTask):
         self,
         network: nn.Module,
         values: Values | dict[str, Any],
-        loss: str | Mapping[str, float] = "l1",
+        loss: nn.Module | dict[str, float] | str = "l1",
         activation: Activation = "none",
         metric_options: dict[str, Any] | None = None,
         optimizer: OptimizerName | OptimizerFactory = "sgd",
@@ -60,6 +65,7 @@ class RegressionTask(DenseTask):
         encoder_learning_rate_factor: float = 0.1,
         weight_decay: float = 5e-4,
         decay_all: bool = True,
+        layer_decay: float = 1.0,
         power: float = 0.9,
         warmup_steps: int = 0,
         freeze_batch_norm: bool = True,
@@ -69,37 +75,45 @@ class RegressionTask(DenseTask):
         test_flip: bool = False,
         tile: tuple[int, int] | None = None,
         tile_overlap: float = 0.25,
+        metrics: dict[str, Metric] | None = None,
     ):
         super().__init__()
         self.values = values if isinstance(values, Values) else Values.from_dict(values)
-        left_out = [name for name, choice in {"optimizer": optimizer, "scheduler": scheduler}.items() if callable(choice)]
-        self.save_hyperparameters(ignore=["network", "values", *left_out])
+        if self.values.kind == "labels" and activation != "sigmoid":
+            raise ValueError(f"activation is {activation!r}, but labels are predicted as probabilities; set it to sigmoid")
+        # A checkpoint holds plain data only; modules and classes are in the run's configuration.
+        chosen = {"loss": loss, "optimizer": optimizer, "scheduler": scheduler}
+        left_out = [name for name, choice in chosen.items() if callable(choice)]
+        self.save_hyperparameters(ignore=["network", "values", "metrics", *left_out])
         self.optimizer_choice, self.schedule_choice = optimizer, scheduler
+        self._loss = (loss,)  # in a tuple, because a module as an attribute would be part of the state dict twice
         self.save_hyperparameters({"values": self.values.to_dict()})
         check_training_arguments(self.hparams)
         tiles = None if tile is None else (tile[0], tile[1])  # a checkpoint holds lists
         self.training_inference = ValueInference(tile=tiles, tile_overlap=tile_overlap)
         self.test_inference = replace(self.training_inference, scales=tuple(test_scales), flip=test_flip)
-        self.configure(network)
+        self.configure(network, metrics)
 
     def configure_losses(self) -> None:
-        """Set `criterion` by its name."""
-        loss = self.hparams["loss"]
-        weights = {loss: 1.0} if isinstance(loss, str) else dict(loss)
-        if unknown := [name for name in weights if name not in LOSSES]:
-            raise ValueError(f"loss is {unknown[0]!r}; choose one of {', '.join(LOSSES)}")
-        losses = [LOSSES[name]() for name in weights]
-        self.criterion = losses[0] if isinstance(loss, str) else WeightedSum(losses, list(weights.values()))
+        """Set `criterion` by its name or module."""
+        self.criterion = build_loss(self._loss[0], self.hparams["activation"])
 
     def configure_metrics(self) -> None:
         """Set `evaluators`, one for each of `val` and `test`."""
-        activation, options = self.hparams["activation"], self.hparams["metric_options"]
+        activation, options, logits = self.hparams["activation"], self.hparams["metric_options"], self.criterion.logits
         self.evaluators = nn.ModuleDict(
             {
-                stage: ValueEvaluator(self.values, activation, self.criterion, build_metric(self.values, options))
+                stage: ValueEvaluator(self.values, activation, self.criterion, build_metric(self.values, options), logits)
                 for stage in ("val", "test")
             }
         )
+
+    def setup(self, stage: str) -> None:
+        """Let the network carry the meaning of its channels."""
+        module = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it outside the class
+        if stage == "fit":
+            image_format = getattr(module, "image_format", None)
+            self.describe_network(meaning_files(self.values, self.hparams["activation"], image_format))
 
     @property
     def score_set(self) -> type[ScoreSet]:
@@ -113,14 +127,18 @@ class RegressionTask(DenseTask):
         return evaluator
 
     def forward(self, image: Tensor) -> Tensor:
-        """Values of whole images: uint8 (N, 3, H, W) -> float (N, channels, H, W)."""
-        return activate(self.dense_network(self._normalize(image)), self.hparams["activation"])
+        """Values of whole images in 0..255: (N, C, H, W) -> float (N, channels, H, W)."""
+        return activate(self._output(image), self.hparams["activation"])
+
+    def _output(self, image: Tensor) -> Tensor:
+        """Output of the network before the activation, of the same shape."""
+        return self.dense_network(self._normalize(image))
 
     def predict_values(self, image: Tensor, inference: ValueInference | None = None) -> Tensor:
         """Predict values of whole images.
 
         Args:
-            image: uint8 (N, 3, H, W).
+            image: uint8 or float (N, C, H, W) in 0..255.
             inference: Views of the images; None for one view at scale 1.
 
         Returns:
@@ -133,7 +151,8 @@ class RegressionTask(DenseTask):
         """Compute the mean loss of a batch, for gradients of the mean over the optimizer step, see `GlobalMeanLoss`."""
         self._seed(batch)
         target = batch["target"].as_subclass(Tensor)
-        return self.global_loss.add(*self.criterion(self(batch["image"]), target, ~target.isnan()))
+        prediction = self._output(batch["image"]) if self.criterion.logits else self(batch["image"])
+        return self.global_loss.add(*self.criterion(prediction, target, ~target.isnan()))
 
     def predict_batch(self, image: Tensor) -> Tensor:
         """Predict values with the view of `test`, see `predict_values`."""
@@ -142,7 +161,9 @@ class RegressionTask(DenseTask):
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         """Add a batch to the evaluator of `val` or `test`."""
         target = batch["target"].as_subclass(Tensor)
-        self.evaluator(stage).update(self.dense_network, batch["image"], target, self._normalize)
+        prediction = self.evaluator(stage).update(self.dense_network, batch["image"], target, self._normalize)
+        known = ~target.isnan()
+        self.measured(stage).update(prediction[known], target[known])
 
     def compute_result(self, stage: str, weights: str, pooling_activity: Sequence[float]) -> EvaluationResult[ScoreSet]:
         """Compute the result of the evaluator of `val` or `test`."""

@@ -7,8 +7,10 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.datasets.meaning_files import meaning_files
 from refinenet_pl.evaluation.evaluator import Evaluator
 from refinenet_pl.evaluation.inference import Inference, Protocol, void_last
 from refinenet_pl.evaluation.result import EvaluationResult
@@ -43,6 +45,7 @@ class SegmentationTask(DenseTask):
             which saves most of a step's time on a CPU.
         weight_decay: Weight decay.
         decay_all: Decay all parameters, including biases and normalization, as in the authors' code; False to omit these.
+        layer_decay: Factor of the learning rate from each stage of the encoder to the preceding one; 1 for one rate.
         power: Exponent of the poly schedule, rate x (1 - step / steps) ** power; 0 for a constant rate. The authors lowered
             the rate by hand.
         warmup_steps: Steps over which the rate increases linearly from a hundredth.
@@ -69,6 +72,8 @@ class SegmentationTask(DenseTask):
         void_channel: Position of the network's void output; set by the dataset and `void_output`.
         short_edge: Min and max short edge, in pixels, with `protocol: paper`; set by the dataset.
         match_classes: Matching of a checkpoint's classes with the dataset's in evaluation, see `MatchClasses`.
+        metrics: Metrics of torchmetrics, or subclasses of its `Metric`, by name, that are evaluated beside the built-in ones:
+            `update` accepts predicted class ids and labels, int64 (N, H, W), and `compute` returns one number.
 
     Attributes:
         data_classes: Classes of the dataset; None before `setup`.
@@ -93,6 +98,7 @@ class SegmentationTask(DenseTask):
         encoder_learning_rate_factor: float = 0.1,
         weight_decay: float = 5e-4,
         decay_all: bool = True,
+        layer_decay: float = 1.0,
         power: float = 0.9,
         warmup_steps: int = 0,
         freeze_batch_norm: bool = True,
@@ -109,12 +115,13 @@ class SegmentationTask(DenseTask):
         void_channel: VoidChannel | None = None,
         short_edge: tuple[int, int] = (450, 800),
         match_classes: MatchClasses = "exact",
+        metrics: dict[str, Metric] | None = None,
     ):
         super().__init__()
         # A checkpoint holds plain data only; modules and classes are in the run's configuration.
         chosen = {"loss": loss, "optimizer": optimizer, "scheduler": scheduler}
         left_out = [name for name, choice in chosen.items() if callable(choice)]
-        self.save_hyperparameters(ignore=["network", "match_classes", *left_out])
+        self.save_hyperparameters(ignore=["network", "match_classes", "metrics", *left_out])
         self.optimizer_choice, self.schedule_choice = optimizer, scheduler
         self._loss = (loss,)  # in a tuple, because a module as an attribute would be part of the state dict twice
         check_arguments(self.hparams)
@@ -131,7 +138,7 @@ class SegmentationTask(DenseTask):
             void_channel,
         )
         self.training_inference = replace(self.test_inference, scales=(1.0,), flip=False)
-        self.configure(network)
+        self.configure(network, metrics)
         self.data_classes: Classes | None = None
 
     def configure_losses(self) -> None:
@@ -165,16 +172,18 @@ class SegmentationTask(DenseTask):
         module = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it outside the class
         classes, ignore_index = self.hparams["classes"], self.hparams["ignore_index"]
         self.data_classes = Classes.numbered(classes, ignore_index) if module is None else module.classes
+        if module is not None and stage == "fit":
+            self.describe_network(meaning_files(self.data_classes, None, getattr(module, "image_format", None)))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Class scores of whole images: uint8 (N, 3, H, W) -> logits, float (N, channels, H, W), void after the classes."""
+        """Class scores of whole images in 0..255: (N, C, H, W) -> logits, float (N, channels, H, W), void after the classes."""
         return void_last(self.dense_network(self._normalize(image)), self.hparams["void_channel"])
 
     def log_probabilities(self, image: Tensor, inference: Inference | None = None) -> Iterator[tuple[slice, Tensor]]:
         """Compute log probabilities in chunks of rows, see `Inference.log_probabilities`.
 
         Args:
-            image: uint8 (N, 3, H, W).
+            image: uint8 or float (N, C, H, W) in 0..255.
             inference: View of the images; None for one view at scale 1.
 
         Yields:
@@ -187,7 +196,7 @@ class SegmentationTask(DenseTask):
         """Predict class ids of whole images, never void.
 
         Args:
-            image: uint8 (N, 3, H, W).
+            image: uint8 or float (N, C, H, W) in 0..255.
             inference: View of the images; None for one view at scale 1.
 
         Returns:
@@ -224,7 +233,8 @@ class SegmentationTask(DenseTask):
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         """Add a batch to the evaluator of `val` or `test`."""
         label = batch["mask"].as_subclass(Tensor)
-        self.evaluator(stage).update(self.dense_network, batch["image"], label, self._normalize)
+        prediction = self.evaluator(stage).update(self.dense_network, batch["image"], label, self._normalize)
+        self.measured(stage).update(prediction, label)
 
     def compute_result(self, stage: str, weights: str, pooling_activity: Sequence[float]) -> EvaluationResult[Scores]:
         """Compute the result of the evaluator of `val` or `test`."""

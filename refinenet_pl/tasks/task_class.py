@@ -1,8 +1,7 @@
 """Task classes by import path: `SegmentationTask`, `RegressionTask` or a subclass."""
 
-import importlib
-
 from refinenet_pl.errors import CatalogError
+from refinenet_pl.imports import import_class
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tasks.segmentation import SegmentationTask
@@ -19,11 +18,7 @@ def import_task(name: str) -> type[DenseTask]:
     Raises:
         CatalogError: The path cannot be imported or is not such a class.
     """
-    module, _, attribute = name.rpartition(".")
-    try:
-        task = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise CatalogError(f"task {name!r}: cannot be imported ({error}); use the import path of a class") from error
+    task = import_class(name, "task")
     if not (isinstance(task, type) and issubclass(task, (SegmentationTask, RegressionTask))):
         raise CatalogError(f"task {name!r}: is not a subclass of refinenet_pl.SegmentationTask or refinenet_pl.RegressionTask")
     return task

@@ -23,7 +23,10 @@ WITHOUT_EFFECT = {
 
 
 # Values of options that runs of earlier versions lack, because they did not exist.
-LATER_OPTIONS = {"model.loss": "cross_entropy", "model.scheduler": "poly", "model.decay_all": True, "init_partial": False}
+LATER_OPTIONS = {
+    "model.loss": "cross_entropy", "model.scheduler": "poly", "model.decay_all": True, "model.layer_decay": 1.0,
+    "init_partial": False, "data.sampler": "uniform",
+}  # fmt: skip
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -7,10 +7,12 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
+from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.visualization.fonts import figure_names
-from refinenet_pl.visualization.legend import Writer
+from refinenet_pl.visualization.legend import Writer, legend
 from refinenet_pl.visualization.values import color_map as default_color_map
+from refinenet_pl.visualization.values import label_palette
 
 NORMALS = "x right: red, y: green, z: blue"
 
@@ -34,7 +36,7 @@ def color_bar(width: int, limits: tuple[float, float], values: Values, color_map
     """Render a color bar with the low, middle and high value and the unit.
 
     Narrow bars have the unit only once, or lack the middle value. Without `color_map`, normals have a text in place of the bar,
-    because their red, green and blue are x, y and z.
+    because their red, green and blue are x, y and z, and labels have a legend.
 
     Args:
         width: Width of the image in pixels.
@@ -45,6 +47,8 @@ def color_bar(width: int, limits: tuple[float, float], values: Values, color_map
     Returns:
         uint8 (height of the color bar, width, 3), on a white background.
     """
+    if values.kind == "labels" and color_map is None:
+        return legend((width, width), np.arange(len(values)), Classes(values.names, label_palette(values), ignore_index=-1))
     size = max(11, min(width // 32, 48))  # of the font, and of the bar
     margin, line_height = size // 2, round(1.4 * size)
     inner = max(1, width - 2 * margin)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.visualization.fonts import figure_names, show_literally
+from refinenet_pl.visualization.pixels import shown_pixels
 from refinenet_pl.visualization.predictions import overlay
 
 # In inches.
@@ -25,7 +26,7 @@ def sheet(dataset: SegmentationDataset, number: int = 4) -> Figure:
         number: Max number of samples.
     """
     indices = np.linspace(0, len(dataset) - 1, min(number, len(dataset)), dtype=int).tolist()
-    samples = [dataset.read(index) for index in indices]
+    samples = [(shown_pixels(image), mask) for image, mask in map(dataset.read, indices)]
     shares = _shares([mask for _, mask in samples], dataset.classes)
     void = _void_color(dataset.classes.palette)
 

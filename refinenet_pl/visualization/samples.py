@@ -8,6 +8,7 @@ from matplotlib.patches import Patch
 
 from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.visualization.fonts import figure_names, show_literally
+from refinenet_pl.visualization.pixels import shown_pixels
 
 MOST_NAMES = 24
 """Max number of classes in the legend of a sample; more would leave no room for the images."""
@@ -23,7 +24,7 @@ def plot_sample(dataset: SegmentationDataset, index: int, prediction: np.ndarray
     """
     image, mask = dataset.read(index)
     masks = {"ground truth": mask} if prediction is None else {"ground truth": mask, "prediction": prediction}
-    panels = {"image": image} | {title: dataset.classes.colorize(ids) for title, ids in masks.items()}
+    panels = {"image": shown_pixels(image)} | {title: dataset.classes.colorize(ids) for title, ids in masks.items()}
     figure = Figure(figsize=(4 * len(panels), 4.2), layout="constrained")
     for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         axis.imshow(panel)

@@ -14,7 +14,7 @@ from refinenet_pl.visualization.color_bar import with_color_bar
 from refinenet_pl.visualization.values import color_limits, colorize_values
 
 FileFormat = Literal["png", "npy"]
-"""`png`: 16-bit grayscale, one channel in whole steps. `npy`: float32, any channels and values."""
+"""`png`: 16-bit grayscale, one channel in whole steps, or masks of labels. `npy`: float32, any channels and values."""
 
 MAX_STORED = 65535
 """Max number in a 16-bit PNG."""
@@ -27,11 +27,14 @@ def choose_format(values: Values, format: Literal["auto", "png", "npy"] = "auto"
 
     Args:
         values: Meaning of the values.
-        format: `auto` for a PNG if there is one channel with a range of numbers that it can hold, otherwise for NumPy files.
+        format: `auto` for PNGs of labels, and a PNG if there is one channel with a range of numbers that it can hold; otherwise
+            for NumPy files.
 
     Raises:
         ValueError: `format` is `png`, but there are several channels, or the range does not determine a scale.
     """
+    if values.kind == "labels":
+        return "png" if format == "auto" else format
     if format == "auto":
         fits = len(values) == 1 and values.range is not None and values.range[0] >= 0 and values.range[1] <= MAX_STORED
         return "png" if fits else "npy"

@@ -28,8 +28,8 @@ def value_rows(evaluation: dict[str, Any]) -> Iterator[tuple[str, str, float | N
     for name in SCORES:
         if name in evaluation:
             yield name, "", evaluation[name]
-    for parts in (evaluation.get("per_channel"), evaluation.get("per_keypoint")):
-        for name, channels in (parts or {}).items():
+    for parts in ("per_channel", "per_keypoint", "per_label"):
+        for name, channels in evaluation.get(parts, {}).items():
             yield from ((name, channel, value) for channel, value in channels.items())
 
 

@@ -3,10 +3,17 @@
 import matplotlib
 import numpy as np
 
+from refinenet_pl.datasets.classes import VOC_PALETTE
 from refinenet_pl.datasets.values import Values
 
 UNKNOWN = (160, 160, 160)
 """Color of unknown values, which is in none of the color maps."""
+
+# Red, blue, green, yellow, purple, cyan, orange, pink, brown, light green. The means of the first are not gray.
+_LABEL_COLORS = (
+    (230, 60, 40), (40, 120, 230), (60, 180, 75), (240, 200, 30), (170, 60, 200), (0, 200, 200), (250, 140, 20),
+    (240, 130, 190), (150, 90, 40), (130, 220, 120),
+)  # fmt: skip
 
 
 def color_limits(target: np.ndarray, values: Values) -> tuple[float, float]:
@@ -26,7 +33,10 @@ def color_limits(target: np.ndarray, values: Values) -> tuple[float, float]:
 
 
 def colorize_values(target: np.ndarray, values: Values, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Map values to colors: normals to red, green and blue, others to a color map, bright for near depths and high values.
+    """Map values to colors.
+
+    Normals are red, green and blue, and labels mix their colors, black for none. Others have a color map, bright for near
+    depths and high values.
 
     Args:
         target: Float (height, width, channels), NaN where unknown. Of several channels, the largest value is shown.
@@ -40,12 +50,35 @@ def colorize_values(target: np.ndarray, values: Values, limits: tuple[float, flo
     filled = np.nan_to_num(target.astype(np.float32), nan=-np.inf)
     if values.kind == "normals":
         colors = np.clip((np.nan_to_num(target) + 1) * 127.5, 0, 255).astype(np.uint8)
+    elif values.kind == "labels":
+        colors = mix_label_colors(np.nan_to_num(target).astype(np.float32), values).round().astype(np.uint8)
     else:
         low, high = limits or color_limits(target, values)
         share = np.clip((filled.max(-1) - low) / (high - low), 0, 1)
         colors = (matplotlib.colormaps[color_map(values)](share)[..., :3] * 255).round().astype(np.uint8)
     colors[unknown] = UNKNOWN
     return colors
+
+
+def label_palette(values: Values) -> tuple[tuple[int, int, int], ...]:
+    """Color of each label, (red, green, blue) in 0..255."""
+    colors = _LABEL_COLORS if len(values) <= len(_LABEL_COLORS) else VOC_PALETTE[1:]
+    return colors[: len(values)]
+
+
+def mix_label_colors(weights: np.ndarray, values: Values) -> np.ndarray:
+    """Mix the colors of the labels of each pixel.
+
+    Args:
+        weights: Labels or their probabilities, float (height, width, labels) in 0..1.
+        values: The labels.
+
+    Returns:
+        Float (height, width, 3) in 0..255: the mean color of a pixel's labels, darker for low probabilities, black for none.
+    """
+    weights = weights.clip(0, 1)
+    palette = np.array(label_palette(values), np.float32)
+    return weights @ palette / weights.sum(-1, keepdims=True).clip(min=1)
 
 
 def color_map(values: Values) -> str:

@@ -149,6 +149,7 @@ def test_page_of_claims(tmp_path):
     [
         ("data: {dataset: scenes_depth}", {"name": "val/abs_rel", "goal": "minimize"}),
         ("data: {dataset: scenes_keypoints}", {"name": "val/pck_10", "goal": "maximize"}),
+        ("data: {dataset: scenes_labels}", {"name": "val/label_miou", "goal": "maximize"}),
         ("base: scenes", {"name": "val/miou", "goal": "maximize"}),
         ("data: {dataset: value_folder, root: normals}", {"name": "val/mean_angle", "goal": "minimize"}),
     ],

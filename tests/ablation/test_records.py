@@ -10,10 +10,10 @@ from refinenet_pl.ablation.figures import build_report
 from refinenet_pl.ablation.keep import keep
 from refinenet_pl.ablation.records import KEPT, RecordError, find_seeds, read_record, read_records
 from refinenet_pl.ablation.tables import read_table
-from refinenet_pl.checkpoints.loading import build_network
 from refinenet_pl.cli import ablate
 from refinenet_pl.moved import MOVED
 from refinenet_pl.report.collect import collect
+from refinenet_pl.tasks.rebuilding import build_network
 from refinenet_pl.tracking.identity import RunId
 
 GROUP = "mine@scenes"

@@ -67,7 +67,7 @@ INVALID = {
 }  # fmt: skip
 NAMED = [
     "data.evaluation_batch=0", "data.global_batch=0", "data.num_workers=-1", "data.scales=[]", "data.scales=[0]",
-    "model.network.init_args.in_channels=4", "seed_everything=-1", "run.cell=../elsewhere", "run.cell=",
+    "data.color_jitter=-1", "seed_everything=-1", "run.cell=../elsewhere", "run.cell=",
     "trainer.accumulate_grad_batches=0", "trainer.gradient_clip_val=-1", "trainer.limit_train_batches=0",
 ]  # fmt: skip
 

@@ -61,6 +61,24 @@ def test_result_does_not_depend_on_the_number_of_processes(root):
     assert all(np.array_equal(a, b) for a, b in zip(one.values, two.values, strict=True))
 
 
+def test_shares_of_labels(tmp_path, capsys):
+    for index in range(4):
+        write_photo(tmp_path / f"images/train/{index}.jpg", (10, 16))
+        for name, value in ("road", 1), ("wet", 0 if index else 1):
+            mask = np.zeros((10, 16), np.uint8)
+            mask[:5] = 255 * value
+            mask[9] = 9
+            write_image(tmp_path / f"targets/train/{name}/{index}.png", mask)
+    (tmp_path / "values.yaml").write_text("kind: labels\nnames: [road, wet]\ninvalid: 9\n")
+    assert check("value_folder", tmp_path, "--splits", "train") == 0
+    output = capsys.readouterr().out
+    unknown = "unknown: 10.00% of all pixels"
+    assert f"  road: {5 / 9:.3%} of known pixels, 0 of 4 images without it; {unknown}\n" in output
+    assert f"  wet: {5 / 36:.3%} of known pixels, 3 of 4 images without it; {unknown}\n" in output
+    one, two = (check_split(ValueFolder(tmp_path, "train"), workers) for workers in (1, 2))
+    assert one.positive.tolist() == two.positive.tolist() == [[80, 80], *[[80, 0]] * 3]
+
+
 def test_wrong_unit_is_a_problem(root, capsys):
     (root / "values.yaml").write_text("kind: depth\nunit: m\ninvalid: 0\n")
     assert check("value_folder", root, "--splits", "train") == 1

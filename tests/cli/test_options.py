@@ -128,9 +128,15 @@ def test_averaged_weights_are_saved_and_predict_the_samples(tmp_path):
         assert np.array_equal(sample.prediction, mask) and np.array_equal(sample.label, label)
 
 
-@pytest.mark.parametrize("option", ["limit_train_batches=2", "overfit_batches=2", "reload_dataloaders_every_n_epochs=1"])
-def test_resumes_bit_equal_with_part_of_the_batches(tmp_path, option):
-    arguments = [f"--trainer.{option}", "--trainer.max_epochs=2"]
+@pytest.mark.parametrize(
+    "options",
+    [
+        "limit_train_batches=2", "overfit_batches=2", "reload_dataloaders_every_n_epochs=1",
+        "callbacks+=EMAWeightAveraging callbacks.decay=0.5",
+    ],
+)  # fmt: skip
+def test_resumes_bit_equal(tmp_path, options):
+    arguments = [*to_arguments(options.split()), "--trainer.max_epochs=2"]
     fit(tmp_path / "whole", *arguments)
     with pytest.raises(SystemExit, match="stopped"):
         fit(tmp_path / "halves", *arguments, f"--trainer.callbacks+={StopAfterAnEpoch.__module__}.StopAfterAnEpoch")
@@ -138,7 +144,11 @@ def test_resumes_bit_equal_with_part_of_the_batches(tmp_path, option):
     config.unlink()  # contains the callback
     fit(tmp_path / "halves", *arguments)
     files = [next((tmp_path / name).rglob("last.ckpt")) for name in ("whole", "halves")]
-    assert same(*(torch.load(file, weights_only=True)["state_dict"] for file in files))
+    whole, halves = (torch.load(file, weights_only=True) for file in files)
+    assert same(whole["state_dict"], halves["state_dict"])
+    if "EMA" in options:
+        assert same(whole["current_model_state"], halves["current_model_state"])
+        assert not same(whole["state_dict"], whole["current_model_state"])
 
 
 REFUSED_OPTIONS = {

@@ -21,6 +21,7 @@ from refinenet_pl.tasks.regression import RegressionTask
 
 DEPTH = Values(("depth",), "depth", "m", (0.1, 10))
 NORMALS = Values(("x", "y", "z"), "normals")
+LABELS = Values(("road", "wet"), "labels", range=(0, 1))
 
 
 def build(values: Values, activation: str) -> RegressionTask:
@@ -158,3 +159,22 @@ def test_image_that_does_not_fit_into_memory(tmp_path):
     assert index == 1 and target.shape == (20, 30, 1) and target.dtype == np.float32
     (message,) = failures
     assert message.startswith(f"{tmp_path / 'large.png'}: ") and "50x40" in message and "--tile" in message
+
+
+def test_labels(tmp_path, predict, capsys, depth):
+    torch.manual_seed(0)
+    options = {"threshold": 0.45}
+    task = RegressionTask(tiny(classes=2), LABELS, "bce", "sigmoid", options, test_flip=True).eval()
+    checkpoint = save(task, tmp_path / "last.ckpt")
+    probability = expected(task, tmp_path / "a.png", ValueInference(flip=True))
+    predict(checkpoint)
+    assert "road, wet; masks, 255 above a probability of 0.45" in capsys.readouterr().out
+    assert files_below(tmp_path / "out") == ["a_overlay.png", "road/a.png", "wet/a.png"]
+    mask = np.array(Image.open(tmp_path / "out/wet/a.png"))
+    assert np.isin(mask, (0, 255)).all() and np.mean((mask == 255) == (probability[..., 1] > 0.45)) > 0.999
+    predict(checkpoint, "--format=npy", "--overwrite", "--threshold=0.9")
+    assert np.allclose(np.load(tmp_path / "out/a.npy"), probability, atol=1e-5)
+    with pytest.raises(SystemExit, match="^error: --threshold 1.0: must be above 0"):
+        predict(checkpoint, "--threshold=1")
+    with pytest.raises(SystemExit, match="^error: --threshold 0.5: is for labels, but .* predicts depth"):
+        predict(depth, "--threshold=0.5")

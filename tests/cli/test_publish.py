@@ -1,15 +1,22 @@
 """Publication of a trained network, and its use from the published directory."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import huggingface_hub
 import numpy as np
 import pytest
+import torch
 import yaml
-from helpers.running import fit
+from helpers.repository import REPOSITORY
+from helpers.running import fit, same
 
 import refinenet_pl
-from refinenet_pl import RefineNet
+from refinenet_pl import RefineNet, SegmentationTask
+from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.cli.main import main
 from refinenet_pl.datasets.scenes import Scenes
+from refinenet_pl.errors import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +84,46 @@ def test_upload(run, tmp_path, monkeypatch, capsys):
 def test_missing_checkpoint(tmp_path):
     with pytest.raises(SystemExit, match="has no best.ckpt|has no last.ckpt"):
         main(["publish", str(tmp_path), "-o", str(tmp_path / "model")])
+
+
+def test_task_loads_from_a_checkpoint_alone(run):
+    task = SegmentationTask.load_from_checkpoint(run / "best.ckpt", test_flip=True)
+    known, _ = load_for_prediction(run / "best.ckpt")
+    assert task.test_inference.flip and same(task.state_dict(), known.state_dict())
+    assert dict(task.hparams) == dict(known.hparams) | {"test_flip": True}
+    given = SegmentationTask.load_from_checkpoint(str(run / "best.ckpt"), network=known.network)
+    assert given.network is known.network
+
+
+def test_network_alone_carries_its_classes(run, tmp_path, monkeypatch):
+    network = load_for_prediction(run / "best.ckpt")[0].network
+    network.save_pretrained(str(tmp_path / "one"))
+    again = RefineNet.from_pretrained(str(tmp_path / "one"))
+    uploaded = {}
+
+    def upload_folder(api, folder_path, **options):
+        uploaded.update(
+            {path.name: path.read_text() for path in Path(folder_path).iterdir() if path.suffix in (".json", ".md")}
+        )
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda *args, **options: SimpleNamespace(repo_id="a/b"))
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload_folder)
+    again.push_to_hub("a/b")
+    assert uploaded["classes.json"] == (tmp_path / "one/classes.json").read_text()
+    card = uploaded["README.md"]
+    assert "license: mit" not in card and "library_name: refinenet_pl" in card and "from refinenet_pl import RefineNet" in card
+    assert refinenet_pl.load(tmp_path / "one").names == list(Scenes.classes.names)
+
+
+def test_checkpoint_without_a_description_of_its_network_needs_one(tmp_path):
+    task = SegmentationTask(torch.nn.Conv2d(3, 2, 1), 2)
+    torch.save({"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams), "network": None}, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=r"a\.ckpt: does not describe its network; pass it as network="):
+        SegmentationTask.load_from_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_torch_hub(run):
+    predict = torch.hub.load(str(REPOSITORY), "predictor", str(run / "best.ckpt"), source="local", device="cpu")
+    assert predict.names == list(Scenes.classes.names)
+    network = torch.hub.load(str(REPOSITORY), "refinenet", "resnet18", source="local", encoder_weights=None, classes=3)
+    assert isinstance(network, RefineNet) and network.config["classes"] == 3

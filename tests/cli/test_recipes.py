@@ -133,6 +133,42 @@ def test_loss_of_a_recipe(tmp_path, loss):
     assert task.network.training is False
 
 
+class HalfError(torch.nn.Module):
+    """A user's loss of values, with a buffer."""
+
+    def __init__(self, factor: float = 0.5):
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(factor))
+
+    def forward(self, values, target):
+        return self.factor * (values - target).abs().mean()
+
+
+@pytest.mark.parametrize(
+    "loss, base",
+    [
+        ({"class_path": f"{__name__}.HalfError", "init_args": {"factor": 0.25}}, "scenes_depth"),
+        ({"class_path": "torch.nn.HuberLoss", "init_args": {"delta": 2.0}}, "scenes_depth"),
+        (
+            {
+                "class_path": "refinenet_pl.tasks.losses.labels.BinaryCrossEntropy",
+                "init_args": {"positive_weights": [1.0, 3.0]},
+            },
+            "scenes_labels",
+        ),
+    ],
+    ids=["own", "torch", "options"],
+)
+def test_loss_of_values_of_a_recipe(tmp_path, loss, base):
+    recipe = write(tmp_path / "mine.yaml", base=base, model={"loss": loss})
+    record = fit(tmp_path / "runs", "-c", recipe)
+    assert record["config"]["model"]["loss"]["class_path"] == loss["class_path"]
+    assert record["config"]["model"]["loss"]["init_args"].items() >= loss["init_args"].items()
+    assert record["evaluations"]["val"]["loss"] > 0
+    task, _ = load_for_prediction(next((tmp_path / "runs").rglob("last.ckpt")))
+    assert task.network.training is False
+
+
 def test_unknown_loss(tmp_path, capsys):
     assert "loss is 'dicee'; choose from cross_entropy, focal" in refusal(
         capsys, "fit", "--model.loss=dicee", f"--run.root={tmp_path}"

@@ -34,6 +34,13 @@ def test_scaling_divides_depth_only(values, scale):
     assert torch.isclose(known[:, None], target[~target.isnan()][None], atol=1e-6).any(1).all()
 
 
+def test_scaled_labels_stay_labels():
+    target = (torch.rand(2, 10, 20) < 0.5).float()
+    target[0, 3:6] = torch.nan
+    scaled = ScaleValues([1.3], None, Values(("a", "b"), "labels", range=(0, 1)))(sample(target))["target"]
+    assert scaled.shape == (2, 13, 26) and {0.0, 1.0, 7.0} == set(scaled.nan_to_num(7).unique().tolist())
+
+
 def test_scaled_depth_is_of_the_same_pixels():
     target = torch.arange(200.0).view(1, 10, 20)
     result = ScaleValues([2.0], None, DEPTH)(sample(target))
@@ -72,7 +79,7 @@ def test_flipped_keypoints_are_those_of_the_flipped_scene():
     assert columns[1] < columns[2] and columns[1] == 127 - int(np.argmax(target[..., 2].max(0)))
 
 
-@pytest.mark.parametrize("name", ["scenes_depth", "scenes_keypoints"])
+@pytest.mark.parametrize("name", ["scenes_depth", "scenes_keypoints", "scenes_labels"])
 def test_batches(name):
     data = ValueDataModule(name, global_batch=4, crop_size=(48, 64), dataset_options={"size": 64, "samples": 8}, num_workers=0)
     data.setup("fit")

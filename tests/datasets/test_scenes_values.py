@@ -1,16 +1,19 @@
-"""Depth and keypoints of the synthetic landscapes."""
+"""Depth, keypoints and labels of the synthetic landscapes."""
 
 import numpy as np
 import pytest
 
 from refinenet_pl.datasets.scenes import Scenes
-from refinenet_pl.datasets.scenes_renderer import BALL, BUILDING, CAMERA_HEIGHT, CROP, MEADOW, SKY
-from refinenet_pl.datasets.scenes_values import ScenesDepth, ScenesKeypoints
+from refinenet_pl.datasets.scenes_renderer import BALL, BUILDING, CAMERA_HEIGHT, CROP, MEADOW, SKY, TREE
+from refinenet_pl.datasets.scenes_values import FAR, ScenesDepth, ScenesKeypoints, ScenesLabels
 
 SPLIT = {"split": "val", "samples": 6}
 
 
-@pytest.mark.parametrize("dataset", [ScenesDepth(**SPLIT), ScenesKeypoints(**SPLIT)], ids=lambda dataset: dataset.title)
+DATASETS = [ScenesDepth(**SPLIT), ScenesKeypoints(**SPLIT), ScenesLabels(**SPLIT)]
+
+
+@pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.title)
 def test_images_are_those_of_scenes(dataset):
     for index in range(len(dataset)):
         image, target = dataset.read(index)
@@ -51,3 +54,19 @@ def test_keypoints_are_at_the_objects():
         for (row, column), point in zip(peaks, points, strict=True):
             assert np.hypot(column - point[0], row - point[1]) < 1
         assert peaks[1][1] < peaks[2][1] and len(scene.flags) == 2
+
+
+def test_labels_are_not_exclusive():
+    dataset, scenes = ScenesLabels(**SPLIT), Scenes(**SPLIT)
+    found = set()
+    for index in range(len(dataset)):
+        _, target = dataset.read(index)
+        scene = scenes.scene(index)
+        vegetation, far = target[..., 0], target[..., 1]
+        assert np.isnan(target[scene.label == 255]).all() and (far[scene.label == SKY] == 1).all()
+        labeled = scene.label != 255
+        assert np.array_equal(vegetation[labeled] == 1, np.isin(scene.label, (MEADOW, CROP, TREE))[labeled])
+        ground = labeled & ~np.isnan(scene.depth)
+        assert np.array_equal(far[ground] == 1, scene.depth[ground] >= FAR)
+        found |= set(zip(vegetation[ground], far[ground], strict=True))
+    assert found == {(0, 0), (0, 1), (1, 0), (1, 1)}

@@ -15,6 +15,7 @@ from torch import Tensor
 from refinenet_pl import dtypes
 from refinenet_pl.metrics.depth import DepthErrors
 from refinenet_pl.metrics.keypoints import KeypointAccuracy
+from refinenet_pl.metrics.labels import LabelCounts
 from refinenet_pl.metrics.normals import NormalErrors
 from refinenet_pl.metrics.values import Errors, ValuesMetric
 
@@ -25,8 +26,11 @@ METRICS = {
     "normals": NormalErrors,
     "keypoints": lambda: KeypointAccuracy(["head", "hand", "foot"]),
     "soft keypoints": lambda: KeypointAccuracy(["head", "hand", "foot"], "soft_argmax"),
+    "labels": lambda: LabelCounts(["wet", "far"]),
 }
-CHANNELS = {"values": 2, "depth by image": 1, "depth by pixel": 1, "normals": 3, "keypoints": 3, "soft keypoints": 3}
+CHANNELS = {
+    "values": 2, "depth by image": 1, "depth by pixel": 1, "normals": 3, "keypoints": 3, "soft keypoints": 3, "labels": 2
+}  # fmt: skip
 # Images of each process.
 SHARES = {2: [[0, 2, 3, 4, 6], [1, 5]], 3: [[], [5, 6, 0, 1], [3, 2, 4]], 4: [[0], [1, 2], [3, 6], [4, 5]]}
 

@@ -4,12 +4,14 @@ import importlib
 import sys
 
 import pytest
+import segmentation_models_pytorch as smp
 import timm
 import torch
 from helpers.networks import assert_trains, tiny
 from torch import nn
 
 from refinenet_pl.errors import EncoderError
+from refinenet_pl.models.dense_network import as_dense_network
 from refinenet_pl.models.encoders import IMAGENET, PACKAGED, build_encoder, normalization_of
 
 # One per family. They differ in the maps at 1/2 and above (none in mit and most of timm's, features in vgg and darknet), in the
@@ -43,6 +45,23 @@ def test_depth(depth):
 def test_normalization_of_the_weights():
     assert normalization_of("resnet101") == normalization_of("tu-resnet18") == IMAGENET
     assert {normalization_of(name) for name in (*PACKAGED, "tu-resnetv2_50x1_bit.goog_in21k")} == {((0.5,) * 3, (0.5,) * 3)}
+
+
+def test_normalization_of_other_numbers_of_channels():
+    mean, std = normalization_of("resnet18", 5)
+    assert mean == pytest.approx((0.449,) * 5) and std == pytest.approx((0.226,) * 5)
+    assert tiny(in_channels=1).normalization == normalization_of("resnet18", 1)
+    adapted = as_dense_network(smp.Unet("resnet18", encoder_weights=None, in_channels=2)).normalization
+    assert adapted == normalization_of("resnet18", 2)
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+@torch.no_grad()
+def test_packaged_weights_for_gray_images_equal_those_for_equal_colors(name):
+    gray = torch.randn(1, 1, 64, 64)
+    one, three = (build_encoder(name, in_channels=channels).eval() for channels in (1, 3))
+    for own, other in zip(one(gray), three(gray.expand(1, 3, 64, 64)), strict=True):
+        assert torch.allclose(own, other if own.shape == other.shape else gray, atol=1e-3)
 
 
 CATS = [281, 282, 283, 284, 285]  # ImageNet's tabby, tiger, Persian, Siamese and Egyptian cat

@@ -8,6 +8,7 @@ from helpers.networks import tiny
 from refinenet_pl.datamodule.values import ValueDataModule
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.tasks.losses.pointwise import L1
+from refinenet_pl.tasks.losses.values import LOSSES
 from refinenet_pl.tasks.regression import RegressionTask
 
 DEPTH = Values(("depth",), "depth", "m")
@@ -30,6 +31,9 @@ def trainer(**arguments) -> lightning.Trainer:
         ("scenes_depth", "silog", "softplus", "delta1"),
         ("scenes_depth", {"l1": 1.0, "gradient": 0.5}, "exp", "delta1"),
         ("scenes_keypoints", "l2", "sigmoid", "pck_20"),
+        ("scenes_labels", "bce", "sigmoid", "label_miou"),
+        ("scenes_labels", {"bce": 1.0, "dice": 0.5}, "sigmoid", "label_f1"),
+        ("scenes_depth", torch.nn.SmoothL1Loss(), "softplus", "delta1"),
     ],
 )
 def test_trains(tmp_path, name, loss, activation, score):
@@ -67,6 +71,31 @@ def test_loss_is_the_mean_over_known_values():
     expected = (task(batch["image"]) - target).abs()[~target.isnan()].mean()
     assert torch.isclose(task.training_step(batch, 0), expected)
     assert isinstance(task.criterion, L1)
+
+
+def test_loss_of_labels():
+    """Training and evaluation compute the same mean, one from the output and the other from probabilities."""
+    module = data("scenes_labels")
+    weighted = LOSSES["bce"](positive_weights=[0.5, 3.0])
+    task = RegressionTask(tiny(classes=2), module.values, weighted, "sigmoid").eval()
+    module.setup("fit")
+    batch = next(iter(module.train_dataloader()))
+    found = task.training_step(batch, 0)
+    target = batch["target"].as_subclass(torch.Tensor)
+    p, known = task(batch["image"]).double(), ~target.isnan()
+    terms = torch.tensor([0.5, 3.0])[:, None, None] * target * p.log() + (1 - target) * (1 - p).log()
+    assert known.any() and not known.all()
+    torch.testing.assert_close(found.double(), -terms[known].mean(), rtol=1e-5, atol=0)
+    task.evaluate("val", batch)
+    assert task.compute_result("val", "", ()).loss == pytest.approx(float(found), rel=1e-4)
+
+
+def test_labels_are_probabilities():
+    labels = Values(("a", "b"), "labels", range=(0.0, 1.0))
+    with pytest.raises(ValueError, match="activation is 'none', but labels"):
+        RegressionTask(tiny(classes=2), labels, "l2")
+    with pytest.raises(ValueError, match="threshold is 1"):
+        RegressionTask(tiny(classes=2), labels, "l2", "sigmoid", {"threshold": 1})
 
 
 def test_checkpoint_has_the_meaning_of_the_values(tmp_path):

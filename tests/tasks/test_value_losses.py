@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import segmentation_models_pytorch as smp
 import torch
+from torch import nn
 
-from refinenet_pl.tasks.losses.values import LOSSES, WeightedSum
+from refinenet_pl.tasks.losses.value_loss import ValueLoss
+from refinenet_pl.tasks.losses.values import LOSSES, WeightedSum, build_loss
 
 MIN_VALUE = 0.1
 
@@ -90,6 +93,30 @@ def soft_argmax(temperature, order):
     return reference
 
 
+def bce(*factors):
+    def reference(prediction, target, valid):
+        total = 0
+        for i in np.ndindex(valid.shape):
+            if valid[i]:
+                probability = 1 / (1 + math.exp(-prediction[i]))
+                total -= factors[i[0]] * math.log(probability) if target[i] else math.log(1 - probability)
+        return total, valid.sum()
+
+    return reference
+
+
+def dice(transform):
+    def reference(prediction, target, valid):
+        total, weight = 0, 0
+        for p, t, known in zip(transform(prediction), target, valid, strict=True):
+            if t[known].any():
+                total += 1 - 2 * (p * t)[known].sum() / (p + t)[known].sum()
+                weight += 1
+        return total, weight
+
+    return reference
+
+
 def weighted_sum(*parts):
     def reference(prediction, target, valid):
         total = 0
@@ -117,6 +144,18 @@ def heatmaps():
     return prediction, target, valid
 
 
+def labels():
+    prediction, target, valid = torch.randn(4, 3, 6, 8) * 3, torch.rand(4, 3, 6, 8) < 0.4, torch.rand(4, 3, 6, 8) < 0.7
+    target = target.float()
+    target[1, 2] = 0  # a label that does not occur
+    return prediction, target, valid
+
+
+def probabilities():
+    prediction, target, valid = labels()
+    return prediction.sigmoid(), target, valid
+
+
 CASES = {
     "l1": ({}, l1, depth),
     "l2": ({}, l2, depth),
@@ -128,6 +167,14 @@ CASES = {
     "cosine": ({}, cosine, normals),
     "soft_argmax": ({}, soft_argmax(0.05, 1), heatmaps),
     "soft_argmax l2": ({"temperature": 0.5, "distance": "l2"}, soft_argmax(0.5, 2), heatmaps),
+    "bce": ({}, bce(1, 1, 1), labels),
+    "bce weighted": ({"positive_weights": [0.5, 1, 4]}, bce(0.5, 1, 4), labels),
+    "dice": ({}, dice(lambda p: p), probabilities),
+    "sum of labels": (
+        [("bce", 1), ("dice", 0.3)],
+        weighted_sum((1, bce(1, 1, 1)), (0.3, dice(lambda x: 1 / (1 + np.exp(-x))))),
+        labels,
+    ),
     "sum": ([("l2", 1), ("soft_argmax", 0.3)], weighted_sum((1, l2), (0.3, soft_argmax(0.05, 1))), heatmaps),
 }
 
@@ -283,6 +330,8 @@ def test_shapes_must_be_equal(name, wrong):
         ("gradient", {"scales": 0}, "scales is 0"),
         ("cosine", {"min_norm": 0}, "min_norm is 0"),
         ("soft_argmax", {"temperature": 0}, "temperature is 0"),
+        ("bce", {"positive_weights": [1, 0]}, r"positive_weights are \[1, 0\]"),
+        ("bce", {"positive_weights": []}, r"positive_weights are \[\]"),
         ("soft_argmax", {"distance": "l3"}, "distance is 'l3'; it can be 'l1' or 'l2'"),
     ],
 )
@@ -295,3 +344,78 @@ def test_arguments_are_checked(name, arguments, message):
 def test_sum_needs_a_weight_for_each_loss(names, factors):
     with pytest.raises(ValueError, match="one weight for each"):
         WeightedSum([LOSSES[name]() for name in names], factors)
+
+
+def test_cross_entropy_of_labels_equals_that_of_torch():
+    prediction, target, valid = labels()
+    total, weight = LOSSES["bce"](positive_weights=[2.0])(prediction, target, valid)
+    expected = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.0))(prediction[valid], target[valid])
+    torch.testing.assert_close(total / weight, expected)
+    total, _ = LOSSES["dice"]()(prediction[:1].sigmoid(), target[:1], torch.ones_like(valid[:1]))
+    torch.testing.assert_close(total / 3, smp.losses.DiceLoss("multilabel")(prediction[:1], target[:1]))
+
+
+def test_cross_entropy_corrects_certain_wrong_labels():
+    """The sigmoid of 50 is 1 in float32, and has no gradient."""
+    output = torch.tensor([50.0, -50.0, 200.0]).view(1, 3, 1, 1).requires_grad_()
+    target = torch.tensor([0.0, 1.0, 1.0]).view(1, 3, 1, 1)
+    total, _ = LOSSES["bce"]()(output, target, torch.ones_like(target, dtype=torch.bool))
+    total.backward()
+    assert float(total) == 100 and output.grad.flatten().tolist() == [1, -1, 0]
+
+
+def test_number_of_positive_weights_is_checked():
+    with pytest.raises(ValueError, match="2 positive_weights for 3 labels"):
+        LOSSES["bce"](positive_weights=[1, 2])(*labels())
+
+
+@pytest.mark.parametrize("module", [nn.HuberLoss(), nn.MSELoss()], ids=["huber", "mse"])
+def test_modules_of_other_libraries(module):
+    prediction, target, valid = example("l1")
+    total, weight = build_loss(module, "none")(prediction, target, valid)
+    filled = target[:3].where(valid[:3], prediction[:3].detach())
+    expected = module(prediction[:3], filled)  # the last image has no valid value
+    assert float(weight) == 3
+    torch.testing.assert_close(total / 3, expected)
+    found = torch.autograd.grad(total / 3, prediction)[0]
+    assert found.isfinite().all() and found[valid].any() and not found[~valid].any()
+    total, weight = build_loss(module, "none")(prediction, target, torch.zeros_like(valid))
+    assert float(total) == float(weight) == 0 and not torch.autograd.grad(total, prediction)[0].any()
+
+
+class Bias(ValueLoss):
+    """A user's loss: the squared mean residual of each image."""
+
+    def per_image(self, prediction, target, valid):
+        count = valid.flatten(1).sum(1)
+        mean = (prediction - target).where(valid, 0).flatten(1).sum(1) / count.clamp(min=1)
+        return mean.square() * count, count
+
+
+def test_losses_are_built():
+    for name, loss in LOSSES.items():
+        assert type(build_loss(name, "sigmoid")) is loss
+    own = Bias()
+    assert build_loss(own, "none") is own
+    assert not build_loss({"bce": 1, "dice": 1}, "sigmoid").state_dict()  # checkpoints do not depend on the loss
+
+
+@pytest.mark.parametrize(
+    "loss, activation, message",
+    [
+        ("l3", "none", f"loss is 'l3'; choose from {', '.join(LOSSES)}"),
+        ({"l1": -1}, "none", "weight of loss l1 is -1; it must be finite and at least 0"),
+        ({"l1": math.nan}, "none", "weight of loss l1 is nan"),
+        ({"l1": 0}, "none", "no weight above 0"),
+        ({"l1": 1, "bce": 1}, "none", "activation is 'none', but the loss contains a sigmoid"),
+        (nn.BCEWithLogitsLoss(), "sigmoid", "use the loss bce"),
+    ],
+)
+def test_wrong_losses(loss, activation, message):
+    with pytest.raises(ValueError, match=message):
+        build_loss(loss, activation)
+
+
+def test_loss_of_a_module_must_be_a_scalar():
+    with pytest.raises(ValueError, match="L1Loss returns shape .*must be a scalar"):
+        build_loss(nn.L1Loss(reduction="none"), "none")(*example("l1"))

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from refinenet_pl.datasets.image_format import EXAMPLE, ImageFormat
+from refinenet_pl.datasets.readers.channels import read_channels, turned
 from refinenet_pl.datasets.readers.image_files import (
     bits_of,
     changes_values,
@@ -22,7 +24,7 @@ from refinenet_pl.errors import DataError
 _ONE_CHANNEL = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
-def read_image(path: Path, any_size: bool = False) -> np.ndarray:
+def read_image(path: Path, any_size: bool = False, format: ImageFormat | None = None) -> np.ndarray:
     """Read an image of any common format as RGB, with its EXIF orientation applied.
 
     Gray, palette and CMYK images are converted; an alpha channel is dropped.
@@ -30,18 +32,22 @@ def read_image(path: Path, any_size: bool = False) -> np.ndarray:
     Args:
         path: Image file.
         any_size: Accept more pixels than Pillow's limit against decompression bombs (178,956,970).
+        format: Format of the image, which is then not converted to RGB, see `read_channels`; None for 8-bit RGB.
 
     Returns:
-        uint8, (height, width, 3).
+        uint8, (height, width, 3); of another format, float32 (height, width, channels), see `ImageFormat.convert`.
 
     Raises:
-        DataError: The file is missing, empty, damaged, too large or not an image, or has more than 8 bits per channel.
+        DataError: The file is missing, empty, damaged, too large or not an image, or has more than 8 bits per channel or is not
+            of the format.
     """
+    if format is not None:
+        return np.ascontiguousarray(turned(*read_channels(path, format, any_size)))
     with open_image(path, any_size) as image:
-        turned = upright(_eight_bits(image, path))
-        if turned is not image:
+        rotated = upright(_eight_bits(image, path))
+        if rotated is not image:
             image.close()  # frees a full copy of the pixels
-        return rgb_array(turned)
+        return rgb_array(rotated)
 
 
 def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int, int]] | None = None) -> np.ndarray:
@@ -62,12 +68,21 @@ def read_mask(path: Path, values: LabelValues, palette: Sequence[tuple[int, int,
     Raises:
         DataError: The file is missing, damaged, of an unsupported format or in color, or has an undefined value.
     """
+    return values.encode(read_mask_values(path, palette), path)
+
+
+def read_mask_values(path: Path, palette: Sequence[tuple[int, int, int]] | None = None) -> np.ndarray:
+    """Read the values of a mask as they are stored; for arguments and errors, see `read_mask`.
+
+    Returns:
+        Integer, (height, width); 0 and 1 for an image of 1 bit.
+    """
     with open_image(path) as image:
         refuse_inexact(image, path)
         content = _values(image, path)
         if palette is not None and image.mode == "P":
             _check_palette(image, np.unique(content), palette, path)
-    return values.encode(content, path)
+    return content
 
 
 def read_colors(path: Path) -> np.ndarray:
@@ -103,7 +118,9 @@ def read_palette(path: Path) -> tuple[list[int], list[tuple[int, int, int]]] | N
         return np.unique(np.asarray(image)).tolist(), list(zip(colors[::3], colors[1::3], colors[2::3], strict=True))
 
 
-def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool = True) -> np.ndarray:
+def read_pair(
+    image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool = True, format: ImageFormat | None = None
+) -> np.ndarray:
     """Read the image that belongs to a mask.
 
     A camera held sideways stores the image rotated, with the rotation in its EXIF orientation. Masks may be annotated on the
@@ -116,34 +133,49 @@ def read_pair(image_path: Path, mask: np.ndarray, mask_path: Path, strict: bool 
         strict: Handling of an image whose stored and upright forms both fit the mask. True raises an error, because a wrong
             guess would misalign the labels unnoticed. False reads the image as stored, as MATLAB does; the published datasets
             were annotated with MATLAB.
+        format: See `read_image`.
 
     Returns:
-        uint8, (height, width, 3), with the size of the mask.
+        As `read_image`, with the size of the mask.
 
     Raises:
         DataError: As in `read_image`, or the sizes differ, or the orientation is ambiguous.
     """
+    size = mask.shape[1], mask.shape[0]
+    if format is not None:
+        pixels, turn = read_channels(image_path, format)
+        arrays = pixels, turned(pixels, turn)
+        sizes = [(array.shape[1], array.shape[0]) for array in arrays]
+        return np.ascontiguousarray(arrays[_fitting(image_path, sizes, turn, size, mask_path, strict)])
     with open_image(image_path) as image:
         _eight_bits(image, image_path)
-        forms, size = (stored(image), upright(image)), mask.shape[::-1]
-        turn = orientation_of(image)
-        if turn != 1 and strict and all(form.size == size for form in forms):
-            raise DataError(
-                f"{image_path}: is stored rotated (EXIF orientation {turn}), and its mask fits both the stored and the upright "
-                "image; rotate the image to match the mask and save it without this tag"
-            )
-        chosen = next((form for form in forms if form.size == size), None)
-        if chosen is None:
-            width, height = forms[1].size
-            raise DataError(
-                f"{image_path} is {width}x{height}, but its mask {mask_path} is {size[0]}x{size[1]}; their sizes must be equal"
-            )
-        return rgb_array(chosen)
+        forms, turn = (stored(image), upright(image)), orientation_of(image)
+        return rgb_array(forms[_fitting(image_path, [form.size for form in forms], turn, size, mask_path, strict)])
+
+
+def _fitting(
+    path: Path, sizes: Sequence[tuple[int, int]], turn: int, size: tuple[int, int], mask_path: Path, strict: bool
+) -> int:
+    """Index of the form of an image, 0 for stored or 1 for upright, whose (width, height) is that of its mask."""
+    if turn != 1 and strict and all(form == size for form in sizes):
+        raise DataError(
+            f"{path}: is stored rotated (EXIF orientation {turn}), and its mask fits both the stored and the upright image; "
+            "rotate the image to match the mask and save it without this tag"
+        )
+    if size not in sizes:
+        width, height = sizes[1]
+        raise DataError(
+            f"{path} is {width}x{height}, but its mask {mask_path} is {size[0]}x{size[1]}; their sizes must be equal"
+        )
+    return sizes.index(size)
 
 
 def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # Pillow clips these, which makes most images white
-        raise DataError(f"{path}: has more than 8 bits per channel (mode {image.mode}); convert it to 8 bits first")
+        raise DataError(
+            f"{path}: has more than 8 bits per channel (mode {image.mode}); convert it to 8 bits first or, if it is an image, "
+            f"declare its format in the dataset's classes.yaml or values.yaml, such as `{EXAMPLE}`"
+        )
     if is_signed(image):
         raise DataError(f"{path}: has signed 8-bit values; convert them to unsigned 8 bits first")
     return image

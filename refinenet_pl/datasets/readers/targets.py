@@ -6,6 +6,7 @@ import numpy as np
 
 from refinenet_pl.datasets.readers.image_files import bits_of, open_image
 from refinenet_pl.datasets.readers.io import refuse_inexact
+from refinenet_pl.datasets.readers.numpy_files import read_numpy
 from refinenet_pl.datasets.readers.tiff import is_inverted, is_signed
 from refinenet_pl.errors import DataError
 
@@ -26,21 +27,8 @@ def read_stored(path: Path) -> np.ndarray:
     Raises:
         DataError: The file is missing, damaged or of an unsupported format.
     """
-    array = _read_numpy(path) if path.suffix.lower() == ".npy" else _read_image(path)
+    array = read_numpy(path) if path.suffix.lower() == ".npy" else _read_image(path)
     return (array[..., None] if array.ndim == 2 else array).astype(np.promote_types(array.dtype, np.float32))
-
-
-def _read_numpy(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as a NumPy array ({error}); save it again with numpy.save") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif" or array.ndim not in (2, 3) or 0 in array.shape:
-        found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
-        raise DataError(f"{path}: has {found}; save numbers of shape (height, width) or (height, width, channels)")
-    return array
 
 
 def _read_image(path: Path) -> np.ndarray:

@@ -13,6 +13,9 @@ from refinenet_pl.errors import DataError
 IMAGE_EXTENSIONS = tuple(IMG_EXTENSIONS)
 """Lowercase extensions of image files."""
 
+ARRAY_EXTENSIONS = (".npy",)
+"""Lowercase extensions of images in NumPy files."""
+
 
 def encoding_of(content: bytes) -> str:
     """Detect the encoding of a text: UTF-16 if it begins with a UTF-16 byte order mark, otherwise UTF-8."""
@@ -117,5 +120,5 @@ def _readings(entry: str) -> Iterator[str]:
         for path in dict.fromkeys((line, line.replace("\\", "/").removeprefix("./"))):
             yield path
             stem, dot, extension = path.rpartition(".")
-            if dot + extension.lower() in IMAGE_EXTENSIONS:
+            if dot + extension.lower() in IMAGE_EXTENSIONS + ARRAY_EXTENSIONS:
                 yield stem

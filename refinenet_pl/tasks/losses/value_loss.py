@@ -1,4 +1,4 @@
-"""Interface of the losses of continuous targets (depth, normals, heatmaps)."""
+"""Interface of the losses of continuous targets (depth, normals, heatmaps, labels)."""
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +9,19 @@ class ValueLoss(nn.Module):
 
     A loss is a sum over images, and an image's share depends on no other image. `total / weight` is therefore a mean over any
     number of images, however they are distributed over batches and processes. A subclass implements `per_image`.
+
+    Attributes:
+        logits: True if predictions are the network's output before the sigmoid, False if they are values. In float32, the
+            sigmoid of an output above 17 is exactly 1 and has a gradient of 0, so a loss of probabilities could not correct it.
     """
+
+    logits: bool = False
 
     def forward(self, prediction: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the loss in float32, or in the prediction's dtype if that is wider.
 
         Args:
-            prediction: Float (N, C, H, W).
+            prediction: Values or, with `logits`, the output before the sigmoid; float (N, C, H, W).
             target: Float (N, C, H, W). Its numbers have no effect where `valid` is False; they may be NaN or infinite.
             valid: Bool (N, C, H, W).
 
