@@ -16,6 +16,7 @@ from refinenet_pl.checkpoints.published.reader import read_published
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import CheckpointError
+from refinenet_pl.models.dense_network import arguments_of
 from refinenet_pl.state_dicts import describe_nonfinite
 
 SHOWN = 5
@@ -95,6 +96,30 @@ def read_weights(source: str) -> Weights:
     return Weights(source, sha256, network.state_dict(), None, network.void_channel)
 
 
+def describe_network(source: str) -> dict[str, Any]:
+    """Describe the network of other weights.
+
+    Args:
+        source: See `read_weights`.
+
+    Returns:
+        Its `class_path` and `init_args`.
+
+    Raises:
+        CheckpointError: There is no such file or model, it cannot be read, or it does not describe its network.
+    """
+    path = local_path(source)
+    if path.is_dir():
+        network: Any = arguments_of(read_model_directory(path).network)
+    elif _is_own(path):
+        network = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("network")
+    else:
+        network = arguments_of(read_published(path).network)
+    if network is None:
+        raise CheckpointError(f"{source}: does not describe its network; set model.network instead of --init_network true")
+    return {"class_path": network["class_path"], "init_args": dict(network["init_args"])}
+
+
 def initialize(
     network: nn.Module, weights: Weights, meaning: Classes | Values, void_channel: str | None = None, partial: bool = False
 ) -> Initialization:
@@ -136,13 +161,15 @@ def initialize(
     new = [name for name in own if name not in taken and not (name in classifier and channels is not None)]
     unused = [name for name in weights.tensors if name not in own]
     if not taken:
-        raise CheckpointError(f"{weights.source}: none of its tensors fits the network; is it the same architecture?")
+        raise CheckpointError(
+            f"{weights.source}: none of its tensors fits the network; use its network with --init_network true"
+        )
     # Only the classifier may be new, or of another shape.
     misfits = [name for name in new if name not in classifier] + unused
     if misfits and not partial:
         raise CheckpointError(
             f"{weights.source}: its tensors do not fit the network: {_some(misfits)} are missing, left over or of another "
-            "shape; use the network that it was trained with, or --init_partial true to start with the others"
+            "shape; use its network with --init_network true, or start with the others with --init_partial true"
         )
     network.load_state_dict(own | taken)
     return Initialization(weights.source, weights.sha256, len(taken), channels, new, unused)

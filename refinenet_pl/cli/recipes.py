@@ -3,18 +3,19 @@
 import argparse
 from pathlib import Path
 
-import yaml
-
 from refinenet_pl.ablation.plan import cell_options
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_recipe, find_table, names
+from refinenet_pl.cli.early_options import key_of
+from refinenet_pl.cli.init_network import init_network_options
 from refinenet_pl.errors import CatalogError
 
 
 def expand(arguments: list[str]) -> list[str]:
     """Replace names of recipes and cells with arguments that LightningCLI accepts.
 
-    Recipes come first, then the cell, then all other options. Later arguments override earlier ones.
+    Recipes come first, then the network of `--init_network`, the cell, and all other options. Later arguments override earlier
+    ones.
 
     Args:
         arguments: A command and its options.
@@ -25,6 +26,7 @@ def expand(arguments: list[str]) -> list[str]:
 
     Raises:
         CatalogError: A recipe or table does not exist, or a recipe is its own base.
+        CheckpointError: The network of `--init_network` cannot be read.
         TableError: The table is invalid, or the cell does not exist.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"refinenet {arguments[0]}")
@@ -37,6 +39,7 @@ def expand(arguments: list[str]) -> list[str]:
     for recipe in recipes:
         for file in with_bases(recipe):
             options += ["--config", str(file)]
+    options += init_network_options([arguments[0], *options, *others])
     table, cell = given.table, given.cell
     if table is not None and (table in names(TABLES) or table.endswith((".yaml", ".yml"))):
         read = read_table(find_table(table))
@@ -46,23 +49,6 @@ def expand(arguments: list[str]) -> list[str]:
         options += cell_options(read, cell, recipes[-1].stem if recipes else "")
     options += [f"--run.{name}={value}" for name, value in (("table", table), ("cell", cell)) if value is not None]
     return [arguments[0], *options, *others]
-
-
-def chosen_class(arguments: list[str], key: str) -> str | None:
-    """Import path of a run's task or data module: the value of `--KEY`, or of KEY in the last recipe that has it.
-
-    Args:
-        arguments: A command and its options, from `expand`.
-        key: `task` or `data_module`.
-
-    Returns:
-        The import path; None if it is not given.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"refinenet {arguments[0]}")
-    parser.add_argument("--config", action="append", default=[])
-    parser.add_argument(f"--{key}", dest="chosen")
-    given, _ = parser.parse_known_args(arguments[1:])
-    return next(filter(None, [given.chosen, *(_key(Path(file), key) for file in reversed(given.config))]), None)
 
 
 def with_bases(recipe: Path) -> list[Path]:
@@ -75,7 +61,7 @@ def with_bases(recipe: Path) -> list[Path]:
         CatalogError: A base does not exist, or a recipe is its own base.
     """
     chain = [recipe]
-    while (base := _key(chain[0], "base")) is not None:
+    while (base := key_of(chain[0], "base")) is not None:
         file = chain[0].parent / base if base.endswith((".yaml", ".yml")) else find_recipe(base)
         if not file.is_file():
             raise CatalogError(f"{chain[0]}: base {file} is not a file; correct the key base")
@@ -83,11 +69,3 @@ def with_bases(recipe: Path) -> list[Path]:
             raise CatalogError(f"{file}: is its own base, through {chain[0]}; remove one of the keys base")
         chain.insert(0, file)
     return chain
-
-
-def _key(recipe: Path, key: str) -> str | None:
-    try:
-        content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return None  # the command's parser reports the error
-    return content.get(key) if isinstance(content, dict) else None

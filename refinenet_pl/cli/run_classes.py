@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from refinenet_pl.cli.recipes import chosen_class
+from refinenet_pl.cli.early_options import chosen
 from refinenet_pl.datamodule.dense import DenseDataModule
 from refinenet_pl.datamodule.segmentation import SegmentationDataModule
 from refinenet_pl.datamodule.values import ValueDataModule
@@ -22,9 +22,9 @@ def run_classes(arguments: list[str]) -> tuple[type[DenseTask], type[DenseDataMo
     Raises:
         CatalogError: An import path is wrong, or the data module is not one for the task.
     """
-    task = import_task(chosen_class(arguments, "task") or TASK)
+    task = import_task(chosen(arguments, "task") or TASK)
     base: type[DenseDataModule] = ValueDataModule if issubclass(task, RegressionTask) else SegmentationDataModule
-    name = chosen_class(arguments, "data_module")
+    name = chosen(arguments, "data_module")
     if name is None:
         return task, base
     found: Any = import_class(name, "data_module")

@@ -34,6 +34,8 @@ def add_options(parser: LightningArgumentParser) -> None:
         "on the Hugging Face Hub. The classifier may have other classes"
     )
     parser.add_argument("--init", type=str | None, help=text)
+    text = "Use the network that these weights are from, in place of the recipe's; model.network on the command line changes it"
+    parser.add_argument("--init_network", type=bool, default=False, help=text)
     text = "Start even if other tensors than the classifier's are missing in the weights or have another shape"
     parser.add_argument("--init_partial", type=bool, default=False, help=text)
     text = "Parts that are not trained: encoder, decoder, or patterns of parameter names, as a list"

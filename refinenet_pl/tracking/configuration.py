@@ -25,7 +25,7 @@ WITHOUT_EFFECT = {
 # Values of options that runs of earlier versions lack, because they did not exist.
 LATER_OPTIONS = {
     "model.loss": "cross_entropy", "model.scheduler": "poly", "model.decay_all": True, "model.layer_decay": 1.0,
-    "init_partial": False, "data.sampler": "uniform",
+    "init_partial": False, "init_network": False, "data.sampler": "uniform",
 }  # fmt: skip
 
 

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 from helpers.networks import tiny
-from helpers.running import fit, record, refusal
+from helpers.running import QUICK, fit, record, refusal
 
 from refinenet_pl.checkpoints.initialization import initialize, read_weights
 from refinenet_pl.checkpoints.model_directory import write_model_directory
+from refinenet_pl.cli.main import main
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.datasets.values import Values
@@ -109,6 +110,24 @@ def test_fit_starts_depth_from_segmentation(tmp_path):
         "--init_partial=true",
     )
     assert record(tmp_path / "runs")["initialized"]["channels"] == []
+
+
+def test_fit_uses_the_network_of_the_weights(tmp_path, capsys):
+    """Options of the command line change it."""
+    directory = tmp_path / "model"
+    write_model_directory(directory, tiny(classes=4, width=12, pooling_relu=False, pooling_order="conv_pool"), OTHER)
+    root, init = f"--run.root={tmp_path / 'runs'}", [f"--init={directory}", "--init_network=true"]
+    options = [option for option in QUICK if "init_args" not in option]
+    main(["fit", *options, root, *init, f"{NETWORK}dropout=0.5"])
+    found = record(tmp_path / "runs")
+    network = found["config"]["model"]["network"]["init_args"]
+    assert (network["width"], network["pooling_order"], network["dropout"], network["classes"]) == (12, "conv_pool", 0.5, 11)
+    assert set(found["initialized"]["new"]) <= {f"{HEAD}.weight", f"{HEAD}.bias"} and found["initialized"]["channels"]
+    last = next((tmp_path / "runs").rglob("last.ckpt"))
+    main(["fit", *options, f"--run.root={tmp_path / 'again'}", f"--init={last}", "--init_network=true"])
+    again = record(tmp_path / "again")
+    assert again["config"]["model"]["network"] == found["config"]["model"]["network"] and again["initialized"]["new"] == []
+    assert "--init_network true requires --init" in refusal(capsys, "fit", root, "--init_network=true")
 
 
 def test_errors_name_the_option(tmp_path, capsys):
