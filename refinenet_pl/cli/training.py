@@ -75,13 +75,18 @@ class RunCLI(LightningCLI):
         add_options(parser)
         add_links(parser, self.task)
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Return the commands and the arguments of the Trainer's methods that are not options."""
-        commands = LightningCLI.subcommands()
+    def __init__(self, command: str, *args: Any, **kwargs: Any):
+        self.command = command
+        super().__init__(*args, **kwargs)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning's is static
+        """Return the command and the arguments of the Trainer's method that are not options.
+
+        Each other command would lengthen the start by the time to build its parser.
+        """
         # A run always resumes from its own last checkpoint, and checkpoints are always read as plain data.
-        skipped = {"fit": {"ckpt_path", "weights_only"}, "validate": {"weights_only"}, "test": {"weights_only"}}
-        return {name: commands[name] | more for name, more in skipped.items()}
+        more = {"fit": {"ckpt_path", "weights_only"}, "validate": {"weights_only"}, "test": {"weights_only"}}[self.command]
+        return {self.command: LightningCLI.subcommands()[self.command] | more}
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing, because Lightning would override the recipe with a checkpoint's hyperparameters."""
@@ -349,6 +354,7 @@ def main(arguments: list[str]) -> None:
     try:
         expanded = expand(arguments)
         RunCLI(
+            arguments[0],
             *run_classes(expanded),
             args=expanded,
             save_config_callback=None,  # the configuration is saved before the trainer exists

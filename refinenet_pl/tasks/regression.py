@@ -17,7 +17,7 @@ from refinenet_pl.metrics.score import ScoreSet
 from refinenet_pl.tasks.arguments import check_training_arguments
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.losses.value_loss import ValueLoss
-from refinenet_pl.tasks.losses.values import build_loss
+from refinenet_pl.tasks.losses.values import LossName, build_loss
 from refinenet_pl.tasks.optimizers import OptimizerFactory, OptimizerName, ScheduleFactory, ScheduleName
 
 
@@ -55,7 +55,7 @@ class RegressionTask(DenseTask):
         self,
         network: nn.Module,
         values: Values | dict[str, Any],
-        loss: nn.Module | dict[str, float] | str = "l1",
+        loss: LossName | nn.Module | dict[str, float] | str = "l1",
         activation: Activation = "none",
         metric_options: dict[str, Any] | None = None,
         optimizer: OptimizerName | OptimizerFactory = "sgd",

@@ -21,7 +21,7 @@ from refinenet_pl.tasks.arguments import check_arguments
 from refinenet_pl.tasks.class_matching import NOT_RESUMED, MatchClasses, match_classes
 from refinenet_pl.tasks.dense import DenseTask
 from refinenet_pl.tasks.losses.cross_entropy import CrossEntropy
-from refinenet_pl.tasks.losses.segmentation import build_loss
+from refinenet_pl.tasks.losses.segmentation import LossName, build_loss
 from refinenet_pl.tasks.losses.segmentation_loss import SegmentationLoss
 from refinenet_pl.tasks.optimizers import OptimizerFactory, OptimizerName, ScheduleFactory, ScheduleName
 
@@ -90,7 +90,7 @@ class SegmentationTask(DenseTask):
         network: nn.Module,
         classes: int,
         ignore_index: int = 255,
-        loss: nn.Module | dict[str, float] | str = "cross_entropy",
+        loss: LossName | nn.Module | dict[str, float] | str = "cross_entropy",
         optimizer: OptimizerName | OptimizerFactory = "sgd",
         scheduler: ScheduleName | ScheduleFactory = "poly",
         learning_rate: float = 5e-4,

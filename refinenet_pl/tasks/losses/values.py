@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
@@ -12,6 +12,9 @@ from refinenet_pl.tasks.losses.labels import BinaryCrossEntropy, BinaryDice
 from refinenet_pl.tasks.losses.plain_values import PlainValueLoss
 from refinenet_pl.tasks.losses.pointwise import L1, L2, Cosine
 from refinenet_pl.tasks.losses.value_loss import ValueLoss, sum_per_image
+
+# jsonargparse would compare another str with the names of all modules, which takes a second at each start.
+LossName = Literal["l1", "l2", "berhu", "silog", "gradient", "cosine", "soft_argmax", "bce", "dice"]
 
 LOSSES: dict[str, type[ValueLoss]] = {
     "l1": L1,
