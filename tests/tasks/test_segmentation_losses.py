@@ -1,6 +1,7 @@
 """Losses of segmentation: values, gradients, void pixels and memory, against loops over NumPy arrays."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 from refinenet_pl.models.ops import chunked_upsampling
 from refinenet_pl.models.ops.resize import resize
+from refinenet_pl.tasks.losses import segmentation, values
 from refinenet_pl.tasks.losses.boundary import border_distance
 from refinenet_pl.tasks.losses.cross_entropy import upsampled_cross_entropy
 from refinenet_pl.tasks.losses.plain import PlainLoss
@@ -430,3 +432,9 @@ def test_a_module_must_return_a_scalar():
     scores, label = example()
     with pytest.raises(ValueError, match=r"CrossEntropyLoss returns shape \(3, 10, 13\)"):
         PlainLoss(nn.CrossEntropyLoss(ignore_index=VOID, reduction="none"), VOID)(scores, label, "bilinear")
+
+
+@pytest.mark.parametrize("module", [segmentation, values])
+def test_names_of_the_option_are_those_of_the_losses(module):
+    losses = module.SEGMENTATION_LOSSES if module is segmentation else module.LOSSES
+    assert get_args(module.LossName) == tuple(losses)
