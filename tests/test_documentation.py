@@ -159,7 +159,7 @@ def narrowed(arguments: list[str]) -> list[str]:
         return arguments + ([*NARROW[:2], *NARROW[4:-4], "--track=none"] if "--ckpt_path" in arguments else [])
     recipe = arguments[arguments.index("-c") + 1]
     baseline = any("baselines" in word for word in arguments)
-    more = [] if baseline else [*SMALL]
+    more = [] if baseline or "--init_network" in arguments else [*SMALL]
     more += PUBLISHED if recipe in ("voc2012", "nyudv2") else []
     more += ['--data.dataset_options={"size": 64, "samples": 4}'] if recipe.startswith("scenes") else []
     if "--data.dataset" in arguments:  # a dataset class of the user

@@ -16,7 +16,7 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from refinenet_pl.checkpoints.loading import load_for_prediction
-from refinenet_pl.cli import predict
+from refinenet_pl.cli.predictor import prepare
 from refinenet_pl.models.ops.dropout import set_sample_seeds
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.tasks import compilation
@@ -127,5 +127,5 @@ def test_fit_test_and_predict_compiled(tmp_path):
         masks[value] = np.stack([np.array(Image.open(tmp_path / value / name)) for name in names])
     assert (masks["true"] != masks["false"]).mean() < 0.002
     shutil.rmtree(tmp_path / "cache")
-    task, _, _ = predict.prepare(checkpoint, "cpu", False, {})
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in task.network.modules()), "prepared for inference"
+    network = prepare(checkpoint, torch.device("cpu"), False, {}).task.network
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()), "prepared for inference"
