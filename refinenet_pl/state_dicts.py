@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from refinenet_pl.errors import some
+
 # Lists in the error message of `load_state_dict`, of torch and of safetensors.
 _LISTS = {"missing": r"Missing key\(s\) in state_dict: (.*)", "unexpected": r"Unexpected key\(s\) in state_dict: (.*)"}
 _SIZE = re.compile(r"size mismatch for (\S+): copying a param with shape (.*?) from checkpoint, .* is (.*?)\.?$", re.MULTILINE)
@@ -28,10 +30,10 @@ def describe_mismatch(error: Exception) -> str:
     for problem, pattern in _LISTS.items():
         if found := re.search(pattern, text):
             names = re.findall('"([^"]+)"', found[1])
-            parts.append(f"{problem}: {_some(names)}")
+            parts.append(f"{problem}: {some(names, _SHOWN)}")
     if sizes := _SIZE.findall(text):
         names = [f"{name} ({_shape(there)} there, {_shape(here)} here)" for name, there, here in sizes]
-        parts.append(f"of another shape: {_some(names)}")
+        parts.append(f"of another shape: {some(names, _SHOWN)}")
     return "; ".join(parts) or text.splitlines()[-1].strip()
 
 
@@ -45,7 +47,8 @@ def describe_nonfinite(state: Mapping[str, Tensor]) -> str:
     names = nonfinite(state)
     if not names:
         return ""
-    return f"{len(names)} of {len(state)} tensors hold NaN or infinity ({_some(names)}): the training that wrote them diverged"
+    found = f"{len(names)} of {len(state)} tensors hold NaN or infinity ({some(names, _SHOWN)})"
+    return f"{found}: the training that wrote them diverged"
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -55,11 +58,6 @@ def digest(state: Mapping[str, Tensor]) -> str:
         content.update(name.encode())
         content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return content.hexdigest()
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _shape(text: str) -> str:

@@ -15,12 +15,9 @@ from refinenet_pl.checkpoints.model_directory import read_meaning, read_model_di
 from refinenet_pl.checkpoints.published.reader import read_published
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.values import Values
-from refinenet_pl.errors import CheckpointError
+from refinenet_pl.errors import CheckpointError, some
 from refinenet_pl.models.dense_network import arguments_of
 from refinenet_pl.state_dicts import describe_nonfinite
-
-SHOWN = 5
-"""Max number of tensors that a message lists."""
 
 
 class Weights(NamedTuple):
@@ -71,7 +68,7 @@ class Initialization:
         if self.channels is not None:
             names = ", ".join(self.channels) or "none"
             lines.append(f"  classifier: new, except for the channels of the same name: {names}")
-        lines += [f"  {words}: {_some(names)}" for words, names in (("new", self.new), ("left over", self.unused)) if names]
+        lines += [f"  {words}: {some(names)}" for words, names in (("new", self.new), ("left over", self.unused)) if names]
         return "\n".join(lines)
 
 
@@ -168,7 +165,7 @@ def initialize(
     misfits = [name for name in new if name not in classifier] + unused
     if misfits and not partial:
         raise CheckpointError(
-            f"{weights.source}: its tensors do not fit the network: {_some(misfits)} are missing, left over or of another "
+            f"{weights.source}: its tensors do not fit the network: {some(misfits)} are missing, left over or of another "
             "shape; use its network with --init_network true, or start with the others with --init_partial true"
         )
     network.load_state_dict(own | taken)
@@ -216,8 +213,3 @@ def _is_own(path: Path) -> bool:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

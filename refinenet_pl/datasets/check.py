@@ -2,23 +2,20 @@
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from refinenet_pl.cpu import cores, process_pool
+from refinenet_pl.cpu import cores
 from refinenet_pl.datasets.base import DenseDataset, SegmentationDataset, ValueDataset
 from refinenet_pl.datasets.pixel_values import PixelValues, fits_format
+from refinenet_pl.datasets.sample_pool import over_samples
 from refinenet_pl.errors import DataError
 
 # Values of each channel of an image that are kept for percentiles and histograms.
 KEPT_VALUES = 1000
-
-# The dataset of a process of the pool; sent with each task, it would be pickled for each.
-_kept: DenseDataset
 
 
 class _Found(NamedTuple):
@@ -124,26 +121,8 @@ def shared_images(first: SplitContents, second: SplitContents) -> tuple[list[str
 def _samples(dataset: DenseDataset, workers: int | None) -> Iterator[str | _Found]:
     # For a handful of images, starting a process takes longer than reading them.
     workers = min(workers or cores(), len(dataset) // 8)
-    if workers <= 1:
-        yield from (_look(dataset, index) for index in range(len(dataset)))
-        return
-    with process_pool(workers, initializer=_keep, initargs=(dataset,)) as pool:
-        try:
-            # Short chunks, because the bar advances by one chunk at a time.
-            yield from pool.map(_look_kept, range(len(dataset)), chunksize=4)
-        except BrokenProcessPool:
-            raise DataError(
-                f"{dataset.split}: a process that reads images was killed, usually for lack of memory; use fewer (--workers)"
-            ) from None
-
-
-def _keep(dataset: DenseDataset) -> None:
-    global _kept
-    _kept = dataset
-
-
-def _look_kept(index: int) -> str | _Found:
-    return _look(_kept, index)
+    # Short chunks, because the bar advances by one chunk at a time.
+    return over_samples(dataset, _look, workers, 4, "use fewer (--workers)")
 
 
 def _look(dataset: DenseDataset, index: int) -> str | _Found:

@@ -2,25 +2,21 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from refinenet_pl.cpu import cores, process_pool
+from refinenet_pl.cpu import cores
 from refinenet_pl.datasets.base import SegmentationDataset
 from refinenet_pl.datasets.cache import Conversion, cache_folder, convert
 from refinenet_pl.datasets.file_pairs import PairedDataset
 from refinenet_pl.datasets.folder import CLASSES_FILE
+from refinenet_pl.datasets.sample_pool import over_samples
 from refinenet_pl.errors import DataError
 
 # Images per process for which starting it is worth the time.
 FEW = 100
-
-# The dataset of a process of the pool; sent with each task, it would be pickled for each.
-_kept: SegmentationDataset
 
 
 def class_counts(dataset: SegmentationDataset) -> np.ndarray:
@@ -57,31 +53,9 @@ def _digest(dataset: PairedDataset) -> str:
 
 
 def _count_all(first: Path | None, dataset: SegmentationDataset) -> np.ndarray:
-    bar = tqdm(_rows(dataset), total=len(dataset), desc=f"{dataset.split}: classes of each image", unit="image", disable=None)
+    rows = over_samples(dataset, _count, min(cores(), len(dataset) // FEW), 8, "start again with more")
+    bar = tqdm(rows, total=len(dataset), desc=f"{dataset.split}: classes of each image", unit="image", disable=None)
     return np.stack(list(bar))
-
-
-def _rows(dataset: SegmentationDataset) -> Iterator[np.ndarray]:
-    workers = min(cores(), len(dataset) // FEW)
-    if workers <= 1:
-        yield from (_count(dataset, index) for index in range(len(dataset)))
-        return
-    with process_pool(workers, initializer=_keep, initargs=(dataset,)) as pool:
-        try:
-            yield from pool.map(_count_kept, range(len(dataset)), chunksize=8)
-        except BrokenProcessPool:
-            raise DataError(
-                f"{dataset.split}: a process that reads labels was killed, usually for lack of memory; start again with more"
-            ) from None
-
-
-def _keep(dataset: SegmentationDataset) -> None:
-    global _kept
-    _kept = dataset
-
-
-def _count_kept(index: int) -> np.ndarray:
-    return _count(_kept, index)
 
 
 def _count(dataset: SegmentationDataset, index: int) -> np.ndarray:

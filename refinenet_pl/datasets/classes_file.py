@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import yaml
 
 from refinenet_pl.datasets.classes import VOC_PALETTE, Classes
 from refinenet_pl.datasets.image_format import ImageFormat, parse_images
 from refinenet_pl.datasets.readers.labels import VOID, LabelValues
-from refinenet_pl.datasets.readers.text import composed, read_text
+from refinenet_pl.datasets.readers.text import composed
+from refinenet_pl.datasets.readers.yaml_files import read_keys
 from refinenet_pl.errors import DataError
 
 KEYS = ("names", "colors", "values", "void", "masks", "images")
@@ -53,15 +53,7 @@ def read_classes(path: Path) -> ClassesFile:
     """
     if not path.exists():
         raise DataError(f"{path}: no such file; it defines the classes, with a line such as `names: [background, road, car]`")
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML ({error}); write for example `names: [background, road, car]`") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: must consist of keys with values, such as `names: [background, road, car]`")
-    unknown = [str(key) for key in content if key not in KEYS]
-    if unknown:
-        raise DataError(f"{path}: unknown key {', '.join(unknown)}; the keys are {', '.join(KEYS)}")
+    content = read_keys(path, "names: [background, road, car]", KEYS)
     keys = _Keys(path, content)
     names = keys.names()
     if content.get("masks", "values") not in ("values", "colors"):

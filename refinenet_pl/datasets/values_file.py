@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
-import yaml
 
 from refinenet_pl.datasets.image_format import ImageFormat, parse_images
-from refinenet_pl.datasets.readers.text import read_text
+from refinenet_pl.datasets.readers.yaml_files import read_keys
 from refinenet_pl.datasets.values import Kind, Values
 from refinenet_pl.errors import DataError
 
@@ -82,15 +81,7 @@ def read_values(path: Path) -> ValuesFile:
     """
     if not path.exists():
         raise DataError(f"{path}: no such file; it defines the values, with lines such as `{EXAMPLE}`")
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML ({error}); write for example `{EXAMPLE}`") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: must consist of keys with values, such as `{EXAMPLE}`")
-    unknown = [str(key) for key in content if key not in KEYS]
-    if unknown:
-        raise DataError(f"{path}: unknown key {', '.join(unknown)}; the keys are {', '.join(KEYS)}")
+    content = read_keys(path, EXAMPLE, KEYS)
     kind = content.get("kind", "other")
     if kind not in get_args(Kind):
         raise DataError(f"{path}: kind: {kind!r} is none of {', '.join(get_args(Kind))}")

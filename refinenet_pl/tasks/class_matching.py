@@ -3,7 +3,7 @@
 from typing import Literal
 
 from refinenet_pl.datasets.classes import Classes
-from refinenet_pl.errors import CheckpointError
+from refinenet_pl.errors import CheckpointError, some
 
 MatchClasses = Literal["exact", "name", "position"]
 """`exact`: equal names, order and `ignore_index`. `name`: equal names in any order. `position`: by channel number only."""
@@ -56,11 +56,10 @@ def match_classes(
 def _difference(own: Classes, dataset: Classes) -> str:
     missing = [name for name in dataset.names if name not in own.names]
     extra = [name for name in own.names if name not in dataset.names]
-    parts = [f"lacks {_some(missing)} of the dataset"] if missing else []
-    parts += [f"has {_some(extra)}, which the dataset lacks"] if extra else []
+    parts = [f"lacks {_quoted(missing)} of the dataset"] if missing else []
+    parts += [f"has {_quoted(extra)}, which the dataset lacks"] if extra else []
     return f"has {len(own)} classes and the dataset has {len(dataset)}: it " + " and ".join(parts)
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(repr, names[:5])) + more
+def _quoted(names: list[str]) -> str:
+    return some([repr(name) for name in names])

@@ -97,7 +97,9 @@ class WandbTracker(WandbLogger):
                 self.log_metrics({"epoch": point["epoch"] - 1, f"val/{score.name}": value}, point["step"])
                 best.setdefault(score.name, []).append(value)
         for name, evaluation in record["evaluations"].items():
-            scores = {score: evaluation[score] for score in ("loss", *SCORES) if evaluation.get(score) is not None}
+            metrics = {name: measured["value"] for name, measured in evaluation.get("metrics", {}).items()}
+            known = {score: evaluation.get(score) for score in ("loss", *SCORES)} | metrics
+            scores = {score: value for score, value in known.items() if value is not None}
             self.log_metrics({f"{slug(name)}/{score}": value for score, value in scores.items()}, record["training"]["steps"])
         for name, values in best.items():
             self.log_best(SCORES[name], SCORES[name].best(values))

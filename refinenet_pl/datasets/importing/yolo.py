@@ -7,13 +7,12 @@ names the classes and the images of each split; the labels of `.../images/a.jpg`
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from refinenet_pl.datasets.importing.annotations import AnnotatedImage, Annotations, Options, Polygons, Region
 from refinenet_pl.datasets.importing.fields import polygon, read_class_list, refuse_repeated
 from refinenet_pl.datasets.importing.images import stem
 from refinenet_pl.datasets.readers.finding import find_files
 from refinenet_pl.datasets.readers.text import IMAGE_EXTENSIONS, composed, read_text
+from refinenet_pl.datasets.readers.yaml_files import read_keys
 from refinenet_pl.errors import DataError
 
 _Found = tuple[str | None, Path, str]
@@ -39,12 +38,7 @@ def read(source: Path, options: Options) -> Annotations:
         return _annotations(source, names, [(None, *image) for image in _images_in(options.images or source / "images")])
     if options.images is not None:
         raise DataError(f"--images: {file} names the folders of the images; correct them there, and remove this option")
-    try:
-        content = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        raise DataError(f"{file}: not YAML ({error}); correct it") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{file}: must consist of keys with values, such as `train: images/train`")
+    content = read_keys(file, "train: images/train")
     content.setdefault("val", content.get("validation"))
     splits = {split: content[split] for split in ("train", "val", "test") if content.get(split)}
     if not splits:
