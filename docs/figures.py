@@ -34,13 +34,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from refinenet_pl.callbacks.samples import SAMPLES as SHEET
+from refinenet_pl.callbacks.predicted_samples import spread
 from refinenet_pl.checkpoints.loading import load_for_prediction
 from refinenet_pl.cli.main import main as refinenet
 from refinenet_pl.datasets.camvid import CamVid
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.datasets.scenes_values import ScenesDepth
+from refinenet_pl.tracking.log_options import LogOptions
 from refinenet_pl.visualization.predictions import overlay
 from refinenet_pl.visualization.samples import add_legend
 
@@ -217,7 +218,7 @@ def scenes_shown(split: str, indices: Sequence[int]) -> list[bytes]:
 def depth_shown() -> list[bytes]:
     """Recipe, and depths of the images."""
     dataset = ScenesDepth(split="test")
-    targets = [dataset.read(int(index))[1].tobytes() for index in np.linspace(0, len(dataset) - 1, SHEET + 2).round()[1:-1]]
+    targets = [dataset.read(index)[1].tobytes() for index in spread(len(dataset), LogOptions().samples)]
     return [_json(_recipes("_small", "scenes", "scenes_depth")), *targets]
 
 

@@ -1,6 +1,7 @@
 """User-given paths, unique file names, and atomic writes."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -127,6 +128,12 @@ def _valid(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_valid(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sha256(file: Path) -> str:
+    """Hash of a file's contents, as hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def slug(name: str) -> str:

@@ -27,8 +27,8 @@ from refinenet_pl.datasets.registry import find_dataset
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# Programs whose commands cannot run here: they download, install or need a cluster.
-NOT_RUN = {"git", "cd", "pip", "source", "code=$?", "exit", "if"}
+# Programs whose commands cannot run here: they download, install, need a cluster or are servers.
+NOT_RUN = {"git", "cd", "pip", "source", "code=$?", "exit", "if", "tensorboard", "mlflow"}
 NARROW = [
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1",
     "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1",
@@ -143,7 +143,8 @@ def run_refinenet(arguments: list[str]) -> None:
         ablate_options.parse(arguments[1:])
         if arguments[1] in ("list", "sweep", "commands"):
             finish(arguments)
-    elif command in ("report", "claims", "export"):  # need finished tables, or minutes
+    elif command in ("report", "claims", "export") or (command == "wandb" and "--dry_run" not in arguments):
+        # They need finished tables, minutes, or a server.
         finish([*arguments, "--help"])
     elif command == "import" and Path("models/NAME").exists():
         finish([*arguments[:-1], "models/imported"])

@@ -124,7 +124,7 @@ def test_every_extra_of_a_message_exists():
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in PACKAGE.rglob("*.py")]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     named = {ast.literal_eval(call.args[1]) for call in calls if ast.unparse(call.func) == "require"}
-    assert named == {"export", "matlab", "report", "slurm", "weights"} < EXTRAS.keys()
+    assert named == {"export", "matlab", "mlflow", "report", "slurm", "tensorboard", "wandb", "weights"} < EXTRAS.keys()
 
 
 def python(*arguments: str | Path, executable: str | Path = sys.executable, **options) -> str:

@@ -1,5 +1,6 @@
-"""Training speed and GPU memory of a run."""
+"""Training speed and memory of a run."""
 
+import sys
 import time
 from typing import Any
 
@@ -8,7 +9,9 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class Throughput(Callback):
-    """Logs `train/images_per_second`, summed over all processes, and on GPUs `train/gpu_memory_gib`, the first process's peak.
+    """Logs `speed/images_per_second`, summed over all processes, and the first process's peaks of memory in GiB.
+
+    These are `memory/cpu_gib`, except on Windows, and on GPUs `memory/gpu_gib`.
 
     Lightning's ThroughputMonitor synchronizes with the GPU after every step, which slows down the training that it measures.
     This callback measures the time between two logged steps.
@@ -34,10 +37,21 @@ class Throughput(Callback):
         interval = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it outside the class; 0 for never
         if (batch_index + 1) % trainer.accumulate_grad_batches or not interval or trainer.global_step % interval:
             return
-        task.log("train/images_per_second", self.images / (time.monotonic() - self.since))
+        task.log("speed/images_per_second", self.images / (time.monotonic() - self.since))
         if task.device.type == "cuda":
-            task.log("train/gpu_memory_gib", torch.cuda.max_memory_allocated(task.device) / 2**30)
+            task.log("memory/gpu_gib", torch.cuda.max_memory_allocated(task.device) / 2**30)
+        if (peak := peak_memory()) is not None:
+            task.log("memory/cpu_gib", peak / 2**30)
         self._restart()
 
     def _restart(self) -> None:
         self.since, self.images = time.monotonic(), 0
+
+
+def peak_memory() -> int | None:
+    """Return the peak of this process's main memory in bytes; None on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

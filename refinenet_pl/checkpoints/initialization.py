@@ -1,6 +1,5 @@
 """Start of a training from the weights of another network."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from refinenet_pl.checkpoints.published.reader import read_published
 from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.errors import CheckpointError, some
+from refinenet_pl.files import sha256
 from refinenet_pl.models.dense_network import arguments_of
 from refinenet_pl.state_dicts import describe_nonfinite
 
@@ -85,12 +85,12 @@ def read_weights(source: str) -> Weights:
     path = local_path(source)
     if path.is_dir():
         return _of_directory(path, source)
-    sha256 = _hash(path)
+    digest = sha256(path)
     if _is_own(path):
         task, meaning = load_for_prediction(path)
-        return Weights(source, sha256, task.network.state_dict(), meaning, task.hparams.get("void_channel"))
+        return Weights(source, digest, task.network.state_dict(), meaning, task.hparams.get("void_channel"))
     network = read_published(path).network
-    return Weights(source, sha256, network.state_dict(), None, network.void_channel)
+    return Weights(source, digest, network.state_dict(), None, network.void_channel)
 
 
 def describe_network(source: str) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _of_directory(path: Path, source: str) -> Weights:
     model = read_model_directory(path)
     meaning = None if read_meaning(path) is None else model.meaning  # not the placeholders of a directory without names
     files = sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))
-    return Weights(source, _hash(files[0]), model.network.state_dict(), meaning, model.network.void_channel)
+    return Weights(source, sha256(files[0]), model.network.state_dict(), meaning, model.network.void_channel)
 
 
 def _is_own(path: Path) -> bool:
@@ -208,8 +208,3 @@ def _is_own(path: Path) -> bool:
     except Exception:  # not a zipped checkpoint of tensors
         return False
     return isinstance(content, dict) and {"state_dict", "hyper_parameters"} <= content.keys()
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,9 +4,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 
 from refinenet_pl.ablation import slurm
@@ -21,16 +19,10 @@ from refinenet_pl.ablation.sweep import sweep_file
 from refinenet_pl.ablation.tables import TableError, read_table
 from refinenet_pl.catalog import RECIPES, TABLES, find_recipe, find_table, names
 from refinenet_pl.cli.ablate_options import parse
-from refinenet_pl.cli.recipes import with_bases
-from refinenet_pl.datasets.base import ValueDataset
-from refinenet_pl.datasets.registry import find_any_dataset
+from refinenet_pl.cli.recipe_facts import configuration_of, primary_score_of
 from refinenet_pl.errors import CatalogError, DataError
-from refinenet_pl.evaluation.value_evaluator import scores_of
 from refinenet_pl.files import expand_path
-from refinenet_pl.metrics.confusion import Scores
 from refinenet_pl.metrics.registry import SCORES
-from refinenet_pl.metrics.score import Score
-from refinenet_pl.tracking.configuration import flatten
 
 
 def main(arguments: list[str]) -> None:
@@ -116,38 +108,14 @@ def _commands(options: Namespace, extra: list[str]) -> None:
 def _sweep(options: Namespace, extra: list[str]) -> None:
     table, recipe = read_table(find_table(options.table)), find_recipe(options.on)
     seeds = list(range(options.seeds))
-    print(sweep_file(table, recipe, seeds, options.cells, options.root, options.processes, _primary(recipe)), end="")
-
-
-def _configuration(recipe: Path) -> dict[str, Any]:
-    """Values of a recipe and its bases by dotted key."""
-    config: dict[str, Any] = {}
-    for file in with_bases(recipe):
-        try:
-            config |= flatten(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
-        except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-            raise CatalogError(f"{file}: is not a recipe: {error}") from error
-    return config
+    print(sweep_file(table, recipe, seeds, options.cells, options.root, options.processes, primary_score_of(recipe)), end="")
 
 
 def _check_score(name: str | None, recipe: Path, extra: list[str]) -> None:
     """Check before training that runs will have a score; raises a CatalogError otherwise."""
-    given = [*(f"--{key}" for key in _configuration(recipe)), *extra]
+    given = [*(f"--{key}" for key in configuration_of(recipe)), *extra]
     if not (name is None or name in SCORES or any(option.startswith("--model.metrics") and name in option for option in given)):
         raise CatalogError(f"--score {name}: is neither built in nor in model.metrics of {recipe}; use {', '.join(SCORES)}")
-
-
-def _primary(recipe: Path) -> Score:
-    """Primary score of a recipe, from its dataset; mIoU if it names none."""
-    config = _configuration(recipe)
-    name = config.get("data.dataset")
-    try:
-        dataset = None if name is None else find_any_dataset(name)
-    except ValueError as error:
-        raise CatalogError(f"{recipe}: data.dataset: {error}") from error
-    if dataset is not None and issubclass(dataset, ValueDataset):
-        return scores_of(dataset.values_of(config.get("data.root"))).SCORES[0]
-    return Scores.SCORES[0]
 
 
 _COMMANDS = {"list": _list, "table": _table, "keep": _keep, "commands": _commands, "sweep": _sweep}

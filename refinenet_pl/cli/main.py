@@ -11,6 +11,7 @@ COMMANDS = {
     "predict": ("refinenet_pl.cli.predict", "predict images with a checkpoint"),
     "ablate": ("refinenet_pl.cli.ablate", "ablation tables: list, run, status, table, sweep"),
     "report": ("refinenet_pl.cli.report", "write an HTML report of runs in a directory or on W&B"),
+    "wandb": ("refinenet_pl.cli.wandb", "save a view and a report of a table on Weights & Biases: workspace"),
     "claims": ("refinenet_pl.cli.claims", "write the page of the paper's claims from kept records"),
     "import": ("refinenet_pl.cli.import_", "convert a published checkpoint to a model directory"),
     "publish": ("refinenet_pl.cli.publish", "write a trained network as a model directory with a card, for the Hub"),

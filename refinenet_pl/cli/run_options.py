@@ -13,12 +13,14 @@ from refinenet_pl.tasks.class_matching import MatchClasses
 from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tasks.task_class import TASK
 from refinenet_pl.tracking.identity import RunId
+from refinenet_pl.tracking.log_options import LogOptions
 from refinenet_pl.tracking.loggers import Track
 
 
 def add_options(parser: LightningArgumentParser) -> None:
     """Add the options that all tasks have."""
     parser.add_class_arguments(RunId, "run", skip={"seed"}, help="Name of the run; determines its directory")
+    parser.add_class_arguments(LogOptions, "log", help="Content of the loggers in addition to scores")
     text = "Logging in addition to results.json: W&B and CSV files, CSV files only, or none"
     parser.add_argument("--track", type=Track, default="wandb", help=text)
     text = (

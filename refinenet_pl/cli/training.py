@@ -14,28 +14,33 @@ import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.ablation.tables import TableError
 from refinenet_pl.callbacks.checkpoint_files import SafeCheckpoints, forget_previous, resume_from
+from refinenet_pl.callbacks.class_curves import ClassCurves
+from refinenet_pl.callbacks.lineage import Lineage
 from refinenet_pl.callbacks.preparation import PrepareForInference
-from refinenet_pl.callbacks.results import ResultsWriter, log_record
-from refinenet_pl.callbacks.sample_files import read_samples
+from refinenet_pl.callbacks.results import ResultsWriter
 from refinenet_pl.callbacks.samples import SampleWriter
 from refinenet_pl.callbacks.stop_on_signal import StopOnSignal, end_on_signal
 from refinenet_pl.callbacks.throughput import Throughput
 from refinenet_pl.checkpoints.initialization import initialize, read_weights
 from refinenet_pl.checkpoints.loading import with_model_directory
+from refinenet_pl.cli.auto_cell import resolve_cell
 from refinenet_pl.cli.causes import explain, shorten_parser_error
+from refinenet_pl.cli.early_options import chosen
+from refinenet_pl.cli.finished_run import log_finished_run, wandb_tracker
 from refinenet_pl.cli.options import OptionError, RunTrainer, refuse_objects, refuse_options
-from refinenet_pl.cli.recipes import expand
+from refinenet_pl.cli.recipes import expand, is_table
 from refinenet_pl.cli.run_classes import run_classes
 from refinenet_pl.cli.run_options import add_links, add_options, meaning_of
 from refinenet_pl.datamodule.dense import DenseDataModule
 from refinenet_pl.datamodule.samplers import device_batch
 from refinenet_pl.datasets.registry import find_dataset
-from refinenet_pl.errors import CatalogError, CheckpointError, DataError, plain_message
+from refinenet_pl.errors import CatalogError, CheckpointError, DataError, MissingPackageError, plain_message
 from refinenet_pl.exit_codes import BUSY, DIVERGED
 from refinenet_pl.files import expand_path
 from refinenet_pl.launchers import launched_elsewhere, slurm_environments, use_launched_processes
@@ -48,9 +53,11 @@ from refinenet_pl.tracking.configuration import refuse_another_configuration, sa
 from refinenet_pl.tracking.environment import git_state
 from refinenet_pl.tracking.identity import BEST, LAST, RunId
 from refinenet_pl.tracking.lock import RunBusyError, lock_run
-from refinenet_pl.tracking.loggers import build_loggers
+from refinenet_pl.tracking.log_options import LogOptions
+from refinenet_pl.tracking.loggers import Track, build_loggers
+from refinenet_pl.tracking.recipe_loggers import adopt, build, has_wandb, prepare
 from refinenet_pl.tracking.sharing import find_same_training, share
-from refinenet_pl.tracking.wandb import WandbTracker
+from refinenet_pl.tracking.sweep import in_sweep
 
 TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,
@@ -75,8 +82,9 @@ class RunCLI(LightningCLI):
         add_options(parser)
         add_links(parser, self.task)
 
-    def __init__(self, command: str, *args: Any, **kwargs: Any):
+    def __init__(self, command: str, in_table: bool, *args: Any, **kwargs: Any):
         self.command = command
+        self.in_table = in_table
         super().__init__(*args, **kwargs)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning's is static
@@ -103,10 +111,13 @@ class RunCLI(LightningCLI):
         refuse_options(
             config.trainer.as_dict(), self._parser(self.subcommand).get_defaults().trainer.as_dict(), self.subcommand
         )
+        if not self.in_table:
+            config.run.cell = resolve_cell(self._parser(self.subcommand), config)
         use_launched_processes(config.trainer)
         try:
             self.run_ = RunId(**config.run.as_dict(), seed=int(config.seed_everything))
             expand_path(self.run_.root)
+            self.log_options = LogOptions(**config.log.as_dict())
         except ValueError as error:
             raise OptionError(str(error)) from None
         # YAML cannot represent enums, which are defaults of some callbacks' arguments.
@@ -132,6 +143,9 @@ class RunCLI(LightningCLI):
             if "encoder_weights" in network:
                 network["encoder_weights"] = None
         self.debugging = bool(config.trainer.fast_dev_run)
+        if config.track == "wandb" and has_wandb(config.trainer.logger):
+            raise OptionError("trainer.logger has a W&B logger, which would log to the run of --track wandb; set --track csv")
+        prepare(config.trainer.logger, self.run_, resume_from(self.run_.directory) if self.subcommand == "fit" else None)
         if self.subcommand == "fit" and not self.debugging:
             refuse_another_configuration(self.run_, self.config_dump)
             self._exit_if_finished()
@@ -156,7 +170,15 @@ class RunCLI(LightningCLI):
             )
             sys.exit(DIVERGED)
         print(f"already finished: {self.run_.results_file}")
+        if in_sweep() and self.config[self.subcommand].track == "wandb":
+            self._log_again()
         sys.exit(code)
+
+    @rank_zero_only
+    def _log_again(self) -> None:
+        """Log a finished run to the new W&B run of a sweep, which could not choose values without its scores."""
+        record = json.loads(self.run_.results_file.read_text())
+        self._log(record, [wandb_tracker(self.run_, self.config_dump, record)])
 
     def _exit_if_trained_as_another(self) -> None:
         trained = find_same_training(self.run_, self.config_dump)
@@ -168,12 +190,16 @@ class RunCLI(LightningCLI):
     def _share(self, trained: RunId) -> None:
         record = share(trained, self.run_, self.config_dump)
         config = self.config[self.subcommand]
+        loggers: list[Logger] = adopt(build(config.trainer.logger), self.run_, self.config_dump, training=True)
         if config.track == "wandb":
-            tracker = WandbTracker(self.run_, self.config_dump, "train", record["git"]["revision"])
-            tracker.log_curve(record)
-            meaning = meaning_of(self.task, config.data.dataset, config.data.root)
-            log_record(tracker, record, read_samples(self.run_.directory / "samples", meaning))
+            loggers.append(wandb_tracker(self.run_, self.config_dump, record))
+        self._log(record, loggers)
         print(f"the same training as {trained.directory}, whose results it shares: {self.run_.results_file}")
+
+    def _log(self, record: dict[str, Any], loggers: list[Logger]) -> None:
+        data = self.config[self.subcommand].data
+        meaning = meaning_of(self.task, data.dataset, data.root)
+        log_finished_run(self.run_, record, loggers, meaning, self.log_options)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the run's callbacks, loggers and plugins.
@@ -203,19 +229,28 @@ class RunCLI(LightningCLI):
                 f"trainer.callbacks: a run already has this ModelCheckpoint, for best.ckpt (by val/{score.name}) or last.ckpt; "
                 "remove it, or change its monitor"
             )
-        self.samples = SampleWriter(run.directory)
-        self.results = ResultsWriter(run, self.config_dump, checkpoint, timer, self.samples, *self.checkpoints[:1])
+        log = self.log_options
+        self.results = ResultsWriter(run, self.config_dump, checkpoint, timer, log, *self.checkpoints[:1])
         callbacks += [self.results, StopOnSignal(None if self.debugging else run.directory)]
         if not training:
             callbacks.append(PrepareForInference())
+        evaluated = checkpoint.name if checkpoint and run.owns(checkpoint) else None
+        callbacks.append(Lineage(self.config_dump["data"]["dataset"], evaluated, log.dataset))
         if training:
-            callbacks += [Throughput(), self.samples, *self.checkpoints]
+            callbacks += [
+                Throughput(),
+                SampleWriter(run.directory, log.samples),
+                ClassCurves(log.class_curves),
+                *self.checkpoints,
+            ]
         if checkpoint and not run.owns(checkpoint):
             kwargs["logger"] = False
-        elif given.logger is None and not self.debugging:
+        elif given.logger is not False and not self.debugging:
             job_type = "train" if training else str(self.subcommand)
             track, revision = self.config[self.subcommand].track, git_state()["revision"]
-            kwargs["logger"] = build_loggers(track, run, self.config_dump, job_type, revision) or False
+            needed: Track = "csv" if track == "none" and given.logger is True else track
+            loggers = build_loggers(needed, run, self.config_dump, job_type, revision, self._scores())
+            kwargs["logger"] = loggers + adopt(given.logger, run, self.config_dump, training) or False
             monitored = any(isinstance(callback, LearningRateMonitor) for callback in own_callbacks)
             if training and kwargs["logger"] and not monitored:
                 callbacks.append(LearningRateMonitor())
@@ -223,6 +258,10 @@ class RunCLI(LightningCLI):
         slurm = [] if any(isinstance(plugin, ClusterEnvironment) for plugin in plugins) else slurm_environments()
         given.plugins = [*plugins, SafeCheckpoints(self.config_dump["model"]["network"], self.datamodule.image_format), *slurm]
         return super().instantiate_trainer(default_root_dir=str(run.directory), **kwargs)
+
+    def _scores(self) -> list[Score]:
+        """Scores of the task, with the user's metrics."""
+        return [*self.model.score_set.SCORES, *self.model.measured("val").described()]
 
     def instantiate_classes(self) -> None:
         """Instantiate the trainer, task and data module, or exit with a short error."""
@@ -355,6 +394,7 @@ def main(arguments: list[str]) -> None:
         expanded = expand(arguments)
         RunCLI(
             arguments[0],
+            is_table(chosen(arguments, "run.table")),
             *run_classes(expanded),
             args=expanded,
             save_config_callback=None,  # the configuration is saved before the trainer exists
@@ -363,7 +403,7 @@ def main(arguments: list[str]) -> None:
             trainer_defaults=TRAINER_DEFAULTS,
             auto_configure_optimizers=False,
         )
-    except (CatalogError, DataError, CheckpointError, OptionError, TableError) as error:
+    except (CatalogError, DataError, CheckpointError, MissingPackageError, OptionError, TableError) as error:
         sys.exit(f"error: {plain_message(error)}")
     except DivergenceError as error:  # of a network that is evaluated
         sys.exit(f"error: {error}")

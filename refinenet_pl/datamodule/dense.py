@@ -55,6 +55,7 @@ class DenseDataModule(LightningDataModule):
 
     Attributes:
         image_format: Format of the images; None for 8-bit RGB.
+        opened: Opened splits by name, without augmentation.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -110,6 +111,7 @@ class DenseDataModule(LightningDataModule):
         self.evaluation_batch = evaluation_batch
         self.num_workers = num_workers
         self.seed = seed
+        self.opened: dict[str, DenseDataset] = {}
         self.training_loader: TrainingLoader | None = None
         self.resumed: dict[str, int] | None = None
         for transform in transforms or []:
@@ -149,7 +151,8 @@ class DenseDataModule(LightningDataModule):
 
     def split(self, name: str) -> DenseDataset:
         """Open a split, without augmentation."""
-        return self.dataset_class(root=self.root, split=name, **self.dataset_options)
+        self.opened[name] = self.dataset_class(root=self.root, split=name, **self.dataset_options)
+        return self.opened[name]
 
     def setup(self, stage: str) -> None:
         """Open the splits of a stage, so that invalid data ends the run before training."""

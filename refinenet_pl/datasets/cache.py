@@ -17,6 +17,9 @@ from refinenet_pl.cpu import cores, process_pool
 from refinenet_pl.errors import DataError
 from refinenet_pl.files import expand_path, replaced
 
+CACHE = "refinenet_pl_cache"
+"""Name of the folder of converted files in a dataset's root."""
+
 # Up to this number of files, starting processes takes longer than the conversion.
 FEW = 32
 
@@ -42,7 +45,7 @@ def cache_folder(root: Path, given: str | Path | None, name: str) -> Path:
     Raises:
         DataError: The given path names an environment variable that is not set.
     """
-    return (expand_path(given, DataError) if given else root / "refinenet_pl_cache") / name
+    return (expand_path(given, DataError) if given else root / CACHE) / name
 
 
 def convert(conversions: list[Conversion], function: Callable[..., np.ndarray], description: str) -> None:

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from refinenet_pl.dtypes import to_float64
+from refinenet_pl.evaluation.image_scores import ImageScores
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.evaluation.result import EvaluationResult
 from refinenet_pl.metrics.boundary import BoundaryCounts
-from refinenet_pl.metrics.confusion import ConfusionMatrix, Scores, scores
+from refinenet_pl.metrics.confusion import ConfusionMatrix, Scores, image_miou, scores
 from refinenet_pl.metrics.double_mean import DoubleMean
 from refinenet_pl.models.dense_network import DenseNetwork
 
@@ -39,6 +40,7 @@ class Evaluator(nn.Module):
         self.class_channels: list[int] | None = None
         self.confusion = ConfusionMatrix(classes, ignore_index, inference.predicts_void)
         self.boundary = BoundaryCounts(classes, ignore_index)
+        self.images = ImageScores()
         # Sums in float64, weighted by pixels, because Lightning's mean over processes is wrong for unequal numbers of samples.
         self._loss = DoubleMean()
 
@@ -47,7 +49,14 @@ class Evaluator(nn.Module):
         """Mean of the loss over all labeled pixels."""
         return self._loss.on(self.confusion.device)
 
-    def update(self, network: DenseNetwork, image: Tensor, label: Tensor, normalize: Callable[[Tensor], Tensor]) -> Tensor:
+    def update(
+        self,
+        network: DenseNetwork,
+        image: Tensor,
+        label: Tensor,
+        normalize: Callable[[Tensor], Tensor],
+        names: Sequence[str] = (),
+    ) -> Tensor:
         """Evaluate images of one size.
 
         Args:
@@ -55,6 +64,7 @@ class Evaluator(nn.Module):
             image: uint8 or float (N, C, H, W) in 0..255.
             label: int64 (N, H, W).
             normalize: Maps uint8 or float (N, C, H, W) in 0..255 to the network's input.
+            names: Name of each image; empty if unknown.
 
         Returns:
             Predicted class ids, int64 (N, H, W), with the number of classes for void if it can be predicted.
@@ -71,6 +81,8 @@ class Evaluator(nn.Module):
         prediction = torch.cat(parts, 1)
         self.confusion.update(prediction, label)
         self.boundary.update(prediction, label)
+        if names:
+            self.images.add(names, image_miou(prediction, label, self.confusion, self._labeled_only))
         return prediction
 
     def compute(
@@ -84,10 +96,15 @@ class Evaluator(nn.Module):
             pooling_activity: Activity in the same evaluation.
         """
         confusion, boundary = (metric.compute().cpu().numpy() for metric in (self.confusion, self.boundary))
-        found = scores(confusion, list(names), self.inference.protocol == "paper", boundary)
-        return EvaluationResult(found, self.loss.compute().item(), self.inference, weights, pooling_activity)
+        found, images = scores(confusion, list(names), self._labeled_only, boundary), self.images.gather()
+        loss = self.loss.compute().item()
+        return EvaluationResult(found, loss, self.inference, weights, pooling_activity, images=images)
+
+    @property
+    def _labeled_only(self) -> bool:
+        return self.inference.protocol == "paper"
 
     def reset(self) -> None:
         """Reset all counts."""
-        for metric in (self.confusion, self.boundary, self.loss):
+        for metric in (self.confusion, self.boundary, self.loss, self.images):
             metric.reset()

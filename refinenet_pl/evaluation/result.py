@@ -34,6 +34,7 @@ class EvaluationResult(Generic[AnyScores]):
         weights: Digest of the network's weights; empty if unknown.
         pooling_activity: See `PoolingActivity.compute`; empty if it was not counted.
         metrics: Values of the user's metrics by name.
+        images: Name and primary score of each image, sorted by name; without images in which nothing counts.
     """
 
     scores: AnyScores
@@ -42,6 +43,7 @@ class EvaluationResult(Generic[AnyScores]):
     weights: str = ""
     pooling_activity: Sequence[float] = ()
     metrics: Mapping[str, Measured] = field(default_factory=dict)
+    images: Sequence[tuple[str, float]] = ()
 
     @property
     def view(self) -> str:

@@ -9,6 +9,7 @@ from torchmetrics import MeanMetric
 
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.dtypes import to_float64
+from refinenet_pl.evaluation.image_scores import ImageScores
 from refinenet_pl.evaluation.result import EvaluationResult
 from refinenet_pl.evaluation.value_inference import Activation, ValueInference
 from refinenet_pl.metrics.depth import DepthErrors, DepthScores
@@ -86,6 +87,7 @@ class ValueEvaluator(nn.Module):
         self._criterion = (criterion,)  # in a tuple, because it is a module of the task
         self.loss_of_logits = loss_of_logits
         self.metric = metric
+        self.images = ImageScores()
         self.inference = ValueInference()
         self._loss = DoubleMean()
 
@@ -94,7 +96,14 @@ class ValueEvaluator(nn.Module):
         """Mean of the loss over all values that count."""
         return self._loss.on(self.metric.device)
 
-    def update(self, network: DenseNetwork, image: Tensor, target: Tensor, normalize: Callable[[Tensor], Tensor]) -> Tensor:
+    def update(
+        self,
+        network: DenseNetwork,
+        image: Tensor,
+        target: Tensor,
+        normalize: Callable[[Tensor], Tensor],
+        names: Sequence[str] = (),
+    ) -> Tensor:
         """Evaluate images of one size.
 
         Args:
@@ -102,6 +111,7 @@ class ValueEvaluator(nn.Module):
             image: uint8 or float (N, C, H, W) in 0..255.
             target: Float (N, channels, H, W), NaN where unknown.
             normalize: Maps uint8 or float (N, C, H, W) in 0..255 to the network's input.
+            names: Name of each image; empty if unknown.
 
         Returns:
             Predicted values, float (N, channels, H, W).
@@ -111,7 +121,10 @@ class ValueEvaluator(nn.Module):
         total, weight = self._criterion[0](self._loss_input(prediction), target, valid)
         if weight > 0:
             self.loss.update(to_float64(total) / to_float64(weight), to_float64(weight))
-        self.metric.update(prediction, target.nan_to_num(), valid)
+        known = target.nan_to_num()
+        self.metric.update(prediction, known, valid)
+        if names:
+            self.images.add(names, self.metric.image_scores(prediction, known, valid))
         return prediction
 
     def _loss_input(self, prediction: Tensor) -> Tensor:
@@ -128,9 +141,11 @@ class ValueEvaluator(nn.Module):
             weights: Digest of the evaluated weights.
             pooling_activity: Activity in the same evaluation.
         """
-        return EvaluationResult(self.metric.scores(), self.loss.compute().item(), self.inference, weights, pooling_activity)
+        found, loss, images = self.metric.scores(), self.loss.compute().item(), self.images.gather()
+        return EvaluationResult(found, loss, self.inference, weights, pooling_activity, images=images)
 
     def reset(self) -> None:
         """Reset all sums."""
         self.metric.reset()
         self.loss.reset()
+        self.images.reset()

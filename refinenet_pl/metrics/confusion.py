@@ -150,6 +150,26 @@ class ConfusionMatrix(Metric):
         return self.counts
 
 
+def image_miou(prediction: Tensor, label: Tensor, metric: ConfusionMatrix, labeled_only: bool = False) -> list[float]:
+    """Compute the mean IoU of each image of a batch, see `Scores.miou`.
+
+    Args:
+        prediction: Integer class ids (N, H, W).
+        label: Integer class ids and the ignored label (N, H, W).
+        metric: Metric with the classes; it is not changed.
+        labeled_only: See `scores`.
+
+    Returns:
+        N numbers; NaN for an image without labeled pixels.
+    """
+    names, found = [str(index) for index in range(metric.classes)], []
+    for guess, truth in zip(prediction, label, strict=True):
+        single = ConfusionMatrix(metric.classes, metric.ignore_index, metric.predictions > metric.classes).to(label.device)
+        single.update(guess, truth)
+        found.append(scores(single.counts.cpu().numpy(), names, labeled_only).miou)
+    return found
+
+
 def _mean(values: np.ndarray) -> float:
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")

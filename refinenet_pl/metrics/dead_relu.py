@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,20 @@ MIN_SHARE = 0.05
 """Min share of positive values before the pooling of an active block; blocks that contribute to the scores have 0.1 to 0.5."""
 
 
+class Activity(NamedTuple):
+    """Activity of the ReLUs before the pooling of each block, deepest block first.
+
+    Attributes:
+        positive: Share of values above 0, about 0.5 before training.
+        dead: Share of channels in which no value was above 0.
+    """
+
+    positive: list[float]
+    dead: list[float]
+
+
 class PoolingActivity(Metric):
-    """Share of values above 0 before the ReLU of each block's chained residual pooling.
+    """Activity of the ReLU before each block's chained residual pooling.
 
     This ReLU is on the main path of a block. If the weights make all its inputs negative, they no longer get a gradient: the
     block and all deeper ones stay inactive, and the training continues without them.
@@ -27,6 +39,7 @@ class PoolingActivity(Metric):
 
     full_state_update = False
     counts: Tensor
+    alive: Tensor
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -34,6 +47,8 @@ class PoolingActivity(Metric):
         # A tuple, because the metric would register the network's parameters as its own otherwise.
         self.units = tuple(unit for unit in units if unit.relu)
         self.add_state("counts", torch.zeros(2, len(self.units), dtype=torch.long), dist_reduce_fx="sum")
+        channels = max((unit.channels for unit in self.units), default=0)
+        self.add_state("alive", torch.zeros(len(self.units), channels, dtype=torch.long), dist_reduce_fx="max")
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -56,19 +71,20 @@ class PoolingActivity(Metric):
 
         Args:
             place: Index of the block, 0 for the deepest.
-            values: Float, any shape.
+            values: Float (N, C, H, W).
         """
-        self.counts[0, place] += (values > 0).sum()
+        positive = values > 0
+        self.counts[0, place] += positive.sum()
         self.counts[1, place] += values.numel()
+        self.alive[place, : values.shape[1]] |= positive.any(3).any(2).any(0).long()
 
-    def compute(self) -> list[float]:
-        """Compute the share of values above 0 over all processes.
-
-        Returns:
-            One share per block, deepest first, about 0.5 before training; empty if nothing was counted.
-        """
-        counts = to_float64(self.counts)
-        return (counts[0] / counts[1]).tolist() if counts[1].all() else []
+    def compute(self) -> Activity:
+        """Compute the shares over all processes; they are empty if nothing was counted."""
+        counts, alive = to_float64(self.counts), to_float64(self.alive.sum(1))
+        if not counts[1].all():
+            return Activity([], [])
+        channels = to_float64(torch.tensor([unit.channels for unit in self.units], device=self.alive.device))
+        return Activity((counts[0] / counts[1]).tolist(), (1 - alive / channels).tolist())
 
 
 def inactive_blocks(records: Mapping[tuple[str, int], dict[str, Any]]) -> list[str]:

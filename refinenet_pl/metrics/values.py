@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +30,26 @@ class ValuesMetric(Metric):
     @abstractmethod
     def scores(self) -> ScoreSet:
         """Compute the scores over all processes."""
+
+    def image_scores(self, prediction: Tensor, target: Tensor, valid: Tensor) -> list[float | None]:
+        """Compute the primary score of each image of a batch; this metric is not changed.
+
+        Args:
+            prediction: Float (N, C, H, W).
+            target: Float (N, C, H, W).
+            valid: Bool (N, C, H, W); other values do not count.
+
+        Returns:
+            N numbers; None for an image in which nothing counts.
+        """
+        single, found = deepcopy(self), list[float | None]()
+        single.sync_on_compute = False  # an image is evaluated by one process
+        for image in zip(prediction[:, None], target[:, None], valid[:, None], strict=True):
+            single.reset()
+            single.update(*image)
+            scores = single.scores()
+            found.append(scores.known().get(scores.SCORES[0].name))
+        return found
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
         # The base class converts the sums to float16 in `to(torch.float16)`, and has no exception for Apple's GPUs.

@@ -113,6 +113,7 @@ class ChainedResidualPooling(nn.Module):
         shortcut: Shortcut = "identity",
     ):
         super().__init__()
+        self.channels = channels
         self.convs = nn.ModuleList(convolution(channels, channels, kernel_size) for _ in range(blocks))
         self.pool = pool
         self.order = order

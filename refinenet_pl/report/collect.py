@@ -5,13 +5,14 @@ from pathlib import Path
 
 from refinenet_pl.ablation.comparison import get
 from refinenet_pl.ablation.figures import Report, Row, build_report
-from refinenet_pl.ablation.records import RecordError, find_seeds, read_records
+from refinenet_pl.ablation.records import RecordError, find_seeds
 from refinenet_pl.ablation.scores import shown
-from refinenet_pl.ablation.table import Cell, Table
+from refinenet_pl.ablation.table import Table
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_table, names
 from refinenet_pl.metrics.registry import KINDS
 from refinenet_pl.metrics.score import Score, ScoreSet
+from refinenet_pl.report.free_table import free_table
 from refinenet_pl.tracking.identity import RunId
 
 IMAGE, LABEL, PREDICTION, ERROR = "-image.jpg", "-label.png", "-prediction.png", "-error.png"
@@ -107,7 +108,7 @@ def collect(directory: Path, tables: list[str], split: str) -> list[Group]:
     groups = []
     for folder in folders:
         name, _, recipe = folder.name.partition("@")
-        table = _table(known.get(name, name), folder)
+        table = _table(known.get(name, name), folder, split)
         if table is not None:
             seeds = find_seeds(table, recipe, str(folder.parent))
             groups.append(Group(build_report(table, recipe, str(folder.parent), seeds, split=split), folder.parent))
@@ -116,14 +117,8 @@ def collect(directory: Path, tables: list[str], split: str) -> list[Group]:
     return groups
 
 
-def _table(name: str, folder: Path) -> Table | None:
-    """Table with this name or file, otherwise one with a row for each cell found; None if there are no runs."""
+def _table(name: str, folder: Path, split: str) -> Table | None:
+    """Table with this name or file, otherwise one of the runs found; None if there are none."""
     if name in names(TABLES) or name.endswith((".yaml", ".yml")):
         return read_table(find_table(name))
-    found = {cell for cell, _ in read_records(folder.parent, folder.name)}
-    cells = sorted(found | {path.name for path in folder.iterdir() if any(path.glob("seed*"))})
-    if not cells:
-        return None
-    reference = next((cell for cell in ("default", "paper") if cell in cells), cells[0])
-    words = (f"Runs of {name}", "not in the paper", "Runs without a table.")
-    return Table(folder, name, *words, reference, {cell: Cell(cell, cell) for cell in cells})
+    return free_table(folder, split)

@@ -154,7 +154,7 @@ class DenseTask(LightningModule):
         optimizer = build_optimizer(self.optimizer_choice, self.network, encoder, rate, factor, *decay)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(self.schedule_choice, optimizer, steps, h["power"], h["warmup_steps"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "learning_rate"}}
 
     @property
     def dense_network(self) -> DenseNetwork:
@@ -162,7 +162,7 @@ class DenseTask(LightningModule):
         return as_dense_network(self.network)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Finish the gradients, log `train/loss`, the mean over all pixels of the step, and check for divergence.
+        """Finish the gradients, log their norm and `train/loss`, the mean over its pixels, and check for divergence.
 
         Raises:
             DivergenceError: A loss or a gradient norm is NaN or infinite.
@@ -172,7 +172,9 @@ class DenseTask(LightningModule):
         values, precision = [loss], self.trainer.precision_plugin
         if not (isinstance(precision, MixedPrecision) and precision.scaler):  # a scaler skips steps whose gradients overflow
             gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
-            values += [torch.nn.utils.get_total_norm(gradients)] if gradients else []
+            if gradients:
+                values.append(torch.nn.utils.get_total_norm(gradients))
+                self.log("gradients/norm", values[-1])  # before they are clipped
         step = self.trainer.global_step + 1
         self.divergence.note(step, values)
         if self.divergence.is_due(step):
@@ -248,11 +250,12 @@ class DenseTask(LightningModule):
         """Compute the result of the evaluator of `val` or `test`."""
 
     def on_validation_epoch_end(self) -> None:
-        """Log and keep the scores, and log the active share of each pooling block's ReLUs."""
+        """Log and keep the scores, and log the share of positive values and of dead ReLUs before each block's pooling."""
         shares: list[float] = []
         if self._counts_activity:
-            shares = self.activity.compute()
-            self.log_dict({f"val/active/block_{number}": share for number, share in enumerate(shares, start=1)})
+            shares, dead = self.activity.compute()
+            self.log_dict({f"active_relu/block_{number}": share for number, share in enumerate(shares, start=1)})
+            self.log_dict({f"dead_relu/block_{number}": share for number, share in enumerate(dead, start=1)})
         self._finish("val", self._validated, shares)
 
     def on_test_epoch_end(self) -> None:

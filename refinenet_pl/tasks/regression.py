@@ -161,7 +161,8 @@ class RegressionTask(DenseTask):
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         """Add a batch to the evaluator of `val` or `test`."""
         target = batch["target"].as_subclass(Tensor)
-        prediction = self.evaluator(stage).update(self.dense_network, batch["image"], target, self._normalize)
+        names = batch.get("name", ())
+        prediction = self.evaluator(stage).update(self.dense_network, batch["image"], target, self._normalize, names)
         known = ~target.isnan()
         self.measured(stage).update(prediction[known], target[known])
 

@@ -233,7 +233,8 @@ class SegmentationTask(DenseTask):
     def evaluate(self, stage: str, batch: dict[str, Any]) -> None:
         """Add a batch to the evaluator of `val` or `test`."""
         label = batch["mask"].as_subclass(Tensor)
-        prediction = self.evaluator(stage).update(self.dense_network, batch["image"], label, self._normalize)
+        names = batch.get("name", ())
+        prediction = self.evaluator(stage).update(self.dense_network, batch["image"], label, self._normalize, names)
         self.measured(stage).update(prediction, label)
 
     def compute_result(self, stage: str, weights: str, pooling_activity: Sequence[float]) -> EvaluationResult[Scores]:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from refinenet_pl.evaluation.result import Measured
+from refinenet_pl.metrics.score import Score
 
 
 class UserMetrics(nn.Module):
@@ -60,6 +61,10 @@ class UserMetrics(nn.Module):
                 )
             found[name] = Measured(value.item(), metric.higher_is_better is not False)
         return found
+
+    def described(self) -> list[Score]:
+        """Name and direction of each metric, as a score without a unit."""
+        return [Score(name, name, "", metric.higher_is_better is not False) for name, metric in self._by_name.items()]
 
     def reset(self) -> None:
         """Reset all sums."""

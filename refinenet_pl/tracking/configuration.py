@@ -1,6 +1,7 @@
 """Resolved configuration of a run: saved in its directory, and compared with others."""
 
 import sys
+from dataclasses import fields
 from typing import Any
 
 import yaml
@@ -8,16 +9,17 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from refinenet_pl.files import replaced
 from refinenet_pl.tracking.identity import SIDE_OPTIONS, RunId
+from refinenet_pl.tracking.log_options import LogOptions
 
 # A run may resume with other values of these: they change how it is computed or shown, not its result.
 WITHOUT_EFFECT = {
     *SIDE_OPTIONS, "reuse", "run.root", "data.root", "data.num_workers", "model.compile",
-    "model.network.init_args.checkpoint_activations",
+    "model.network.init_args.checkpoint_activations", *(f"log.{field.name}" for field in fields(LogOptions)),
 } | {
     f"trainer.{name}"
     for name in (
         "accelerator", "accumulate_grad_batches", "devices", "enable_model_summary", "enable_progress_bar",
-        "log_every_n_steps", "num_nodes", "profiler", "strategy",
+        "log_every_n_steps", "logger", "num_nodes", "profiler", "strategy",
     )
 }  # fmt: skip
 
@@ -36,7 +38,9 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[A
         Both values by dotted key where they differ; None for a missing one.
     """
     one, other = LATER_OPTIONS | flatten(one), LATER_OPTIONS | flatten(other)
-    keys = sorted((one.keys() | other.keys()) - WITHOUT_EFFECT)
+    # The loggers of `trainer.logger` have keys of their own, below it.
+    compared = {key for key in one.keys() | other.keys() if not key.startswith("trainer.logger.")}
+    keys = sorted(compared - WITHOUT_EFFECT)
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from refinenet_pl.files import expand_path
 
 # Command-line options of a run that have no effect on the training.
-SIDE_OPTIONS = ("base", "track", "match_classes")
+SIDE_OPTIONS = ("base", "track", "match_classes", "log")
 
 # Names of a run's checkpoints.
 BEST, LAST = "best.ckpt", "last.ckpt"

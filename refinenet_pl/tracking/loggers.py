@@ -1,12 +1,14 @@
 """Loggers of a run: W&B, CSV files, or none."""
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from refinenet_pl.metrics.score import Score
 from refinenet_pl.tracking.identity import RunId
 from refinenet_pl.tracking.wandb import WandbTracker
 
@@ -34,7 +36,9 @@ class SafeCSVLogger(CSVLogger):
             rank_zero_warn(f"{file}: {error.strerror}; the values are kept in memory and written when there is space")
 
 
-def build_loggers(track: Track, run: RunId, config: dict[str, Any], job_type: str, revision: str | None) -> list[Logger]:
+def build_loggers(
+    track: Track, run: RunId, config: dict[str, Any], job_type: str, revision: str | None, scores: Iterable[Score] = ()
+) -> list[Logger]:
     """Build the loggers of a run.
 
     Args:
@@ -43,8 +47,9 @@ def build_loggers(track: Track, run: RunId, config: dict[str, Any], job_type: st
         config: Its resolved configuration.
         job_type: `train`, `validate` or `test`.
         revision: Git revision of the source.
+        scores: Scores of the task.
     """
     # Without `version`, because CSVLogger empties the directory of a given version, and values from before an interruption
     # would be lost.
     loggers: list[Logger] = [] if track == "none" else [SafeCSVLogger(run.directory / "metrics", name=job_type)]
-    return [*loggers, WandbTracker(run, config, job_type, revision)] if track == "wandb" else loggers
+    return [*loggers, WandbTracker(run, config, job_type, revision, scores)] if track == "wandb" else loggers

@@ -3,7 +3,9 @@
 import os
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
@@ -14,18 +16,25 @@ from refinenet_pl.files import replaced, slug
 from refinenet_pl.metrics.registry import SCORES, primary_score
 from refinenet_pl.metrics.score import Score
 from refinenet_pl.tracking.identity import SIDE_OPTIONS, RunId
-from refinenet_pl.tracking.wandb_media import sample_image, score_media
-from refinenet_pl.visualization.sample import Sample
+from refinenet_pl.tracking.tracker import Tracker
+from refinenet_pl.tracking.wandb_artifacts import checkpoint_artifact, dataset_artifact, model_name
+from refinenet_pl.tracking.wandb_media import ranked_table, sample_image, score_media
+from refinenet_pl.visualization.sample import RankedSample, Sample
 
 # Max characters of names and groups, of tags, and of ids, to which W&B appends names of tables.
 LONGEST, LONGEST_TAG, LONGEST_ID = 128, 64, 80
 # Seconds that an unresponsive server may delay the start and the end of a run (W&B's defaults: 90 s and no limit); and copies
 # of files instead of links, which break when the directory is moved.
+# Artifacts have longer: this number of seconds, and a second for each megabyte.
+ARTIFACT_TIMEOUT = 60
 SETTINGS = {"WANDB_INIT_TIMEOUT": "60", "WANDB_FINISH_TIMEOUT": "120", "WANDB_SYMLINK": "false"}
 
 
-class WandbTracker(WandbLogger):
-    """WandbLogger with scores, confusion matrices and sample images of a run, which never stops a training.
+_LOSS = Score("loss", "loss", "", higher_is_better=False)
+
+
+class WandbTracker(WandbLogger, Tracker):
+    """WandbLogger with scores, confusion matrices, images and artifacts of a run, which never stops a training.
 
     Without an API key (WANDB_API_KEY, or `wandb login`), or if the server does not respond at the start, the run is recorded
     offline in its own directory, to be sent later with `wandb sync`. If WANDB_MODE is set, it decides. There is never a prompt.
@@ -36,11 +45,12 @@ class WandbTracker(WandbLogger):
         config: Its resolved configuration, logged as the W&B config, with the network's arguments as `network.*`.
         job_type: `train`, `validate` or `test`.
         revision: Git revision of the source, logged as a tag.
+        scores: Scores of the task, whose best and last values on `val` are in the summary.
     """
 
     _experiment: Any  # W&B's run; a dummy after a failure
 
-    def __init__(self, run: RunId, config: dict[str, Any], job_type: str, revision: str | None):
+    def __init__(self, run: RunId, config: dict[str, Any], job_type: str, revision: str | None, scores: Iterable[Score] = ()):
         network = config["model"]["network"]
         arguments = network.get("init_args", {})
         tags = [run.recipe, config["data"]["dataset"], arguments.get("encoder_name"), revision and revision[:10]]
@@ -58,6 +68,7 @@ class WandbTracker(WandbLogger):
         )
         self.run = run
         self.job_type = job_type
+        self.scores = tuple(scores)
 
     @property
     @rank_zero_experiment
@@ -80,8 +91,16 @@ class WandbTracker(WandbLogger):
         shown = {name: value for name, value in metrics.items() if "/iou/" not in name}
         self._attempt(lambda wandb_run: wandb_run.log(shown | ({} if step is None else {"trainer/global_step": step})))
 
+    def log_class_curves(self, name: str, iou: dict[str, float], step: int) -> None:
+        """Log the IoU of classes in a section of their own, such as `val_iou/sky`."""
+        values = {f"{name}_iou/{label}": value for label, value in iou.items()}
+        self._attempt(lambda wandb_run: wandb_run.log(values | {"trainer/global_step": step}))
+
     def log_best(self, score: Score, value: float) -> None:
-        """Set the best validation score in the summary, such as `val/miou_best`; `val/miou` there is the last one."""
+        """Set the best validation score in the summary, such as `val/miou_best`.
+
+        `val/miou.max` there is the best one since the last start, because W&B does not restore it in an offline run.
+        """
         self._attempt(lambda wandb_run: wandb_run.summary.update({f"val/{score.name}_best": value}))
 
     def log_curve(self, record: dict[str, Any]) -> None:
@@ -114,27 +133,44 @@ class WandbTracker(WandbLogger):
         """
         self._attempt(lambda wandb_run: wandb_run.log({**score_media(name, evaluation), "trainer/global_step": step}))
 
-    def log_samples(self, samples: list[Sample], step: int) -> None:
-        """Log images with predictions, see `sample_image`.
-
-        Args:
-            samples: The images.
-            step: Number of training steps.
-        """
+    def log_samples(self, samples: Sequence[Sample], step: int) -> None:
+        """Log images with predictions, see `sample_image`."""
         self._attempt(
             lambda wandb_run: wandb_run.log({"samples": [sample_image(s) for s in samples], "trainer/global_step": step})
         )
 
-    def save_files(self, *patterns: str) -> None:
-        """Upload files of the run's directory, so that other machines can download them.
+    def log_ranked(self, name: str, samples: Sequence[RankedSample], step: int) -> None:
+        """Log a table of images, such as `val/predictions`, see `ranked_table`."""
+        content = {f"{name}/predictions": samples, "trainer/global_step": step}
+        if samples:
+            self._attempt(lambda wandb_run: wandb_run.log(content | {f"{name}/predictions": ranked_table(samples)}))
 
-        Args:
-            patterns: Glob patterns, relative to the directory.
-        """
+    def save_files(self, files: Sequence[Path]) -> None:
+        """Upload files of the run's directory, so that other machines can download them."""
         home = self.run.directory
-        files = [file for pattern in patterns for file in sorted(home.glob(pattern))]
-        # Expanded here, because W&B would read brackets and question marks in the directory's name as patterns too.
+        # Not as a pattern, because W&B would read brackets and question marks in the directory's name as one.
         self._attempt(lambda wandb_run: [wandb_run.save(str(file), str(home), policy="now", glob=False) for file in files])
+
+    def save_checkpoints(self, files: Sequence[Path], record: dict[str, Any]) -> None:
+        """Log the checkpoints as versions of one artifact, with the aliases `best` and `last` and their scores."""
+
+        def log(wandb_run: Any) -> None:
+            for file in files:
+                logged = wandb_run.log_artifact(checkpoint_artifact(wandb_run.id, file, record), aliases=[file.stem])
+                if not wandb_run.offline:  # its end waits for less time
+                    logged.wait(timeout=ARTIFACT_TIMEOUT + file.stat().st_size // 10**6)
+
+        self._attempt(log)
+
+    def use_dataset(self, facts: dict[str, Any]) -> None:
+        """Note the dataset in the config and, online, as an artifact that the run uses."""
+        self._attempt(lambda wandb_run: wandb_run.config.update({"dataset": facts}, allow_val_change=True))
+        self._attempt(lambda wandb_run: _use(wandb_run, dataset_artifact(facts)))
+
+    def use_checkpoint(self, name: str) -> None:
+        """Note, online, that the run uses the artifact of its training's checkpoint."""
+        training = model_name(_id(self.run, "train"))
+        self._attempt(lambda wandb_run: _use(wandb_run, f"{training}:{Path(name).stem}"))
 
     @rank_zero_only
     def _attempt(self, act: Callable[[Any], Any]) -> None:
@@ -171,7 +207,30 @@ class WandbTracker(WandbLogger):
             started = wandb.init(**{**arguments, "mode": "offline"})
         started.define_metric("trainer/global_step", hidden=True)
         started.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        started.define_metric("val_iou/*", step_metric="epoch", step_sync=True)
+        for score in (_LOSS, *self.scores):
+            summary = f"{'max' if score.higher_is_better else 'min'},last"
+            started.define_metric(f"val/{score.name}", step_metric="epoch", step_sync=True, summary=summary)
         return started
+
+
+def _use(wandb_run: Any, artifact: Any) -> None:
+    """Note that a run uses an artifact, which W&B does online only; a server that does not respond delays it by a minute."""
+    if wandb_run.offline or wandb_run.disabled:
+        return
+    errors: list[Exception] = []
+
+    def use() -> None:
+        try:
+            wandb_run.use_artifact(artifact)
+        except Exception as error:  # of several libraries
+            errors.append(error)
+
+    worker = Thread(target=use, daemon=True)
+    worker.start()
+    worker.join(ARTIFACT_TIMEOUT)
+    if errors or worker.is_alive():
+        rank_zero_warn(f"W&B does not show what {wandb_run.name} uses: {errors[0] if errors else 'no response'}")
 
 
 def _id(run: RunId, job_type: str) -> str:

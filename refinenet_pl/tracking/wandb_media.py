@@ -1,12 +1,13 @@
 """Tables, charts and images for W&B, which is imported when they are logged."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from refinenet_pl.visualization.sample import MaskSample, Sample
+from refinenet_pl.visualization.panels import panels, side_by_side
+from refinenet_pl.visualization.sample import MaskSample, RankedSample, Sample
 from refinenet_pl.visualization.scores import PER_CLASS, per_class_rows, plot_confusion
-from refinenet_pl.visualization.value_samples import side_by_side
 from refinenet_pl.visualization.value_scores import COLUMNS, value_rows
 
 # W&B plots no chart of a table with more rows, so a confusion matrix of more than 100 classes is logged as an image only.
@@ -50,7 +51,20 @@ def sample_image(sample: Sample) -> Any:
     labels = {**dict(enumerate(sample.classes.names)), sample.classes.ignore_index: "void"}
     masks = {"prediction": sample.prediction, "ground truth": sample.label}
     overlays = {name: {"mask_data": mask, "class_labels": labels} for name, mask in masks.items()}
-    return wandb.Image(sample.image, masks=overlays, caption=sample.name)
+    return wandb.Image(sample.image, masks=overlays, caption=sample.name, file_type="jpg")
+
+
+def ranked_table(samples: Sequence[RankedSample]) -> Any:
+    """Build W&B's table of images: rank, name, score as shown, and the panels of `panels`."""
+    import wandb
+
+    score = samples[0].score
+    rows = []
+    for ranked in samples:
+        shown = panels(ranked.sample)
+        images = [wandb.Image(panel, file_type="jpg" if title == "image" else "png") for title, panel in shown.items()]
+        rows.append([ranked.rank, ranked.sample.name, round(score.factor * ranked.value, score.decimals + 1), *images])
+    return wandb.Table(["rank", "name", score.heading, *panels(samples[0].sample)], rows)
 
 
 def _confusion_chart(evaluation: dict[str, Any], name: str) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refinenet_pl.datasets.classes import Classes
+from refinenet_pl.metrics.score import Score
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,20 @@ class ValueSample:
 
 
 Sample = MaskSample | ValueSample
+
+
+@dataclass(frozen=True)
+class RankedSample:
+    """A sample of a split with its rank by the score of each image.
+
+    Attributes:
+        sample: The image with its label and prediction.
+        score: The score that ranks the images.
+        value: Stored value of the score for this image.
+        rank: `worst` or `best`, with a number from 1, such as `worst 1`.
+    """
+
+    sample: Sample
+    score: Score
+    value: float
+    rank: str

@@ -9,14 +9,12 @@ from PIL import Image, ImageDraw
 from refinenet_pl.datasets.values import Values
 from refinenet_pl.visualization.color_bar import with_color_bar
 from refinenet_pl.visualization.legend import Writer
+from refinenet_pl.visualization.panels import GAP, row_of, side_by_side
 from refinenet_pl.visualization.sample import ValueSample
 from refinenet_pl.visualization.values import UNKNOWN, color_limits, colorize_values
 
 ERROR_COLORS = "Reds"
 """Color map of errors; white is 0."""
-
-GAP = 4
-"""Pixels between panels."""
 
 
 def errors(prediction: np.ndarray, target: np.ndarray, values: Values) -> np.ndarray:
@@ -83,24 +81,13 @@ def value_sample(name: str, image: np.ndarray, target: np.ndarray, prediction: n
     )
 
 
-def side_by_side(sample: ValueSample) -> np.ndarray:
-    """Place image, values, prediction and errors in a row: uint8 (height, 4 widths and gaps, 3), on white."""
-    return _row([sample.image, sample.label, sample.prediction, sample.error])
-
-
 def sheet(samples: Sequence[ValueSample]) -> np.ndarray:
     """Place the rows of one or more samples below each other, with headings: uint8 (height, width, 3), on white."""
     headings = [_heading(text, samples[0].image.shape[1]) for text in ("image", "ground truth", "prediction", "error")]
-    rows = [_row(headings), *map(side_by_side, samples)]
+    rows = [row_of(headings), *map(side_by_side, samples)]
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return np.concatenate(padded)
-
-
-def _row(panels: list[np.ndarray]) -> np.ndarray:
-    height = max(panel.shape[0] for panel in panels)
-    padded = [np.pad(p, ((0, height - p.shape[0]), (0, GAP), (0, 0)), constant_values=255) for p in panels]
-    return np.concatenate(padded, 1)[:, :-GAP]
 
 
 def _heading(text: str, width: int) -> np.ndarray:

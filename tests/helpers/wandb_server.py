@@ -9,6 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
 
+from helpers.wandb_artifacts import Artifacts
+from helpers.wandb_sweeps import Sweeps
+from helpers.wandb_views import Views
+
 KEY = "0123456789" * 4
 ENTITY, PROJECT = "team", "refinenet_pl"
 
@@ -25,6 +29,9 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs: dict[str, dict] = {}
+        self.sweeps = Sweeps(ENTITY, PROJECT, self.runs)
+        self.views = Views(ENTITY, PROJECT)
+        self.artifacts = Artifacts(self.url, ENTITY, PROJECT)
         self.lock = Lock()
 
     @property
@@ -41,7 +48,8 @@ class Server(ThreadingHTTPServer):
         run, name = self.runs.get(given.get("name")), given.get("name")
         project = {"id": "p", "internalId": "1", "name": PROJECT, "entity": {"id": "e", "name": ENTITY}}
         page = {"pageInfo": {"endCursor": None, "hasNextPage": False}}
-        match (re.search(r"(?:query|mutation)\s+(\w+)", query) or [None, ""])[1]:
+        operation = (re.search(r"(?:query|mutation)\s+(\w+)", query) or [None, ""])[1]
+        match operation:
             case "UpsertBucket":
                 run = self.runs.setdefault(name, {"files": {}, "history": []})
                 run |= {key: value for key, value in given.items() if value is not None}
@@ -55,6 +63,8 @@ class Server(ThreadingHTTPServer):
                 return {"model": {**project, "bucket": None}}
             case "Viewer":
                 return {"viewer": {"id": "u", "entity": ENTITY, "flags": "{}", "teams": {"edges": []}}}
+            case "Runs" if given["project"] != PROJECT:
+                return {"project": None}
             case "Runs":
                 edges = [{"node": self._run(run), "cursor": str(index)} for index, run in enumerate(self.runs.values())]
                 return {"project": {**project, "runCount": len(edges), "readOnly": False, "runs": {"edges": edges, **page}}}
@@ -65,7 +75,8 @@ class Server(ThreadingHTTPServer):
                 files = [self._file(name, file, len(run["files"][file])) for file in run["files"] if file in wanted]
                 edges = [{"node": file, "cursor": file["name"]} for file in files]
                 return {"project": {**project, "run": {"fileCount": len(edges), "files": {"edges": edges, **page}}}}
-        return None  # artifacts, which no test reads
+        parts = (self.sweeps, self.views, self.artifacts)
+        return next((found for part in parts if (found := part.answer(operation, given)) is not None), None)
 
     def _file(self, run: str, name: str, size: int) -> dict[str, Any]:
         url = f"{self.url}/store/{run}/{name}"
@@ -100,7 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         _, _, run, name = self.path.split("/", 3)
         with self.server.lock:
-            self.server.runs[run]["files"][name] = self._body()
+            owner = self.server.artifacts.stored if run.startswith("artifact-") else self.server.runs
+            owner[run]["files"][name] = self._body()
         self._send(b"")
 
     def do_GET(self) -> None:

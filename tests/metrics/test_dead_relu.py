@@ -22,19 +22,29 @@ def test_share_of_values_above_zero():
         unit.register_forward_pre_hook(lambda unit, inputs: expected.append((inputs[0] > 0).float().mean().item()))
     activity, image = PoolingActivity(model), torch.randn(2, 3, 64, 96)
     model(image)
-    assert activity.compute() == []  # nothing is counted outside `counting`
+    assert activity.compute().positive == []  # nothing is counted outside `counting`
     with activity.counting():
         model(image)
-    assert activity.compute() == pytest.approx(expected[4:], abs=1e-6)
+    assert activity.compute().positive == pytest.approx(expected[4:], abs=1e-6)
     assert len(units) == 4 and min(expected) > 0 and max(expected) < 1
     model(torch.randn(2, 3, 64, 96))
-    assert activity.compute() == pytest.approx(expected[4:8], abs=1e-6)
+    assert activity.compute().positive == pytest.approx(expected[4:8], abs=1e-6)
 
 
 def test_zero_is_not_active():
     activity = PoolingActivity(tiny(cascade=1))
-    activity.update(0, torch.tensor([-1.0, 0.0, 0.0, 2.0]))
-    assert activity.compute() == [0.25]
+    channels = activity.units[0].channels
+    activity.update(0, torch.tensor([-1.0, 0.0, 0.0, 2.0]).expand(2, channels, 1, 4))
+    assert activity.compute() == ([0.25], [0.0])
+
+
+def test_dead_channels_have_no_positive_value_in_any_image():
+    activity = PoolingActivity(tiny(cascade=1))
+    values = torch.full((2, activity.units[0].channels, 3, 3), -1.0)
+    values[1, 0, 2, 2] = 1
+    activity.update(0, values)
+    activity.update(0, values.roll(1, 1))
+    assert activity.compute().dead == [1 - 2 / activity.units[0].channels]
 
 
 @torch.no_grad()
@@ -46,7 +56,7 @@ def test_finds_inactive_blocks_with_the_relu(arguments, blocks):
     activity = PoolingActivity(model)
     with activity.counting():
         model(torch.randn(1, 3, 64, 64))
-    assert [share > 0.05 for share in activity.compute()] == [block != 1 for block in range(blocks)]
+    assert [share > 0.05 for share in activity.compute().positive] == [block != 1 for block in range(blocks)]
     assert not list(activity.parameters())
 
 
@@ -75,7 +85,7 @@ def test_recorded_by_training(tmp_path):
     shares = fit(tmp_path / "usual", "--track=csv")["pooling_activity"]
     assert len(shares) == 4 and all(0 <= share <= 1 for share in shares) and any(shares)
     (logged,) = tmp_path.rglob("metrics.csv")
-    assert "val/active/block_4" in logged.read_text().splitlines()[0]
+    assert "active_relu/block_4" in logged.read_text().splitlines()[0]
     assert fit(tmp_path / "without", "--model.network.init_args.pooling_relu=false")["pooling_activity"] == []
 
 

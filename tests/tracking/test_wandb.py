@@ -1,5 +1,6 @@
 """W&B records of runs, read from W&B's own files and from a server for the real client."""
 
+import hashlib
 import json
 import os
 import re
@@ -93,7 +94,8 @@ def test_config_tags_and_summary(resumed, folders):
     assert found["tags"][:2] == ["scenes", "tu-tf_efficientnet_lite0"]
     scores = {point["epoch"]: point["miou"] for point in record["curve"]}
     assert scores.keys() == {1, 2}, "including the epoch before the interruption"
-    assert found["summary"]["val/miou"] == pytest.approx(scores[2], rel=1e-6)
+    # The highest since the interruption, because an offline run cannot resume its summary.
+    assert found["summary"]["val/miou"] == pytest.approx({"last": scores[2], "max": scores[2]}, rel=1e-6)
     assert found["summary"]["val/miou_best"] == pytest.approx(max(scores.values()), rel=1e-6)
 
 
@@ -103,8 +105,14 @@ def test_values_are_logged_once(folders):
     values = [(name, row["trainer/global_step"]) for row in rows for name in row if name[0] != "_" and name not in counters]
     assert set(Counter(values).values()) == {1}
     names = {name for name, _ in values}
-    assert {"lr-SGD/decoder", "train/images_per_second", "val/miou", "val-multi-scale/miou"} <= names
-    assert not [name for name in names if "/iou/" in name], "class scores are a table"
+    assert {"learning_rate/decoder", "speed/images_per_second", "gradients/norm", "val/miou", "val-multi-scale/miou"} <= names
+    assert {"memory/cpu_gib", "dead_relu/block_1", "active_relu/block_4"} <= names
+    assert not [name for name in names if "/iou/" in name], "curves of classes are in a section of their own"
+    curves = {name for name in names if name.startswith("val_iou/")}
+    assert curves and curves <= {f"val_iou/{name}" for name in Scenes.classes.names}
+    assert len([step for name, step in values if name == "samples._type"]) == 2, (
+        "at each validation, the last of which is the final one"
+    )
     assert sorted(step for name, step in values if name == "train/loss") == list(range(20))
     assert len([step for name, step in values if name == "val/miou"]) == 2, "one per epoch"
 
@@ -120,6 +128,13 @@ def test_finished_run_has_class_table_confusion_and_samples(resumed, folders):
     assert [row[2] for row in chart["data"]] == [count for row in validation["confusion"] for count in row]
     assert "val-multi-scale/classes" in found
     assert found["samples"]["captions"] == ["val_00016", "val_00032", "val_00047", "val_00063"]
+    ranked = json.loads((files / found["val/predictions"]["path"]).read_text())
+    assert ranked["columns"] == ["rank", "name", "mIoU %", "image", "ground truth", "prediction", "error"]
+    ranks, scores = [row[0] for row in ranked["data"]], [row[2] for row in ranked["data"]]
+    assert ranks[:8] == [f"{end} {place}" for end in ("worst", "best") for place in range(1, 5)]
+    assert scores[:4] == sorted(scores[:4]) and scores[4:8] == sorted(scores[4:8], reverse=True) and scores[0] < scores[4]
+    listed = [line.split(",") for line in (resumed.directory / "val-images.csv").read_text().splitlines()]
+    assert listed[0] == ["image", "miou"] and len(listed) == 1 + 80 and listed[1][0] == ranked["data"][0][1]
     for masks in found["samples"]["all_masks"]:
         assert masks.keys() == {"prediction", "ground truth"}
         assert all((files / mask["path"]).is_file() for mask in masks.values())
@@ -148,6 +163,34 @@ def test_synced_run(synced, resumed):
     assert sorted(steps) == list(range(20)), "of both starts"
 
 
+@pytest.mark.slow
+def test_checkpoints_and_tables_of_an_offline_run_are_sent(synced, resumed):
+    best, last = synced.artifacts.of_type("model")
+    for artifact, name in (best, "best"), (last, "last"):
+        content = (resumed.directory / f"{name}.ckpt").read_bytes()
+        assert name in artifact["aliases"] and artifact["files"]["checkpoint.ckpt"] == content
+        assert artifact["metadata"]["sha256"] == hashlib.sha256(content).hexdigest()
+        assert artifact["metadata"]["val"]["miou"] > 0 and resumed.names.items() <= artifact["metadata"].items()
+    tables = {name for artifact in synced.artifacts.of_type("run_table") for name in artifact["files"]}
+    assert {"val/classes.table.json", "val/predictions.table.json"} <= tables
+
+
+@pytest.mark.slow
+def test_lineage_of_an_online_run(tmp_path):
+    with wandb_server.serving() as server:
+        run(*FIT, f"--run.root={tmp_path}", **server.environment)
+        run("test", *SMALL, *NAMES, f"--run.root={tmp_path}", **server.environment)
+        training, test = server.runs
+        stored = server.artifacts.stored
+        used = {name: [stored[artifact] for user, artifact in server.artifacts.used if user == name] for name in server.runs}
+    assert [artifact["type"] for artifact in used[training]] == ["dataset"]
+    assert [artifact["type"] for artifact in used[test]] == ["dataset", "model"] and "best" in used[test][1]["aliases"]
+    assert used[test][1]["run"] == training
+    facts = [artifact["metadata"] for found in (training, test) for artifact in used[found][:1]]
+    assert facts[0]["samples"] == {"train": 24, "val": 24} and facts[1]["samples"] == {"test": 24}
+    assert facts[0]["fingerprint"] == facts[1]["fingerprint"]
+
+
 @pytest.fixture
 def copied(resumed, tmp_path) -> RunId:
     """A copy of the finished run without its W&B record."""
@@ -173,7 +216,7 @@ def test_test_command_is_another_run_of_the_group(copied):
     (folder,) = offline_folders(copied)
     (record,) = inspect(folder, "run")
     assert record["run_group"] == "chained_pooling@scenes" and record["job_type"] == "test"
-    assert {"test/miou", "test/classes", "test/confusion"} <= summary(folder)["summary"].keys()
+    assert {"test/miou", "test/classes", "test/confusion", "test/predictions"} <= summary(folder)["summary"].keys()
     assert json.loads((folder / "files" / "results.json").read_text()) == results(copied)
 
 
@@ -259,6 +302,18 @@ def test_unusual_names(tmp_path, cell):
     output = run(*FIT, "--trainer.max_epochs=1", *names, **OFFLINE)
     (folder,) = offline_folders(RunId("scenes", "compared", cell, 3, str(tmp_path)))
     assert "W&B's record" not in output and summary(folder)["config"]["cell"] == cell
+
+
+def test_content_can_be_switched_off(tmp_path):
+    off = ["--log.samples=0", "--log.class_curves=0", "--log.ranked=0", "--log.checkpoints=false", "--log.dataset=false"]
+    run(*FIT, "--trainer.max_epochs=1", *off, f"--run.root={tmp_path}", **OFFLINE)
+    (folder,) = offline_folders(run_in(tmp_path))
+    found = summary(folder)
+    assert not [name for name in found["summary"] if name.startswith(("samples", "val_iou", "val/predictions"))]
+    assert "dataset" not in found["config"]
+    assert {record["type"] for record in inspect(folder, "artifact")} == {"run_table"}
+    assert not (run_in(tmp_path).directory / "samples").exists() and (run_in(tmp_path).directory / "val-images.csv").is_file()
+    assert "log.samples is -1; it must be 0 or more" in run(*FIT, "--log.samples=-1", f"--run.root={tmp_path}/no", code=1)
 
 
 @pytest.mark.parametrize(("track", "written"), [("csv", {"metrics"}), ("none", set())])
