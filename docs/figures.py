@@ -59,6 +59,8 @@ SAMPLES = ("train", (0, 799))
 # Ten short epochs of the recipe, which take about a minute on two cores.
 CPU = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 RUN = [*CPU, "--trainer.max_epochs=10", "--trainer.limit_train_batches=50", "--trainer.limit_val_batches=5"]
+# Cells of the table chained_pooling that are compared in TensorBoard.
+CELLS = ("pool_conv_4", "no_unit")
 # One step, which logs the same names.
 STEP = [
     *CPU, "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1",
@@ -70,7 +72,7 @@ LEET = {
     "metrics_grid": {"rows": 2, "cols": 3}, "right_sidebar_visible": False,
     "media_visible": True, "media_grid": {"rows": 1, "cols": 4},
 }  # fmt: skip
-CHARTS, OPTIONS = "miou|loss|lr|images", "network|optimizer|learning_rate$|/miou"
+CHARTS, OPTIONS = "val/miou$|loss|learning_rate|images", "network|optimizer|learning_rate$|/miou"
 
 
 def scenes() -> Image.Image:
@@ -154,6 +156,26 @@ def wandb() -> Image.Image:
             opened = browser.new_page(viewport={"width": 1600, "height": 900})
             opened.set_content(terminal.html())
         return Image.open(io.BytesIO(opened.locator("pre").screenshot()))
+
+
+def tensorboard() -> Image.Image:
+    """Train two cells of a table briefly and take a screenshot of their images in TensorBoard."""
+    with TemporaryDirectory() as folder, chromium() as browser:
+        for cell in CELLS:
+            logger = ["--trainer.logger=TensorBoardLogger", f"--trainer.logger.save_dir={folder}/tensorboard"]
+            names = ["--run.table=chained_pooling", f"--run.cell={cell}", "--track=none"]
+            command = [sys.executable, "-m", "refinenet_pl", "fit", "-c", "scenes", *names, *RUN, *logger]
+            subprocess.run(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+        server = [sys.executable, "-m", "tensorboard.main", "--logdir", f"{folder}/tensorboard", "--port", "0"]
+        with subprocess.Popen(server, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            address = next(filter(None, (re.search(r"http://\S+", line) for line in process.stderr)))[0]
+            opened = browser.new_page(viewport={"width": 1200, "height": 840})
+            opened.goto(f"{address}#images")
+            opened.wait_for_timeout(8000)  # it loads the images after the page
+            shown = Image.open(io.BytesIO(opened.screenshot()))
+            process.terminate()
+    return shown
 
 
 def sheet(classes: Classes, rows: dict[str, list[np.ndarray]], height: float) -> Image.Image:
@@ -243,6 +265,11 @@ def wandb_shown() -> list[bytes]:
     return [_json([_recipes("_small", "scenes"), RUN, LEET, CHARTS, OPTIONS, names])]
 
 
+def tensorboard_shown() -> list[bytes]:
+    """Recipe, changed options, and the cells."""
+    return [_json([_recipes("_small", "scenes"), RUN, CELLS])]
+
+
 def _recipes(*names: str) -> list[object]:
     return [yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8")) for name in names]
 
@@ -258,6 +285,7 @@ SHOWN: dict[str, Callable[[], list[bytes]]] = {
     "depth": depth_shown,
     "page": page_shown,
     "wandb": wandb_shown,
+    "tensorboard": tensorboard_shown,
 }
 
 
@@ -318,7 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names.remove("camvid")
     if "camvid" in names and not has_kept_record(options.checkpoint):
         parser.error(f"{options.checkpoint}: its run is not the one in {RESULTS / 'single@camvid' / 'records.jsonl'}")
-    make = {"scenes": scenes, "samples": samples, "depth": depth, "page": page, "wandb": wandb}
+    make = {"scenes": scenes, "samples": samples, "depth": depth, "page": page, "wandb": wandb, "tensorboard": tensorboard}
     for name in names:
         save(name, camvid(options.checkpoint, options.root) if name == "camvid" else make[name]())
         print(f"written: docs/{name}.png")

@@ -49,8 +49,8 @@ def prepare(given: Any, run: RunId, checkpoint: Path | None) -> None:
             require("tensorboard", "tensorboard", f"trainer.logger {name}")
             if options.get("name") == _UNNAMED and options.get("version") is None:
                 options["name"], options["version"] = f"{run.group}/{run.cell}", f"seed{run.seed}"
-            if checkpoint is not None:  # TensorBoard forgets the values of steps that will be repeated
-                entry["dict_kwargs"] = {**(entry.get("dict_kwargs") or {}), "purge_step": _steps(checkpoint)}
+            if checkpoint is not None and "purge_step" in options:  # TensorBoard forgets the values of repeated steps
+                options["purge_step"] = _steps(checkpoint)
         elif _is(entry, CSVLogger):
             if options.get("name") == _UNNAMED:
                 options["name"] = str(run.directory.relative_to(expand_path(run.root)))

@@ -56,11 +56,14 @@ class TensorBoardTracker(OtherTracker):
     def _describe(self, scores: Sequence[str]) -> None:
         from torch.utils.tensorboard.summary import hparams
 
-        settings = self.settings.items()
-        plain = {key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in settings}
+        # Not all options, because each is a column.
+        chosen = {
+            key: value for key, value in self.settings.items() if key.startswith(("data.", "model.")) and value is not None
+        }
+        plain = {key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in chosen.items()}
         writer = self.logger.experiment.file_writer
         # The values of the scores are those of their curves.
-        for summary in hparams(plain, dict.fromkeys(scores, 0.0)):
+        for summary in hparams(self.run.names | plain, dict.fromkeys(scores, 0.0)):
             writer.add_summary(summary)
 
 

@@ -62,7 +62,9 @@ def test_record_and_files(trained):
     assert Image.open(trained.directory / "samples" / names[0]).size[0] == 64
     (folder,) = (trained.directory / "wandb").glob("offline-run-*")
     media = [path.name for path in (folder / "files" / "media").rglob("*.*")]
-    assert sum(name.endswith(".png") for name in media) == 4 and any("scores" in name for name in media)
+    samples = [name for name in media if name.startswith("samples_")]
+    assert len(samples) == 2 * 4, "at each validation"
+    assert any("scores" in name for name in media) and any("predictions" in name for name in media)
 
 
 @pytest.mark.integration

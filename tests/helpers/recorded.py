@@ -44,6 +44,7 @@ def mlflow_curves(client: MlflowClient, run: Run) -> Curves:
 
 
 def mlflow_files(client: MlflowClient, run: Run, folder: str | None = None) -> Iterator[str]:
-    """Paths of a run's artifacts."""
+    """Paths of a run's artifacts; images are named NAME+step+STEP+... as in the newest versions of MLflow."""
     for found in client.list_artifacts(run.info.run_id, folder):
-        yield from mlflow_files(client, run, found.path) if found.is_dir else [found.path]
+        path = found.path.replace("%", "+").replace("#", "~")
+        yield from mlflow_files(client, run, found.path) if found.is_dir else [path]
