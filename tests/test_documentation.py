@@ -28,7 +28,7 @@ DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Programs whose commands cannot run here: they download, install, need a cluster or are servers.
-NOT_RUN = {"git", "cd", "pip", "source", "code=$?", "exit", "if", "tensorboard", "mlflow"}
+NOT_RUN = {"git", "cd", "pip", "source", "code=$?", "exit", "if", "tensorboard", "mlflow", "export"}
 NARROW = [
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1",
     "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1",
