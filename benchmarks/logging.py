@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ RUN = [
 ]  # fmt: skip
 
 
-def main() -> None:
-    """Measure, print and write the record."""
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, print and write the record, and return it."""
     parser = parser_of(__doc__)
     parser.add_argument("--repetitions", type=int, default=3, help="trainings with each kind of logging")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     times: dict[str, list[float]] = {"none": [], "csv": [], "wandb": []}
     with tempfile.TemporaryDirectory() as folder:
         for repetition in range(options.repetitions):
@@ -38,7 +39,7 @@ def main() -> None:
     rows = [
         {"track": track, "median_s": statistics.median(s), "ratio": statistics.median(s) / base} for track, s in times.items()
     ]
-    write("logging", options, {"arguments": RUN, "seconds": times, "times": rows, **record})
+    return write("logging", options, {"arguments": " ".join(RUN), "seconds": times, "times": rows, **record})
 
 
 def train(root: Path, track: str) -> float:
@@ -51,7 +52,7 @@ def train(root: Path, track: str) -> float:
 
 def read(folder: Path) -> dict[str, Any]:
     """Count the values and media of an offline record by section, and the bytes of its parts."""
-    command = ["wandb", "leet", "inspect", "--json", str(folder)]
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout.splitlines()
     rows = [record["history"]["item"] for record in map(json.loads, lines) if record["type"] == "history"]
     # The parts of an image or table are several keys, of which each has one `_type`.

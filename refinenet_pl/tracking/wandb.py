@@ -12,8 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from refinenet_pl.files import replaced, slug
-from refinenet_pl.metrics.registry import SCORES, primary_score
+from refinenet_pl.files import replaced
 from refinenet_pl.metrics.score import Score
 from refinenet_pl.tracking.identity import SIDE_OPTIONS, RunId
 from refinenet_pl.tracking.tracker import Tracker
@@ -25,10 +24,9 @@ from refinenet_pl.visualization.sample import RankedSample, Sample
 LONGEST, LONGEST_TAG, LONGEST_ID = 128, 64, 80
 # Seconds that an unresponsive server may delay the start and the end of a run (W&B's defaults: 90 s and no limit); and copies
 # of files instead of links, which break when the directory is moved.
-# Artifacts have longer: this number of seconds, and a second for each megabyte.
-ARTIFACT_TIMEOUT = 60
 SETTINGS = {"WANDB_INIT_TIMEOUT": "60", "WANDB_FINISH_TIMEOUT": "120", "WANDB_SYMLINK": "false"}
-
+# Seconds for an artifact, in addition to a second for each megabyte.
+ARTIFACT_TIMEOUT = 60
 
 _LOSS = Score("loss", "loss", "", higher_is_better=False)
 
@@ -103,34 +101,8 @@ class WandbTracker(WandbLogger, Tracker):
         """
         self._attempt(lambda wandb_run: wandb_run.summary.update({f"val/{score.name}_best": value}))
 
-    def log_curve(self, record: dict[str, Any]) -> None:
-        """Log the validation scores of a training that was not logged while it ran.
-
-        Args:
-            record: Content of results.json.
-        """
-        best: dict[str, list[float]] = {}
-        for point in record["curve"]:
-            score = primary_score(point)
-            if score is not None and (value := point[score.name]) is not None:
-                self.log_metrics({"epoch": point["epoch"] - 1, f"val/{score.name}": value}, point["step"])
-                best.setdefault(score.name, []).append(value)
-        for name, evaluation in record["evaluations"].items():
-            metrics = {name: measured["value"] for name, measured in evaluation.get("metrics", {}).items()}
-            known = {score: evaluation.get(score) for score in ("loss", *SCORES)} | metrics
-            scores = {score: value for score, value in known.items() if value is not None}
-            self.log_metrics({f"{slug(name)}/{score}": value for score, value in scores.items()}, record["training"]["steps"])
-        for name, values in best.items():
-            self.log_best(SCORES[name], SCORES[name].best(values))
-
     def log_scores(self, name: str, evaluation: dict[str, Any], step: int) -> None:
-        """Log the scores of an evaluation as a table, with the confusion matrix if there is one, see `score_media`.
-
-        Args:
-            name: Name of the evaluation, such as `val`.
-            evaluation: Scores as in results.json.
-            step: Number of training steps.
-        """
+        """Log the scores of an evaluation as a table, with the confusion matrix if there is one, see `score_media`."""
         self._attempt(lambda wandb_run: wandb_run.log({**score_media(name, evaluation), "trainer/global_step": step}))
 
     def log_samples(self, samples: Sequence[Sample], step: int) -> None:
@@ -141,9 +113,10 @@ class WandbTracker(WandbLogger, Tracker):
 
     def log_ranked(self, name: str, samples: Sequence[RankedSample], step: int) -> None:
         """Log a table of images, such as `val/predictions`, see `ranked_table`."""
-        content = {f"{name}/predictions": samples, "trainer/global_step": step}
         if samples:
-            self._attempt(lambda wandb_run: wandb_run.log(content | {f"{name}/predictions": ranked_table(samples)}))
+            self._attempt(
+                lambda wandb_run: wandb_run.log({f"{name}/predictions": ranked_table(samples), "trainer/global_step": step})
+            )
 
     def save_files(self, files: Sequence[Path]) -> None:
         """Upload files of the run's directory, so that other machines can download them."""

@@ -6,10 +6,11 @@ import sys
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from helpers.running import QUICK
 from helpers.tables import rows
 from torch import nn
 
-from benchmarks import data, measure, memory, processes, record, speed
+from benchmarks import data, logging, measure, memory, processes, record, speed
 from refinenet_pl.models.refinenet import RefineNet
 
 pytestmark = pytest.mark.slow
@@ -130,3 +131,13 @@ def test_processes(monkeypatch, tmp_path):
     assert alone["speed"] == 1 and len(accumulated["seconds"]) == 1
     assert [row["equal_confusion"] for row in found["evaluated"]] == [True, True]
     assert found["evaluated"][0]["pixels"] == found["evaluated"][1]["pixels"] > 0
+
+
+def test_logging(monkeypatch, tmp_path):
+    monkeypatch.setattr(logging, "RUN", [*QUICK, "--trainer.log_every_n_steps=1"])
+    found = logging.main(["--repetitions=1", "--device=cpu", f"--output={tmp_path}/logging.json"])
+    assert [row["track"] for row in found["times"]] == ["none", "csv", "wandb"] and found["times"][0]["ratio"] == 1
+    logged = {row["section"]: row["logged"] for row in found["content"]}
+    assert logged["train"] == 3 and logged["samples"] == 1 and logged["val_iou"] > 1, "three steps and a validation"
+    sizes = {row["part"]: row["kilobytes"] for row in found["sizes"]}
+    assert 0 < sizes["images"] < sizes["all"] and json.loads((tmp_path / "logging.json").read_text())["times"] == found["times"]
