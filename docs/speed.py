@@ -92,6 +92,21 @@ def processes() -> None:
     show(rows, ("processes", "threads each", "speed", "range of 3 runs"), text=())
 
 
+def logging() -> None:
+    """Print the time of a training by its loggers, and the content and size of its W&B record."""
+    record = json.loads((ROOT / "benchmarks/results/logging.json").read_text())
+    rows: list[Sequence[object]] = []
+    for row in record["times"]:
+        seconds = sorted(record["seconds"][row["track"]])
+        rows.append((f"`--track {row['track']}`", f"{row['median_s']:.0f}", f"{seconds[0]:.0f} to {seconds[-1]:.0f}"))
+    show(rows, ("loggers", "median, s", "range, s"))
+    print()
+    sizes = {row["part"]: f"{row['kilobytes']:.0f} kB" for row in record["sizes"]}
+    logged, names = (sum(row[key] for row in record["content"]) for key in ("logged", "names"))
+    print(f"{record['device']}. W&B's record has {logged} values and media of {names} names and {sizes['all']},")
+    print(f"of which images are {sizes['images']} and tables {sizes['tables']}, without the checkpoints.")
+
+
 def _time(row: dict[str, Any]) -> str:
     return f"{row['median_ms']:.0f} ({row['least_ms']:.0f} to {row['greatest_ms']:.0f})"
 

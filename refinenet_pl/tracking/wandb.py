@@ -162,6 +162,8 @@ class WandbTracker(WandbLogger, Tracker):
     def _start(self) -> Any:
         import wandb
 
+        # The service of a parent process would complete the record only when that process ends.
+        os.environ.pop("WANDB_SERVICE", None)
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")

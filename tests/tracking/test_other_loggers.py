@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import wandb
 from helpers.recorded import mlflow_client, mlflow_curves, mlflow_files, mlflow_runs, tensorboard_curves, tensorboard_events
 from helpers.running import QUICK, SMALL, fit, kill_at, refusal, results, run, same, weights
 from lightning.pytorch.loggers import Logger
@@ -103,14 +104,15 @@ def test_debugging_logs_nothing(tmp_path):
 
 
 def test_second_wandb_logger_is_refused(tmp_path, capsys):
-    wandb = "--trainer.logger=lightning.pytorch.loggers.WandbLogger"
-    assert "set --track csv" in refusal(capsys, "fit", f"--run.root={tmp_path}", "--track=wandb", wandb)
+    option = "--trainer.logger=lightning.pytorch.loggers.WandbLogger"
+    assert "set --track csv" in refusal(capsys, "fit", f"--run.root={tmp_path}", "--track=wandb", option)
 
 
 def test_plain_wandb_logger(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     options = ["--trainer.logger=lightning.pytorch.loggers.WandbLogger", f"--trainer.logger.save_dir={tmp_path}"]
     fit(tmp_path / "runs", "--track=csv", *options)
+    wandb.teardown()
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
     media = {file.relative_to(folder / "files" / "media").parts[0] for file in folder.rglob("media/**/*") if file.is_file()}
     assert media == {"images", "table"}

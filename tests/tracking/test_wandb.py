@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import wandb
 from helpers import wandb_server
 from helpers.repository import REPOSITORY
 from helpers.running import SMALL, kill_at, results, run, start, wait_for
@@ -302,6 +303,19 @@ def test_unusual_names(tmp_path, cell):
     output = run(*FIT, "--trainer.max_epochs=1", *names, **OFFLINE)
     (folder,) = offline_folders(RunId("scenes", "compared", cell, 3, str(tmp_path)))
     assert "W&B's record" not in output and summary(folder)["config"]["cell"] == cell
+
+
+def test_record_is_complete_if_the_parent_process_uses_wandb(tmp_path, monkeypatch):
+    for name in OFFLINE:
+        monkeypatch.delenv(name, raising=False)
+    wandb.init(mode="offline", dir=tmp_path)
+    assert "WANDB_SERVICE" in os.environ
+    try:
+        run(*FIT, "--trainer.max_epochs=1", f"--run.root={tmp_path}", **OFFLINE)
+        (folder,) = offline_folders(run_in(tmp_path))
+        assert {"val/miou_best", "val/classes", "val/predictions"} <= summary(folder)["summary"].keys()
+    finally:
+        wandb.teardown()
 
 
 def test_content_can_be_switched_off(tmp_path):
