@@ -43,7 +43,8 @@ class ValuesMetric(Metric):
             N numbers; None for an image in which nothing counts.
         """
         single, found = deepcopy(self), list[float | None]()
-        single.sync_on_compute = False  # an image is evaluated by one process
+        # An image is evaluated by one process. `sync_on_compute` has no effect after the constructor.
+        single.distributed_available_fn = lambda: False
         for image in zip(prediction[:, None], target[:, None], valid[:, None], strict=True):
             single.reset()
             single.update(*image)

@@ -105,6 +105,12 @@ def test_invalid_combinations(tmp_path, capsys):
     assert "avrage" in refusal(capsys, "fit", "-c=scenes_depth", '--model.metric_options={"avrage": "pixel"}', root)
 
 
+def image_scores(run_id: RunId) -> dict[str, float]:
+    """Score of each validation image, by the image's name."""
+    with (run_id.directory / "val-images.csv").open() as file:
+        return {row["image"]: float(row["abs_rel"]) for row in csv.DictReader(file)}
+
+
 def differences(one: RunId, other: RunId) -> float:
     first, second = weights(one), weights(other)
     return max(float((first[name] - second[name]).abs().max()) for name in first)
@@ -120,6 +126,7 @@ def test_training_is_equal_on_any_number_of_processes(single, tmp_path, more):
     one, other = (results(one)["evaluations"]["val"] for one in (single, several))
     for name in "loss", "abs_rel", "rmse", "silog", "delta1":
         assert other[name] == pytest.approx(one[name], rel=1e-11)
+    assert image_scores(several) == pytest.approx(image_scores(single), rel=1e-9)
 
 
 @pytest.mark.slow
