@@ -38,8 +38,10 @@ lint: install
 test: lint
 	$(BIN)/$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
+# PART=2/3 runs every third of them, from the second on
+PART ?= 1/1
 test-slow: install
-	$(BIN)/$(PYTEST) -m slow
+	$(BIN)/$(PYTEST) -m slow --part $(PART) $(PYTEST_ARGS)
 
 test-lowest: .lowest/installed
 	.lowest/bin/$(PYTEST) -m "not slow and not integration"

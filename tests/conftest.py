@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.forked import start_server
 from helpers.repository import REPOSITORY
 from helpers.tables import TABLE
 
@@ -14,11 +15,28 @@ from helpers.tables import TABLE
 torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the notebooks, which nbmake collects, as slow."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add an option for a part of the tests."""
+    parser.addoption("--part", metavar="K/N", default="1/1", help="run every N-th of the selected tests, from the K-th on")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the server that forks commands, except in the process that only distributes the tests."""
+    if not session.config.getoption("numprocesses", None):
+        start_server()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Mark the notebooks, which nbmake collects, as slow, and keep a part of the tests that `-m` and `-k` select."""
     for item in items:
         if item.path.suffix == ".ipynb":
             item.add_marker(pytest.mark.slow)
+    yield
+    first, parts = map(int, config.getoption("part").split("/"))
+    kept = items[first - 1 :: parts]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
 
 
 @pytest.fixture(autouse=True)

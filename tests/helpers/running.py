@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers.forked import ForkedCommand
 from helpers.repository import REPOSITORY
 from refinenet_pl.cli.main import main
 from refinenet_pl.tracking.identity import RunId
@@ -38,10 +39,12 @@ def command(name: str, run: RunId, *more: str) -> list[str]:
     return [name, *SMALL, f"--seed_everything={run.seed}", *names, *more]
 
 
-def start(*arguments: str, launcher: Sequence[str] = PLAIN, **environment: str | None) -> subprocess.Popen:
-    """Start `python -m refinenet_pl` in the repository; None removes a variable from the environment."""
+def start(*arguments: str, launcher: Sequence[str] = (), **environment: str | None) -> subprocess.Popen | ForkedCommand:
+    """Start a command in the repository, forked or by a launcher; None removes a variable from the environment."""
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     variables = {name: value for name, value in variables.items() if value is not None}
+    if not launcher:
+        return ForkedCommand(arguments, REPOSITORY, variables)
     # Without stdin, so that a prompt ends the process.
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     command = [*launcher, "refinenet_pl", *arguments]
@@ -58,7 +61,7 @@ def run(*arguments: str, code: int = 0, **options) -> str:
 
 
 @contextmanager
-def ended_in_time(process: subprocess.Popen, seconds: float = 300) -> Iterator[None]:
+def ended_in_time(process: subprocess.Popen | ForkedCommand, seconds: float = 300) -> Iterator[None]:
     """Kill a process and those that it started if the block takes longer, so that reading its output cannot wait forever."""
     timer = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
     timer.start()
@@ -68,7 +71,7 @@ def ended_in_time(process: subprocess.Popen, seconds: float = 300) -> Iterator[N
         timer.cancel()
 
 
-def wait_for(process: subprocess.Popen, pattern: str) -> str:
+def wait_for(process: subprocess.Popen | ForkedCommand, pattern: str) -> str:
     """Read the output of a process up to a pattern, and return it."""
     output = ""
     with ended_in_time(process):

@@ -1,7 +1,9 @@
-"""Sweeps of the W&B server of the tests: the grid of a sweep, handed to the real agents, with a stop of poor runs."""
+"""Sweeps of the W&B server of the tests: values for the real agents, with a stop of poor runs."""
 
 import itertools
 import json
+import math
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -38,10 +40,8 @@ class Sweeps:
     def _create(self, given: dict[str, Any]) -> dict:
         name = f"sweep{len(self.sweeps)}"
         config = yaml.safe_load(given["config"])
-        assert config["method"] == "grid", "other methods only choose the values differently"
-        values = [parameter.get("values", [parameter.get("value")]) for parameter in config["parameters"].values()]
-        grid = [dict(zip(config["parameters"], chosen, strict=True)) for chosen in itertools.product(*values)]
-        sweep = {"id": name, "name": name, "state": "RUNNING", "config": given["config"], "waiting": grid, "started": {}}
+        waiting = grid(config["parameters"]) if config["method"] == "grid" else draws(config["parameters"], number=3)
+        sweep = {"id": name, "name": name, "state": "RUNNING", "config": given["config"], "waiting": waiting, "started": {}}
         self.sweeps[name] = sweep
         return {"upsertSweep": {"sweep": {"name": name, "project": self.project}, "configValidationWarnings": []}}
 
@@ -75,3 +75,22 @@ class Sweeps:
         known = {id_: values[place] for id_, values in curves.items() if len(values) > place}
         best = {"maximize": max, "minimize": min}[config["metric"]["goal"]]
         return run in known and known[run] != best(known.values())
+
+
+def grid(parameters: dict[str, dict]) -> list[dict]:
+    """All combinations of the parameters of a sweep."""
+    values = [parameter.get("values", [parameter.get("value")]) for parameter in parameters.values()]
+    return [dict(zip(parameters, chosen, strict=True)) for chosen in itertools.product(*values)]
+
+
+def draws(parameters: dict[str, dict], number: int) -> list[dict]:
+    """Random combinations of the parameters of a sweep; `bayes` differs only in which values it chooses."""
+    generator = random.Random(0)
+
+    def draw(parameter: dict) -> object:
+        if "values" in parameter:
+            return generator.choice(parameter["values"])
+        assert parameter["distribution"] == "log_uniform_values"
+        return math.exp(generator.uniform(math.log(parameter["min"]), math.log(parameter["max"])))
+
+    return [{name: draw(parameter) for name, parameter in parameters.items()} for _ in range(number)]

@@ -10,7 +10,7 @@ import torch
 from helpers.files import write_noise
 from helpers.networks import tiny
 from helpers.repository import program
-from helpers.running import SMALL, results, run
+from helpers.running import PLAIN, SMALL, results, run
 from PIL import Image
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -101,7 +101,7 @@ def test_errors_of_the_network_are_raised(graphs):
 
 def test_fit_without_compiler_warns_once(tmp_path):
     environment = {"CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-    output = run("fit", *LITTLE, "--model.compile=true", "--trainer.fast_dev_run=1", **environment)
+    output = run("fit", *LITTLE, "--model.compile=true", "--trainer.fast_dev_run=1", launcher=PLAIN, **environment)
     assert output.count("the network cannot be compiled") == 1
 
 

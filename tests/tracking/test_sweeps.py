@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -180,3 +181,20 @@ def test_sweep_of_a_table(server, tmp_path):
     assert names == {("scenes", "cascade", cell, 0) for cell in ("cascade_1", "cascade_2")}, output
     assert {sent["groupName"] for sent in server.runs.values()} == {"cascade@scenes"}
     assert {sent["sweep"] for sent in server.runs.values()} == {"sweep0"}
+
+
+def test_sweep_of_the_docs(server, tmp_path):
+    (text,) = re.findall(r"^```yaml\n(# sweep.yaml\n.*?)^```", (REPOSITORY / "docs/tracking.md").read_text(), re.M | re.S)
+    sweep, root = yaml.safe_load(text), tmp_path / "runs"
+    assert sweep["method"] == "bayes" and sweep["command"][-1] == "${args}"
+    sweep["command"][-1:] = [option for option in QUICK if option not in ("-c=scenes", "--track=none")]
+    sweep["command"] += [f"--run.root={root}", "${args}"]
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(sweep, sort_keys=False))
+    output = run_agent(server, create(server, file), tmp_path)
+    (stored,) = server.sweeps.sweeps.values()
+    expected = [tuple(values.values()) for values in stored["started"].values()]
+    configs = [json.loads(file.read_text())["config"] for file in root.glob("rates@scenes/*/*/results.json")]
+    model = [(config["model"], config["seed_everything"]) for config in configs]
+    got = [(part["learning_rate"], part["network"]["init_args"]["pooling_blocks"], seed) for part, seed in model]
+    assert sorted(got) == sorted(expected) and len(got) == 3, output
