@@ -43,11 +43,12 @@ def start(*arguments: str, launcher: Sequence[str] = (), **environment: str | No
     """Start a command in the repository, forked or by a launcher; None removes a variable from the environment."""
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     variables = {name: value for name, value in variables.items() if value is not None}
-    if not launcher:
+    # W&B completes its record when the interpreter exits, which a forked process does not.
+    if not launcher and variables.get("WANDB_MODE") == "disabled":
         return ForkedCommand(arguments, REPOSITORY, variables)
     # Without stdin, so that a prompt ends the process.
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    command = [*launcher, "refinenet_pl", *arguments]
+    command = [*(launcher or PLAIN), "refinenet_pl", *arguments]
     return subprocess.Popen(command, cwd=REPOSITORY, env=variables, start_new_session=True, **streams)
 
 

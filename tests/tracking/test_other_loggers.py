@@ -110,6 +110,7 @@ def test_second_wandb_logger_is_refused(tmp_path, capsys):
 
 def test_plain_wandb_logger(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.teardown()  # a session that another test of this process has started ignores the environment
     options = ["--trainer.logger=lightning.pytorch.loggers.WandbLogger", f"--trainer.logger.save_dir={tmp_path}"]
     fit(tmp_path / "runs", "--track=csv", *options)
     wandb.teardown()

@@ -10,14 +10,13 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 import wandb
-from helpers import running, wandb_server
+from helpers import wandb_server
 from helpers.repository import REPOSITORY
-from helpers.running import PLAIN, SMALL, results, wait_for
+from helpers.running import SMALL, kill_at, results, run, start, wait_for
 
 from refinenet_pl.datasets.scenes import Scenes
 from refinenet_pl.exit_codes import STOPPED
@@ -30,8 +29,6 @@ NAMES = ["--seed_everything=3", "--run.table=chained_pooling", "--run.cell=pool_
 FIT = ["fit", *SMALL, *NAMES, "--trainer.log_every_n_steps=1"]
 MANY = [*FIT, '--data.dataset_options={"size": 64, "samples": 80}', "--model.test_scales=[0.5,1.0]"]
 OFFLINE = {"WANDB_MODE": None, "WANDB_API_KEY": None}
-# New processes, because W&B completes its record when the interpreter exits.
-kill_at, run, start = (partial(function, launcher=PLAIN) for function in (running.kill_at, running.run, running.start))
 UNREACHABLE = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": wandb_server.KEY}
 
 
