@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from refinenet_pl.ablation.records import read_records
 from refinenet_pl.ablation.scores import primary, shown
-from refinenet_pl.ablation.significance import Significance, compare
+from refinenet_pl.ablation.significance import Significance, compare, seeds_needed
 from refinenet_pl.ablation.table import Claim, Family
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_table, names
@@ -29,6 +29,8 @@ class Effect:
         significance: Confidence interval, and p-values adjusted for all claims of the same family on the recipe; None for
             fewer than two seeds.
         verdict: Verdict, see `judge`.
+        seeds_needed: Number of seeds that would show an effect as large as the margin of the score, with the observed spread
+            over seeds, see `seeds_needed`; None if unknown or too large.
     """
 
     claim: Claim
@@ -36,6 +38,7 @@ class Effect:
     values: dict[int, float]
     significance: Significance | None
     verdict: Verdict
+    seeds_needed: int | None
 
     @property
     def mean(self) -> float:
@@ -69,8 +72,9 @@ def effects(claims: list[Claim], recipe: str, root: Path, split: str = "val") ->
         asked = [claim for claim in claims if claim.family == family]
         scored = [_by_seed(claim, recipe, root, split) for claim in asked]
         tests = compare([list(values.values()) for _, values in scored])
+        number = sum(test is not None for test in tests)
         held += [
-            Effect(claim, score, values, test, judge(claim, test, score.margin))
+            Effect(claim, score, values, test, judge(claim, test, score.margin), _seeds_needed(score, values, number))
             for claim, (score, values), test in zip(asked, scored, tests, strict=True)
             if values
         ]
@@ -93,6 +97,10 @@ def judge(claim: Claim, test: Significance | None, margin: float) -> Verdict:
     if test.is_shown:
         return "supported" if test.low > 0 else "not supported"
     return "not supported" if within else "inconclusive"
+
+
+def _seeds_needed(score: Score, values: dict[int, float], tests: int) -> int | None:
+    return seeds_needed(score.margin, statistics.stdev(values.values()), tests) if len(values) > 1 else None
 
 
 def _by_seed(claim: Claim, recipe: str, root: Path, split: str) -> tuple[Score, dict[int, float]]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
+POWER = 0.8
+"""Probability with which `seeds_needed` finds an effect."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,31 @@ def compare(differences: Sequence[Sequence[float]]) -> list[Significance | None]
     adjusted = holm([p for *_, p in tests.values()])
     found = {row: Significance(*test, p) for (row, test), p in zip(tests.items(), adjusted, strict=True)}
     return [found.get(row) for row in range(len(differences))]
+
+
+def seeds_needed(effect: float, deviation: float, tests: int, most: int = 1000) -> int | None:
+    """Compute the number of seeds with which the t-test finds an effect with a probability of `POWER`.
+
+    The significance level is 5% divided by the number of tests, the strictest one of Holm's method.
+
+    Args:
+        effect: True mean difference, greater than 0.
+        deviation: Standard deviation of the difference over seeds, in the unit of `effect`.
+        tests: Number of tests in the family.
+        most: Largest number to consider.
+
+    Returns:
+        The smallest number of seeds, at least 2; None if `most` are too few.
+    """
+    from scipy.stats import nct, t  # slow to import and only needed here
+
+    level = (1 - CONFIDENCE) / tests
+    for seeds in range(2, most + 1):
+        limit, shift = t.ppf(1 - level / 2, seeds - 1), effect / deviation * seeds**0.5 if deviation else float("inf")
+        # The probability on the opposite side is negligible, and not accurate in SciPy.
+        if shift == float("inf") or nct.sf(limit, seeds - 1, shift) >= POWER:
+            return seeds
+    return None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

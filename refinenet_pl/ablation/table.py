@@ -9,7 +9,7 @@ from refinenet_pl.ablation.arguments import Setting, network_arguments, recipe_s
 NETWORK = network_arguments()
 TASK = task_arguments()
 
-Family = Literal["claims", "questions"]
+Family = Literal["primary", "claims", "questions"]
 Expectation = Literal["more", "equal"]
 
 

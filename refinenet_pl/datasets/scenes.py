@@ -11,9 +11,12 @@ from refinenet_pl.datasets.classes import Classes
 from refinenet_pl.datasets.scenes_renderer import BALL_CEILING, BALL_RADIUS, SceneRenderer
 from refinenet_pl.errors import DataError
 
+KEPT = 2**28
+"""Bytes of memory for rendered samples of a split."""
+
 
 class Scenes(SegmentationDataset):
-    """Synthetic landscapes that test each part of RefineNet; every image is rendered on request.
+    """Synthetic landscapes that test each part of RefineNet; every image is rendered when it is first read.
 
     - Balls and lamps look the same, and so do roads and rivers. An image with a moon contains lamps, one with a sun balls; red
       flags indicate a river, blue ones a road. Distinguishing them requires context tens of pixels away.
@@ -67,6 +70,7 @@ class Scenes(SegmentationDataset):
         self.size = size
         self.samples = self.split_sizes[split] if samples is None else samples
         self.seed = seed
+        self._rendered: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return self.samples
@@ -76,8 +80,13 @@ class Scenes(SegmentationDataset):
         return f"{self.split}_{range(self.samples)[index]:05d}"
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Render a sample."""
-        return self.render(index)
+        """Render a sample, or copy it if it was rendered before and the samples fit into `KEPT` bytes of memory."""
+        if self.samples * self.size**2 * 4 > KEPT:
+            return self.render(index)
+        if index not in self._rendered:
+            self._rendered[index] = self.render(index)
+        image, mask = self._rendered[index]
+        return image.copy(), mask.copy()
 
     def render(self, index: int, night: bool | None = None, red: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Render a sample, optionally with a different distant context; all other pixels stay equal.

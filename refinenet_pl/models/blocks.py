@@ -17,11 +17,23 @@ from refinenet_pl.models.ops.resize import Upsampling, upsample
 
 Shortcut = Literal["identity", "relu"]
 PoolingOrder = Literal["pool_conv", "conv_pool"]
+DecoderNorm = Literal["none", "group"]
 
 
 def convolution(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> nn.Conv2d:
     """Build a convolution that keeps the size of the map; most of the authors' decoder convolutions have no bias."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+
+
+def norm_layers(norm: DecoderNorm, channels: int) -> list[nn.Module]:
+    """Build the layers that follow a convolution: none, as in the paper, or group normalization.
+
+    Args:
+        norm: `none`, or `group` for groups of at least eight channels, at most 32 groups.
+        channels: Channels of the map.
+    """
+    groups = max(n for n in range(1, min(32, max(1, channels // 8)) + 1) if channels % n == 0)
+    return [nn.GroupNorm(groups, channels)] if norm == "group" else []
 
 
 class ResidualConvUnit(nn.Module):
@@ -34,17 +46,19 @@ class ResidualConvUnit(nn.Module):
         channels: Channels of input and output.
         kernel_size: Odd; 3 in the paper.
         shortcut: `relu` adds a ReLU after the sum, which blocks the identity shortcut (Section 3.3 advises against it).
+        norm: Normalization between the first convolution and its ReLU; none in the paper.
     """
 
-    def __init__(self, channels: int, kernel_size: int = 3, shortcut: Shortcut = "identity"):
+    def __init__(self, channels: int, kernel_size: int = 3, shortcut: Shortcut = "identity", norm: DecoderNorm = "none"):
         super().__init__()
         self.conv1 = convolution(channels, channels, kernel_size, bias=True)
+        self.norm = nn.Sequential(*norm_layers(norm, channels))
         self.conv2 = convolution(channels, channels, kernel_size)
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine a map: float (N, channels, H, W) -> the same shape."""
-        y = x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        y = x + self.conv2(F.relu(self.norm(self.conv1(F.relu(x)))))
         return F.relu(y) if self.shortcut == "relu" else y
 
 
@@ -140,7 +154,7 @@ class RefineNetBlock(nn.Module):
         path_rcus: RCUs on each path; 2 in the paper.
         output_rcus: RCUs at the end; 1 in the paper.
         pooling_blocks, pooling_order, pooling_relu: See `ChainedResidualPooling`.
-        kernel_size, upsampling, shortcut: See the parts.
+        kernel_size, upsampling, shortcut, norm: See the parts.
         checkpoint_activations: In training, keep only the inputs of each part (RCUs, fusion, pooling) and recompute the
             activations inside it in the backward pass.
 
@@ -160,19 +174,20 @@ class RefineNetBlock(nn.Module):
         shortcut: Shortcut = "identity",
         kernel_size: int = 3,
         upsampling: Upsampling = "bilinear",
+        norm: DecoderNorm = "none",
         checkpoint_activations: bool = False,
     ):
         super().__init__()
         self.out_channels = min(path_channels)
         self.checkpoint_activations = checkpoint_activations
         self.paths = nn.ModuleList(
-            residual_conv_units(path_rcus, c, kernel_size, shortcut, checkpoint_activations) for c in path_channels
+            residual_conv_units(path_rcus, c, kernel_size, shortcut, norm, checkpoint_activations) for c in path_channels
         )
         self.fusion = MultiResolutionFusion(path_channels, kernel_size, upsampling, shortcut)
         self.pooling = ChainedResidualPooling(
             self.out_channels, pooling_blocks, kernel_size, pooling_order, pooling_relu, shortcut
         )
-        self.output = residual_conv_units(output_rcus, self.out_channels, kernel_size, shortcut, checkpoint_activations)
+        self.output = residual_conv_units(output_rcus, self.out_channels, kernel_size, shortcut, norm, checkpoint_activations)
 
     def forward(self, paths: Sequence[Tensor]) -> Tensor:
         """Refine and fuse the paths: float (N, path_channels[i], H_i, W_i) -> (N, min(path_channels), max H_i, max W_i)."""
@@ -199,10 +214,10 @@ class ResidualConvUnits(nn.Sequential):
 
 
 def residual_conv_units(
-    number: int, channels: int, kernel_size: int, shortcut: Shortcut, checkpoint_activations: bool = False
+    number: int, channels: int, kernel_size: int, shortcut: Shortcut, norm: DecoderNorm, checkpoint_activations: bool = False
 ) -> ResidualConvUnits:
     """Build a sequence of `number` RCUs."""
-    units = ResidualConvUnits(*(ResidualConvUnit(channels, kernel_size, shortcut) for _ in range(number)))
+    units = ResidualConvUnits(*(ResidualConvUnit(channels, kernel_size, shortcut, norm) for _ in range(number)))
     units.checkpoint_activations = checkpoint_activations
     return units
 

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from refinenet_pl.models.blocks import (
     ChainedResidualPooling,
+    DecoderNorm,
     RefineNetBlock,
     ResidualConvUnit,
     Shortcut,
     convolution,
+    norm_layers,
     residual_conv_units,
 )
 from refinenet_pl.models.ops.dropout import Dropout
@@ -79,13 +81,14 @@ class RefineNetDecoder(nn.Module):
         dropout: Dropout rate before the adapting convolution, for features wider than 512 channels.
         kernel_size: Kernel size of all convolutions, odd; 3 in the paper.
         shortcut: `relu` adds a ReLU after every sum.
+        norm: Normalization after each adapting convolution and in each RCU; none in the paper.
         checkpoint_activations: In training, recompute the activations inside each part of a block, and of the head, in the
             backward pass.
         **block: Other arguments of `RefineNetBlock`.
 
     Attributes:
         wiring: Taps of each block, see `wire`.
-        adaptations: For each block, the dropout and convolution of each of its taps.
+        adaptations: For each block, the dropout, convolution and normalization of each of its taps.
         blocks: The blocks, deepest first.
         head: RCUs after the last block.
         out_channels: Channels of the output.
@@ -105,6 +108,7 @@ class RefineNetDecoder(nn.Module):
         dropout: float = 0.5,
         kernel_size: int = 3,
         shortcut: Shortcut = "identity",
+        norm: DecoderNorm = "none",
         checkpoint_activations: bool = False,
         **block: Any,
     ):
@@ -121,19 +125,21 @@ class RefineNetDecoder(nn.Module):
                 channels = encoder_channels[tap.scale][tap.stage - 1]
                 path_channels.append(deepest_width if tap.stage == stages else width)
                 rate = dropout if channels > 512 else 0.0
-                adaptations.append(nn.Sequential(Dropout(rate), convolution(channels, path_channels[-1], kernel_size)))
+                adapt = convolution(channels, path_channels[-1], kernel_size)
+                adaptations.append(nn.Sequential(Dropout(rate), adapt, *norm_layers(norm, path_channels[-1])))
             self.adaptations.append(adaptations)
             refine = RefineNetBlock(
                 path_channels,
                 kernel_size=kernel_size,
                 shortcut=shortcut,
+                norm=norm,
                 checkpoint_activations=checkpoint_activations,
                 **block,
             )
             self.blocks.append(refine)
             previous = [refine.out_channels]
         self.out_channels = previous[0]
-        self.head = residual_conv_units(head_rcus, self.out_channels, kernel_size, shortcut, checkpoint_activations)
+        self.head = residual_conv_units(head_rcus, self.out_channels, kernel_size, shortcut, norm, checkpoint_activations)
 
     def forward(self, features: Sequence[Sequence[Tensor]]) -> Tensor:
         """Refine the features from the deepest stage to the first.

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from refinenet_pl.datasets.meaning_files import MEANING_FILES
 from refinenet_pl.errors import CheckpointError
-from refinenet_pl.models.blocks import PoolingOrder, Shortcut, convolution
+from refinenet_pl.models.blocks import DecoderNorm, PoolingOrder, Shortcut, convolution
 from refinenet_pl.models.decoder import DecoderInit, RefineNetDecoder, initialize
 from refinenet_pl.models.encoders import Normalization, build_encoder, normalization_of
 from refinenet_pl.models.ops import symbolic_shapes
@@ -64,6 +64,8 @@ class RefineNet(SegmentationModel):
             fusion and pooling), which blocks the identity shortcuts.
         kernel_size: Kernel size of every convolution in the decoder; 3 in the paper. With 1 and no RCUs, the network is
             Light-Weight RefineNet.
+        decoder_norm: `none` (the paper), or `group` for group normalization after the convolutions that adapt the encoder
+            features and in the RCUs. Not in the paper.
         upsampling: `bilinear` (the paper), `bilinear_aligned` (the PyTorch ports) or `bicubic` (the authors' code).
         dropout: Dropout rate of encoder features wider than 512 channels.
         head_dropout: Dropout rate before the classifier; None for the value of `dropout`.
@@ -125,6 +127,7 @@ class RefineNet(SegmentationModel):
         pooling_relu: bool = True,
         shortcut: Shortcut = "identity",
         kernel_size: int = 3,
+        decoder_norm: DecoderNorm = "none",
         upsampling: Upsampling = "bilinear",
         dropout: float = 0.5,
         head_dropout: float | None = None,
@@ -145,6 +148,7 @@ class RefineNet(SegmentationModel):
         _check_counts(0, path_rcus=path_rcus, output_rcus=output_rcus, head_rcus=head_rcus, pooling_blocks=pooling_blocks)
         _check_choice("pooling_order", pooling_order, PoolingOrder)
         _check_choice("shortcut", shortcut, Shortcut)
+        _check_choice("decoder_norm", decoder_norm, DecoderNorm)
         _check_choice("upsampling", upsampling, Upsampling)
         _check_choice("decoder_init", decoder_init, DecoderInit)
         if void_channel is not None:
@@ -175,6 +179,7 @@ class RefineNet(SegmentationModel):
             pooling_relu=pooling_relu,
             shortcut=shortcut,
             kernel_size=kernel_size,
+            norm=decoder_norm,
             upsampling=upsampling,
             dropout=dropout,
             checkpoint_activations=checkpoint_activations,

@@ -9,7 +9,7 @@ from refinenet_pl.ablation.claims import Effect, effects, read_claims
 from refinenet_pl.ablation.records import read_records
 from refinenet_pl.ablation.rendering import MINUS
 from refinenet_pl.ablation.scores import with_unit
-from refinenet_pl.ablation.significance import CONFIDENCE
+from refinenet_pl.ablation.significance import CONFIDENCE, POWER
 from refinenet_pl.ablation.table import Claim, Family
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import RECIPES, find_table, names
@@ -51,6 +51,7 @@ def page(root: Path) -> str:
         recipes={_title(recipe): (_tables(held), _inactive(held, recipe, root)) for recipe, held in found.items()},
         untested=[claim.claim for claim in claims if not any(e.claim == claim for held in found.values() for e in held)],
         groups=groups,
+        power=f"{100 * POWER:g}%",
         margins=_margins([effect.score for held in found.values() for effect in held]),
         confidence=f"{100 * CONFIDENCE:g}%",
     )
@@ -97,11 +98,12 @@ def _table(held: list[Effect]) -> str:
         test = effect.significance
         interval = "" if test is None else f"{_shown(effect.score, test.low)} to {_shown(effect.score, test.high)}"
         p = "" if test is None else "< 0.001" if test.adjusted_p < 0.0005 else f"{test.adjusted_p:.3f}"
-        figures = (_shown(effect.score, effect.mean), interval, p, len(effect.values))
+        needed = "" if test is None else "> 1000" if effect.seeds_needed is None else effect.seeds_needed
+        figures = (_shown(effect.score, effect.mean), interval, p, len(effect.values), needed)
         rows.append((effect.claim.claim, _cells(effect), *figures, effect.verdict))
     unit = "points" if all(effect.score.difference_unit == "points" for effect in held) else "improvement"
-    header = ("claim", "difference", unit, "95% interval", "p", "seeds", "verdict")
-    right = ("left", "left", "right", "right", "right", "right", "left")
+    header = ("claim", "difference", unit, "95% interval", "p", "seeds", "seeds needed", "verdict")
+    right = ("left", "left", "right", "right", "right", "right", "right", "left")
     return tabulate(rows, header, tablefmt="pipe", colalign=right, disable_numparse=True)
 
 

@@ -28,6 +28,7 @@ WITHOUT_EFFECT = {
 LATER_OPTIONS = {
     "model.loss": "cross_entropy", "model.scheduler": "poly", "model.decay_all": True, "model.layer_decay": 1.0,
     "init_partial": False, "init_network": False, "data.sampler": "uniform",
+    "model.network.init_args.decoder_norm": "none",
 }  # fmt: skip
 
 

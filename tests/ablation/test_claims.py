@@ -1,10 +1,12 @@
 """Effects and verdicts of claims, and the page of claims."""
 
+import numpy as np
 import pytest
 from helpers.tables import record, records, rows
+from scipy.stats import ttest_1samp
 
 from refinenet_pl.ablation.claims import effects, judge, read_claims
-from refinenet_pl.ablation.significance import compare
+from refinenet_pl.ablation.significance import compare, seeds_needed
 from refinenet_pl.ablation.table import Claim
 from refinenet_pl.ablation.tables import read_table
 from refinenet_pl.catalog import TABLES, find_table, names
@@ -54,6 +56,7 @@ def test_claims_of_the_tables():
     # Table 2: 40.4 to 42.5 and 64.1 to 65.7; Table 9: 40.3, 40.9, 42.5, 43.1.
     assert {claim: pytest.approx(found) for claim, found in printed.items() if found} == {
         "Chained residual pooling improves the predictions": {"nyudv2": 2.1, "person_part": 1.6},
+        "Four blocks in the cascade are better than one": {"nyudv2": 2.2},
         "Two blocks in the cascade are better than one": {"nyudv2": 0.6},
         "Four blocks in the cascade are better than two": {"nyudv2": 1.6},
         "A second image scale improves the predictions further": {"nyudv2": 0.6},
@@ -88,6 +91,21 @@ def test_effects_are_paired_by_seed(cascade, tmp_path):
     found = {effect.claim.claim: effect.values for effect in effects(claims, "scenes", tmp_path)}
     expected = {"a": {0: 10, 1: 8}, "b": {0: 5, 1: 4}, "c": {0: -5, 1: -4}}
     assert found == {claim: pytest.approx(values) for claim, values in expected.items()}
+
+
+@pytest.mark.parametrize("tests", [1, 4])
+@pytest.mark.parametrize("deviation", [0.3, 0.8, 2.0])
+def test_seeds_needed(deviation, tests):
+    needed = seeds_needed(1.0, deviation, tests)
+    rng = np.random.default_rng(0)
+
+    def power(seeds: int) -> float:
+        samples = rng.normal(1.0, deviation, (4000, seeds))
+        return (ttest_1samp(samples, 0.0, axis=1).pvalue < 0.05 / tests).mean()
+
+    assert power(needed) > 0.78
+    assert needed == 2 or power(needed - 1) < 0.82
+    assert seeds_needed(1.0, 0.0, tests) == 2 and seeds_needed(0.001, 10.0, tests) is None
 
 
 def test_families_are_adjusted_separately(cascade, tmp_path):

@@ -56,6 +56,20 @@ def test_images_are_reproducible():
     assert [digest(Scenes(size=96, seed=3, samples=4), index) for index in range(4)] == forward
 
 
+def test_repeated_images_are_independent_copies():
+    data = Scenes(size=96)
+    first = digest(data, 0)
+    image, mask = data.read(0)
+    image[:], mask[:] = 0, 0
+    assert digest(data, 0) == first
+
+
+def test_large_images_are_not_kept():
+    data = Scenes(size=512)
+    data.read(0)
+    assert not data._rendered
+
+
 def test_images_are_distinct(train, val):
     variants = [Scenes(split=split, seed=seed, samples=10) for split in Scenes.split_sizes for seed in (0, 1)]
     digests = [digest(data, index) for data in variants for index in range(10)]

@@ -44,6 +44,18 @@ def test_residual_conv_unit(kernel_size, shortcut):
     assert torch.equal(x, before), "the input is not modified"
 
 
+@pytest.mark.parametrize(("channels", "groups"), [(5, 1), (24, 3), (40, 5), (256, 32), (320, 32)])
+def test_group_normalization(channels, groups):
+    unit = ResidualConvUnit(channels, norm="group")
+    (norm,) = unit.norm
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(2, channels, 4, 5)
+    hidden = F.conv2d(x.clamp(min=0), unit.conv1.weight, unit.conv1.bias, padding=1).view(2, groups, -1)
+    hidden = (hidden - hidden.mean(-1, keepdim=True)) / (hidden.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    hidden = hidden.view_as(x) * norm.weight[:, None, None] + norm.bias[:, None, None]
+    torch.testing.assert_close(unit(x), x + F.conv2d(hidden.clamp(min=0), unit.conv2.weight, padding=1))
+
+
 @shortcuts
 def test_fusion_convolves_before_it_upsamples(shortcut):
     fusion = MultiResolutionFusion([6, 3], shortcut=shortcut)
