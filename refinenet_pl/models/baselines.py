@@ -6,9 +6,9 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from segmentation_models_pytorch.base import SegmentationModel
-from torch import Tensor, nn
+from torch import Tensor
 
-from refinenet_pl.models.encoders import PACKAGED, load_packaged, normalization_of
+from refinenet_pl.models.encoders import PACKAGED, load_packaged, normalization_of, remove_unused
 from refinenet_pl.models.ops import symbolic_shapes
 from refinenet_pl.models.ops.resize import Upsampling, resize
 
@@ -16,8 +16,7 @@ from refinenet_pl.models.ops.resize import Upsampling, resize
 class _Baseline(SegmentationModel):
     """First base class of a baseline; the second is one of smp's models.
 
-    Removes modules that smp leaves in the encoder without using them, such as the last stages for PSPNet. They would be counted
-    as parameters, cost time if the encoder computes them, and make several processes wait for their gradients.
+    Removes modules that smp leaves in the encoder without using them, such as the last stages for PSPNet, see `remove_unused`.
 
     Args:
         encoder_name: See `build_encoder`.
@@ -43,7 +42,7 @@ class _Baseline(SegmentationModel):
         super().__init__(encoder_name, encoder_weights=None if packaged else encoder_weights, **options)
         if packaged:
             load_packaged(self.encoder, encoder_name, options.get("in_channels", 3))
-        _remove_unused(self.encoder, options.get("in_channels", 3))
+        remove_unused(self.encoder, options.get("in_channels", 3))
         self.input_scale = input_scale
         self.normalization = normalization_of(encoder_name, options.get("in_channels", 3))
         self.to(memory_format=torch.channels_last)
@@ -75,25 +74,3 @@ class PSPNet(_Baseline, smp.PSPNet):
 
 class Unet(_Baseline, smp.Unet):
     """Ronneberger et al., "U-Net", MICCAI 2015, with an ImageNet encoder."""
-
-
-def _remove_unused(encoder: nn.Module, in_channels: int) -> None:
-    """Replace every module that no feature map depends on by `nn.Identity`."""
-    training = encoder.training
-    parameters = list(encoder.parameters())
-    with torch.enable_grad():
-        features = encoder.eval()(torch.zeros(1, in_channels, 64, 64, device=parameters[0].device))
-        total = sum(feature.sum() for feature in features)
-        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-    encoder.train(training)
-    used = {id(parameter) for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
-
-    def visit(parent: nn.Module) -> None:
-        for name, child in parent.named_children():
-            held = {id(parameter) for parameter in child.parameters()}
-            if held and not held & used:
-                parent.register_module(name, nn.Identity())
-            else:
-                visit(child)
-
-    visit(encoder)

@@ -87,6 +87,8 @@ def build_encoder(
     encoder.to(torch.get_default_device())
     if caffe_strides:
         _use_caffe_strides(encoder, name)
+    if depth < 5:
+        remove_unused(encoder, in_channels)
     return encoder
 
 
@@ -101,6 +103,36 @@ def normalization_of(name: str, in_channels: int = 3) -> Normalization:
         if config is not None:
             return Normalization(tuple(config.mean), tuple(config.std)).for_channels(in_channels)
     return IMAGENET.for_channels(in_channels)
+
+
+def remove_unused(encoder: nn.Module, in_channels: int) -> None:
+    """Replace every module that no feature map depends on by `nn.Identity`.
+
+    smp leaves the last stages in some encoders of a smaller depth. They would be counted as parameters, cost time if the
+    encoder computes them, and make several processes wait for their gradients.
+
+    Args:
+        encoder: An encoder, in place.
+        in_channels: Channels of its images.
+    """
+    training = encoder.training
+    parameters = list(encoder.parameters())
+    with torch.enable_grad():
+        features = encoder.eval()(torch.zeros(1, in_channels, 64, 64, device=parameters[0].device))
+        total = sum(feature.sum() for feature in features)
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    encoder.train(training)
+    used = {id(parameter) for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+
+    def visit(parent: nn.Module) -> None:
+        for name, child in parent.named_children():
+            held = {id(parameter) for parameter in child.parameters()}
+            if held and not held & used:
+                parent.register_module(name, nn.Identity())
+            else:
+                visit(child)
+
+    visit(encoder)
 
 
 def load_packaged(encoder: nn.Module, name: str, in_channels: int = 3) -> None:
