@@ -3,8 +3,9 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 import yaml
 from jsonargparse import ArgumentParser
 
@@ -17,11 +18,14 @@ from refinenet_pl.errors import CheckpointError, MissingPackageError
 from refinenet_pl.files import expand_path
 from refinenet_pl.models.refinenet import RefineNet
 from refinenet_pl.report.model_card import model_card
+from refinenet_pl.state_dicts import nonfinite
 from refinenet_pl.tasks.regression import RegressionTask
 from refinenet_pl.tracking.identity import BEST, LAST
 
+Precision = Literal["float32", "float16"]
 
-def publish(run: Path, output: Path, push: str | None = None) -> None:
+
+def publish(run: Path, output: Path, push: str | None = None, dtype: Precision = "float32") -> None:
     """Write the network of a run with its classes or values, record, configuration and card.
 
     Args:
@@ -29,10 +33,12 @@ def publish(run: Path, output: Path, push: str | None = None) -> None:
             one was selected on the test split.
         output: Directory to write; it must not exist.
         push: Id of a model on the Hugging Face Hub (`user/name`) to upload the directory to; None to upload nothing.
+        dtype: Type of the stored weights. `float16` halves the file; the weights are rounded, and are float32 again when they
+            are loaded.
 
     Raises:
-        CheckpointError: The run has no checkpoint, its network is not a RefineNet, the directory cannot be written, or the
-            upload fails.
+        CheckpointError: The run has no checkpoint, its network is not a RefineNet, its weights exceed float16, the directory
+            cannot be written, or the upload fails.
     """
     config = _read(run if run.is_dir() else run.parent, "config.yaml")
     record = _read(run if run.is_dir() else run.parent, "results.json")
@@ -40,8 +46,12 @@ def publish(run: Path, output: Path, push: str | None = None) -> None:
     task, meaning = load_for_prediction(checkpoint)
     if not isinstance(task.network, RefineNet):
         raise CheckpointError(f"{checkpoint}: contains a {type(task.network).__name__}; only a RefineNet can be published")
+    task.network.to(getattr(torch, dtype))
+    if names := nonfinite(task.network.state_dict()):
+        raise CheckpointError(f"{checkpoint}: values of {', '.join(names[:3])} exceed {dtype}; publish it as float32")
     activation = task.hparams["activation"] if isinstance(task, RegressionTask) else None
-    card = model_card(task.network, meaning, push or str(output), checkpoint.name, _dataset(config), record, config)
+    scored = checkpoint.name + (f", before they were rounded to {dtype}" if dtype != "float32" else "")
+    card = model_card(task.network, meaning, push or str(output), checkpoint.name, _dataset(config), record, config, scored)
     files = {"README.md": card}
     files |= {"recipe.yaml": yaml.safe_dump(config, sort_keys=False)} if config else {}
     files |= {"results.json": json.dumps(record, indent=1)} if record else {}
@@ -111,8 +121,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("run", type=Path, help="directory of a run, or one of its checkpoints")
     parser.add_argument("-o", "--output", type=Path, required=True, help="directory to write; it must not exist")
     parser.add_argument("--push", help="id of a model on the Hugging Face Hub (user/name) to upload it to")
+    parser.add_argument("--dtype", type=Precision, default="float32", help="type of the stored weights: float32 or float16")
     options = parser.parse_args(arguments[1:])
     try:
-        publish(expand_path(options.run, CheckpointError), expand_path(options.output, CheckpointError), options.push)
+        run, output = (expand_path(path, CheckpointError) for path in (options.run, options.output))
+        publish(run, output, options.push, options.dtype)
     except (CheckpointError, MissingPackageError) as error:
         sys.exit(f"error: {error}")

@@ -26,6 +26,7 @@ def model_card(
     dataset: type[DenseDataset] | None = None,
     record: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
+    scored: str = "",
 ) -> str:
     """Render the card as Markdown with its metadata.
 
@@ -37,6 +38,7 @@ def model_card(
         dataset: Class of the dataset that it was trained on; None if unknown.
         record: Record of its run; None if there is none.
         config: Configuration of its run; None if there is none.
+        scored: Weights that the scores are for, in words; empty for `checkpoint`.
 
     Raises:
         MissingPackageError: jinja2 is not installed.
@@ -53,7 +55,7 @@ def model_card(
         identifier=identifier,
         dataset=dataset,
         scores=_scores((record or {}).get("evaluations", {}), checkpoint),
-        checkpoint=checkpoint,
+        scored=scored or checkpoint,
         config=yaml.safe_dump(dict(config), sort_keys=False, width=100).rstrip() if config else "",
     )
 

@@ -43,6 +43,29 @@ def test_published_network_predicts_trains_and_loads(run, tmp_path, capsys):
     assert f"{model}: exists already" in str(pytest.raises(SystemExit, main, ["publish", str(run), "-o", str(model)]).value)
 
 
+def test_half_precision(run, tmp_path):
+    for dtype in "float32", "float16":
+        main(["publish", str(run / "last.ckpt"), "-o", str(tmp_path / dtype), f"--dtype={dtype}"])
+    full, half = (tmp_path / dtype / "model.safetensors" for dtype in ("float32", "float16"))
+    assert half.stat().st_size < 0.6 * full.stat().st_size
+    loaded, original = (load_for_prediction(path.parent)[0].network.state_dict() for path in (half, full))
+    for name, tensor in original.items():
+        assert loaded[name].dtype == tensor.dtype
+        assert torch.equal(loaded[name], tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor)
+    assert "before they were rounded to float16" in (tmp_path / "float16" / "README.md").read_text()
+
+
+def test_weights_that_exceed_half_precision(run, tmp_path):
+    checkpoint = torch.load(run / "best.ckpt", weights_only=False)
+    name = next(name for name in checkpoint["state_dict"] if name.endswith("running_var"))
+    checkpoint["state_dict"][name][0] = 1e6
+    large = tmp_path / "large.ckpt"
+    torch.save(checkpoint, large)
+    with pytest.raises(SystemExit, match="running_var exceed float16; publish it as float32"):
+        main(["publish", str(large), "-o", str(tmp_path / "model"), "--dtype=float16"])
+    assert not (tmp_path / "model").exists()
+
+
 def test_card(run, tmp_path):
     main(["publish", str(run / "last.ckpt"), "-o", str(tmp_path / "model")])
     _, metadata, text = (tmp_path / "model" / "README.md").read_text().split("---\n", 2)
