@@ -29,7 +29,7 @@ def norm_layers(norm: DecoderNorm, channels: int) -> list[nn.Module]:
     """Build the layers that follow a convolution: none, as in the paper, or group normalization.
 
     Args:
-        norm: `none`, or `group` for groups of at least eight channels, at most 32 groups.
+        norm: `none`, or `group` for the most groups, up to 32, of at least eight channels each; one group of fewer channels.
         channels: Channels of the map.
     """
     groups = max(n for n in range(1, min(32, max(1, channels // 8)) + 1) if channels % n == 0)
