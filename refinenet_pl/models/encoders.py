@@ -1,5 +1,6 @@
 """Encoders of segmentation-models-pytorch, with ImageNet weights from installed packages for those that have such a package."""
 
+import copy
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -115,14 +116,15 @@ def remove_unused(encoder: nn.Module, in_channels: int) -> None:
         encoder: An encoder, in place.
         in_channels: Channels of its images.
     """
-    training = encoder.training
-    parameters = list(encoder.parameters())
-    with torch.enable_grad():
-        features = encoder.eval()(torch.zeros(1, in_channels, 64, 64, device=parameters[0].device))
-        total = sum(feature.sum() for feature in features)
-        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-    encoder.train(training)
-    used = {id(parameter) for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    # A copy outside of `torch.inference_mode`, whose parameters have no gradients, and without data, so that it takes no time.
+    # Some transformers accept only images of 224 x 224.
+    with torch.inference_mode(False), torch.enable_grad():
+        copied = copy.deepcopy(encoder).to("meta").requires_grad_().eval()
+        features = copied(torch.zeros(1, in_channels, 224, 224, device="meta"))
+        parameters = list(copied.parameters())
+        gradients = torch.autograd.grad(sum(feature.sum() for feature in features), parameters, allow_unused=True)
+    pairs = zip(encoder.parameters(), gradients, strict=True)
+    used = {id(parameter) for parameter, gradient in pairs if gradient is not None}
 
     def visit(parent: nn.Module) -> None:
         for name, child in parent.named_children():

@@ -62,7 +62,7 @@ def run(*arguments: str, code: int = 0, **options) -> str:
 
 
 @contextmanager
-def ended_in_time(process: subprocess.Popen | ForkedCommand, seconds: float = 300) -> Iterator[None]:
+def ended_in_time(process: subprocess.Popen | ForkedCommand, seconds: float = 900) -> Iterator[None]:
     """Kill a process and those that it started if the block takes longer, so that reading its output cannot wait forever."""
     timer = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
     timer.start()
