@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -100,6 +101,32 @@ def kept(group: str, links: str = "../experiments/results/") -> None:
     lines = (RESULTS / group / f"{group}.md").read_text().splitlines()
     print(*(line for line in lines if line.startswith("|")), sep="\n")
     print(f"\n[records]({links}{group}/records.jsonl), [CSV]({links}{group}/{group}.csv)")
+
+
+def class_differences(group: str, reference: str, others: Mapping[str, str]) -> None:
+    """Print differences in the IoU and boundary IoU of each class on val, in points with their standard deviation over seeds.
+
+    Args:
+        group: TABLE@RECIPE.
+        reference: Cell that is subtracted.
+        others: Short names of the cells that it is subtracted from.
+    """
+    records = read_records(RESULTS, group)
+    scores = {key: record["evaluations"]["val"] for key, record in records.items()}
+    seeds = sorted(seed for cell, seed in scores if cell == reference)
+    counts = torch.tensor([scores[reference, seeds[0]]["confusion"]]).sum((0, 2))
+    header = ["class", "share of pixels", f"IoU of `{reference}`"]
+    header += [f"{name}, {score}" for name in others.values() for score in ("IoU", "boundary IoU")]
+    rows: list[Sequence[object]] = []
+    for index, name in enumerate(scores[reference, seeds[0]]["iou"]):
+        row = [name, f"{_percent(float(counts[index] / counts.sum()))} %"]
+        row.append(_percent(mean(scores[reference, seed]["iou"][name] for seed in seeds)))
+        for other in others:
+            for score in ("iou", "boundary_iou"):
+                points = [100 * (scores[other, seed][score][name] - scores[reference, seed][score][name]) for seed in seeds]
+                row.append(f"{mean(points):+.1f} ± {stdev(points):.1f}".replace("-", "\N{MINUS SIGN}"))
+        rows.append(row)
+    show(rows, header)
 
 
 def claims() -> None:
