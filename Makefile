@@ -11,6 +11,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Not worksteal, with which a run can wait forever for its last tests (pytest-dev/pytest-xdist#884).
 PYTEST := pytest --numprocesses 2 --dist load
+# Two processes of two threads each on two cores are several times as slow.
+test test-slow test-lowest: export OMP_NUM_THREADS := 1
 
 .PHONY: install ablation lint test test-slow test-lowest docs pages
 

@@ -17,13 +17,20 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pytest
+
 SERVER = multiprocessing.get_context("forkserver")
 
 
 def start_server() -> None:
-    """Start the server of this process, before the package starts one with fewer imports."""
+    """Start the server of this process, before the package starts one with fewer imports.
+
+    Its number of threads is that of the commands, because torch reads the variable only when it is imported.
+    """
     SERVER.set_forkserver_preload(["refinenet_pl.cli.training"])
-    multiprocessing.forkserver.ensure_running()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        multiprocessing.forkserver.ensure_running()
 
 
 class ForkedCommand:
