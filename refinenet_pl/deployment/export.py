@@ -174,7 +174,7 @@ def trace(
     height, width = (torch.export.Dim(name, min=min_side, max=SIDES[1]) for name in ("height", "width"))
     open_sizes = {"image": {0: torch.export.Dim("images", max=1024), 2: height, 3: width}}
     # All sizes differ, so that torch does not treat two of them as equal.
-    example = torch.zeros(2, channels, 65, 97, dtype=dtype)
+    example = torch.zeros(2, channels, 2 * min_side - 1, 3 * min_side - 2, dtype=dtype)
     program = torch.export.export(
         module, (example,), dynamic_shapes=open_sizes, prefer_deferred_runtime_asserts_over_guards=True
     )

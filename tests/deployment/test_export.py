@@ -32,7 +32,10 @@ NETWORKS = {
     "ports": {"upsampling": "bilinear_aligned", "kernel_size": 1, "path_rcus": 0},
     "authors": {"upsampling": "bicubic", "input_scale": 1.2, "eight_bit_input": True, "void_channel": "first"},
     "two_scales": SMALL | {"image_scales": (1.2, 0.6)},
+    "half_scale": SMALL | {"input_scale": 0.5},
 }
+# Of the images that an exported network accepts.
+MIN_SIDES = {"two_scales": 55, "half_scale": 66}
 SIZES = ((64, 64), (131, 45), (33, 200))
 
 
@@ -65,7 +68,7 @@ def export(model: Path, to: str, path: Path) -> None:
 def test_same_classes(directory, to, tmp_path, capsys):
     path = tmp_path / {"onnx": "model.onnx", "torch_export": "model.pt2"}[to]
     export(directory, to, path)
-    min_side = 55 if directory.parent.name.startswith("two_scales") else 33
+    min_side = MIN_SIDES.get(directory.parent.name.rstrip("0123456789"), 33)
     assert f"{path}, for images of {min_side} to" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [path], "the weights are in the same file"
     if to == "onnx":
