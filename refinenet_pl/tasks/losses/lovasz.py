@@ -8,6 +8,9 @@ from refinenet_pl.models.ops.resize import Upsampling
 from refinenet_pl.tasks.losses.chunks import over_chunks, upsampler
 from refinenet_pl.tasks.losses.segmentation_loss import RegionLoss
 
+_INTEGERS = {torch.float64: torch.int64, torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
+"""Integers of the same size as floats."""
+
 
 class LovaszSoftmax(RegionLoss):
     """Lovász-Softmax loss of the classes of each image, an extension of 1 - IoU; its weight is 1, see `RegionLoss`.
@@ -60,7 +63,9 @@ def jaccard_weights(errors: Tensor, in_class: Tensor) -> Tensor:
     Returns:
         Float (H, W), without meaning at ignored pixels.
     """
-    order = errors.flatten().argsort(descending=True, stable=True)
+    # Floats of at least 0 and their bits as integers have the same order; torch sorts integers several times as fast on CPUs.
+    bits = errors.flatten().view(_INTEGERS[errors.dtype])
+    order = (torch.iinfo(bits.dtype).max - bits).argsort(stable=True)
     inside = in_class.flatten()[order]
     size = inside.sum()
     intersection, union = size - inside.cumsum(0), size + (~inside).cumsum(0)
