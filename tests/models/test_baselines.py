@@ -33,11 +33,11 @@ def test_unused_modules_are_removed(encoder, mode):
     whole = smp.PSPNet(encoder, encoder_weights=None, classes=5).eval()
     with mode():
         network = baselines.PSPNet(encoder, None, classes=5).eval()
-    kept = network.state_dict()
-    assert 0 < len(kept) < len(whole.state_dict())
-    network.load_state_dict({name: tensor for name, tensor in whole.state_dict().items() if name in kept})
-    x = torch.randn(1, 3, 64, 96)
-    assert torch.allclose(network(x), whole(x), atol=1e-5)
+        kept = network.state_dict()
+        assert 0 < len(kept) < len(whole.state_dict())
+        network.load_state_dict({name: tensor for name, tensor in whole.state_dict().items() if name in kept})
+        x = torch.randn(1, 3, 64, 96)
+        assert torch.allclose(network(x), whole(x), atol=1e-5)
 
 
 def test_rebuilt_from_a_checkpoint(baseline):
