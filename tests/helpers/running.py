@@ -62,8 +62,11 @@ def run(*arguments: str, code: int = 0, **options) -> str:
 
 
 @contextmanager
-def ended_in_time(process: subprocess.Popen | ForkedCommand, seconds: float = 900) -> Iterator[None]:
-    """Kill a process and those that it started if the block takes longer, so that reading its output cannot wait forever."""
+def ended_in_time(process: subprocess.Popen | ForkedCommand, seconds: float = 500) -> Iterator[None]:
+    """Kill a process and those that it started if the block takes longer, so that reading its output cannot wait forever.
+
+    The default is less than pytest's own timeout (setup.cfg), which would leave the process running.
+    """
     timer = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
     timer.start()
     try:
