@@ -74,3 +74,20 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(same, one, other))
     return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+def gives(value: Any, recorded: Any) -> bool:
+    """Test if a value in a table gives the value in a resolved configuration, which has all arguments of an object.
+
+    Args:
+        value: Value in the table; an object with `class_path` may omit `init_args` that have their defaults.
+        recorded: Value in the configuration.
+    """
+    if isinstance(value, dict) and isinstance(recorded, dict) and "class_path" in value:
+        arguments, known = value.get("init_args") or {}, recorded.get("init_args") or {}
+        path = recorded.get("class_path") or ""
+        named = path == value["class_path"] or path.endswith(f".{value['class_path']}")
+        return named and all(name in known and gives(part, known[name]) for name, part in arguments.items())
+    if isinstance(value, (list, tuple)) and isinstance(recorded, (list, tuple)):
+        return len(value) == len(recorded) and all(map(gives, value, recorded))
+    return same(value, recorded)

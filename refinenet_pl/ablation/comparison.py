@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning import Trainer
 
-from refinenet_pl.ablation.arguments import same
+from refinenet_pl.ablation.arguments import gives
 from refinenet_pl.ablation.table import Table
 from refinenet_pl.tracking.configuration import LATER_OPTIONS, flatten
 from refinenet_pl.tracking.identity import SIDE_OPTIONS
@@ -33,7 +33,7 @@ def wrong_settings(table: Table, recipe: str, records: Records) -> list[str]:
         for settings, whose in ((table.recipe_settings(recipe), "paper's table"), (table.cell_settings(cell), "table")):
             for setting, value in settings.items():
                 known, recorded = setting.recorded(_configuration(record))
-                if known and not same(recorded, value):
+                if known and not gives(value, recorded):
                     text = f"ran with {setting.argument} {json.dumps(recorded)}, but the {whose} has {json.dumps(value)}"
                     found.setdefault(f"{cell} {text}", []).append(seed)
         expected, recorded = table.cells[cell].network_class, get(record, "config", "model", "network", "class_path")

@@ -246,6 +246,25 @@ def test_cell_with_another_recipe_value(table_file, tmp_path):
     assert "middle ran with data.crop_size [64, 97]" in warning
 
 
+@pytest.mark.parametrize(
+    "resolved, warned",
+    [
+        ([{"class_path": "a.b.Average", "init_args": {"decay": 0.99, "device": None}}], False),
+        ([{"class_path": "a.b.Average", "init_args": {"decay": 0.9, "device": None}}], True),
+        ([{"class_path": "a.b.Other", "init_args": {"decay": 0.99}}], True),
+        ([], True),
+        (None, True),
+    ],
+)
+def test_cell_with_an_object_and_some_of_its_arguments(table_file, tmp_path, resolved, warned):
+    callback = "{class_path: a.b.Average, init_args: {decay: 0.99}}"
+    table_file.write_text(TABLE.replace(CASCADE, f"recipe: {{trainer.callbacks: [{callback}]}}"))
+    table = read_table(table_file)
+    record(table, "middle", 0, tmp_path, 0.6, config__trainer__callbacks=resolved)
+    warnings = report_of(table, tmp_path, cells=["middle"]).warnings
+    assert [warning.startswith("middle ran with trainer.callbacks") for warning in warnings] == [True] * warned
+
+
 def test_partial_seeds_other_split_and_reference(table, tmp_path):
     records(table, tmp_path, paper=[0.6], shallow=[0.5, 0.7])
     record(table, "middle", 1, tmp_path, None)
