@@ -14,7 +14,7 @@ def keep(root: Path, group: str, target: Path) -> Path:
     """Write the records of a group's finished runs to the group's records.jsonl, one per line.
 
     Lines are sorted by cell and seed. A new record replaces an existing one of the same cell and seed; all others stay.
-    Trainer arguments with their default value are omitted.
+    Trainer arguments with their default value are omitted, and so is the directory of the runs.
 
     Args:
         root: Directory of all runs.
@@ -40,12 +40,11 @@ def keep(root: Path, group: str, target: Path) -> Path:
 
 
 def _shortened(record: dict[str, Any]) -> dict[str, Any]:
-    """Copy of a record without the trainer's default arguments."""
-    config = record.get("config") or {}
-    if "trainer" not in config:
-        return record
-    defaults = trainer_defaults()
-    trainer = {
-        name: value for name, value in config["trainer"].items() if name not in defaults or not same(value, defaults[name])
-    }
-    return record | {"config": config | {"trainer": trainer}}
+    """Copy of a record without the trainer's default arguments, and without a copy of its names and `--run.root`."""
+    config = {name: value for name, value in (record.get("config") or {}).items() if name != "run"}
+    if "trainer" in config:
+        defaults, trainer = trainer_defaults(), config["trainer"]
+        config["trainer"] = {
+            name: value for name, value in trainer.items() if name not in defaults or not same(value, defaults[name])
+        }
+    return record | {"config": config} if config else record

@@ -1,5 +1,7 @@
 """Kept tables, the page of claims and recipes match the kept records."""
 
+import json
+
 import pytest
 import yaml
 from helpers.repository import REPOSITORY
@@ -34,6 +36,12 @@ def test_kept_table(group):
 
 def test_kept_page_of_claims():
     assert (RESULTS / "README.md").read_text() == page(RESULTS), "run `refinenet claims`"
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*/records.jsonl")), ids=lambda file: file.parent.name)
+def test_records_name_no_directory_of_the_machine(file):
+    settings = [flatten(json.loads(line)["config"]) for line in file.read_text().splitlines()]
+    assert settings and [value for held in settings for value in held.values() if str(value).startswith(("/", "~"))] == []
 
 
 @pytest.mark.parametrize("recipe", CAMVID)

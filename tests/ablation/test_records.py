@@ -65,6 +65,14 @@ def test_keep(table_file, table, tmp_path, capsys):
     assert miou(read_record(RunId("scenes", "mine", "paper", 0, str(kept)))) == 0.8
 
 
+def test_directory_of_the_runs_is_omitted(table, tmp_path):
+    runs = {"root": str(tmp_path / "runs"), "table": "mine", "cell": "paper"}
+    record(table, "paper", 0, tmp_path / "runs", 0.6, config__run=runs)
+    file = keep(tmp_path / "runs", GROUP, tmp_path / "kept")
+    (kept,) = lines(file.parents[1])
+    assert "run" not in kept["config"] and kept["run"]["cell"] == "paper"
+
+
 def test_trainer_defaults_are_omitted(table, tmp_path):
     runs, kept = tmp_path / "runs", tmp_path / "kept"
     defaults = {"num_nodes": 1, "overfit_batches": 0.0, "detect_anomaly": False, "precision": None}

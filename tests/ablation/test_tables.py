@@ -251,13 +251,14 @@ def test_cell_with_another_recipe_value(table_file, tmp_path):
     [
         ([{"class_path": "a.b.Average", "init_args": {"decay": 0.99, "device": None}}], False),
         ([{"class_path": "a.b.Average", "init_args": {"decay": 0.9, "device": None}}], True),
-        ([{"class_path": "a.b.Other", "init_args": {"decay": 0.99}}], True),
+        ([{"class_path": "a.b.AnAverage", "init_args": {"decay": 0.99}}], True),
         ([], True),
         (None, True),
     ],
 )
-def test_cell_with_an_object_and_some_of_its_arguments(table_file, tmp_path, resolved, warned):
-    callback = "{class_path: a.b.Average, init_args: {decay: 0.99}}"
+@pytest.mark.parametrize("name", ["a.b.Average", "Average"])
+def test_cell_with_an_object_and_some_of_its_arguments(table_file, tmp_path, name, resolved, warned):
+    callback = f"{{class_path: {name}, init_args: {{decay: 0.99}}}}"
     table_file.write_text(TABLE.replace(CASCADE, f"recipe: {{trainer.callbacks: [{callback}]}}"))
     table = read_table(table_file)
     record(table, "middle", 0, tmp_path, 0.6, config__trainer__callbacks=resolved)
